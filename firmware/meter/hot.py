@@ -1,0 +1,120 @@
+# The debit of one pulse: its byte in the tally, then the count, then one compare. Here in portable bytecode; where
+# the VM has viper the machine-code twins of `meter.hot_viper` take the names `make_pulse` and `make_pulses`.
+#
+# All state is one array('i') of cells, so that both twins, the store and the meter see the same count:
+#   COUNT   pulses recorded in this generation of the tally, and so the next place
+#   STOP    the count at which the hot path is left: nearest of alarm, zero, tally full, end of range
+#   MARKER  the byte this generation writes, A5 or 5A
+#   ORIGIN  address of the tally; LANE: length of each of four lanes, 0 for one lane. Both fixed once made
+# The store comes first and memory after: a put that raises leaves COUNT as it was, and the pulse is not counted.
+# `reached()` is called whenever COUNT has become STOP; it may change COUNT, STOP and MARKER (a checkpoint does).
+#
+# A memory is mapped if it has a `buffer` (a bytearray or a memoryview of bytes, never resized); otherwise it has
+# `put(address, value)` and `fill(address, value, count)`. Neither callable may be entered again from itself: an
+# interrupt only counts, and the main loop debits.
+
+try:
+    from micropython import const
+except ImportError:
+    const = lambda x: x  # noqa: E731
+
+COUNT = const(0)
+STOP = const(1)
+MARKER = const(2)
+ORIGIN = const(3)
+LANE = const(4)
+
+
+def plain_pulse(cells, memory, reached):
+    """Make ``pulse()``, which records one pulse. Portable twin."""
+    origin = cells[ORIGIN]
+    lane = cells[LANE]
+    buffer = getattr(memory, "buffer", None)
+    if buffer is not None:
+
+        def mapped() -> None:  # hot: no allocation
+            n = cells[COUNT]
+            buffer[origin + ((n & 3) * lane + (n >> 2) if lane else n)] = cells[MARKER]
+            n += 1
+            cells[COUNT] = n
+            if n == cells[STOP]:
+                reached()
+
+        return mapped
+
+    put = memory.put
+
+    def method() -> None:  # hot: no allocation
+        n = cells[COUNT]
+        put(origin + ((n & 3) * lane + (n >> 2) if lane else n), cells[MARKER])
+        n += 1
+        cells[COUNT] = n
+        if n == cells[STOP]:
+            reached()
+
+    return method
+
+
+def plain_pulses(cells, memory, reached):
+    """Make ``pulses(count)``: the same as that many single pulses, with one write a stretch up to STOP on one lane.
+
+    If that write raises OSError, COUNT stays at the beginning of the stretch. Portable twin."""
+    if cells[LANE]:
+        pulse = plain_pulse(cells, memory, reached)
+
+        def four(count: int) -> None:  # hot: no allocation
+            while count > 0:
+                pulse()
+                count -= 1
+
+        return four
+
+    buffer = getattr(memory, "buffer", None)
+    fill = memory.fill if buffer is None else _filler(buffer)
+    origin = cells[ORIGIN]
+
+    def one(count: int) -> None:  # hot: no allocation
+        while count > 0:
+            n = cells[COUNT]
+            stretch = cells[STOP] - n
+            if stretch <= 0 or stretch > count:
+                stretch = count
+            fill(origin + n, cells[MARKER], stretch)
+            n += stretch
+            cells[COUNT] = n
+            count -= stretch
+            if n == cells[STOP]:
+                reached()
+
+    return one
+
+
+def _filler(buffer):
+    # Runs made beforehand, because a slice read allocates and a slice store does not.
+    runs = (bytearray(64), bytearray(8), bytearray(1))
+    size = len(buffer)
+
+    def fill(at: int, value: int, count: int) -> None:  # hot: no allocation
+        if at < 0 or at + count > size:
+            raise IndexError  # a slice store would stretch a bytearray instead
+        for run in runs:
+            length = len(run)
+            if run[0] != value:  # another generation
+                for i in range(length):
+                    run[i] = value
+            while count >= length:
+                buffer[at : at + length] = run
+                at += length
+                count -= length
+
+    return fill
+
+
+make_pulse = plain_pulse
+make_pulses = plain_pulses
+try:
+    from meter.hot_viper import make_pulse, make_pulses  # noqa: F811
+except (SyntaxError, ImportError, AttributeError, ValueError):
+    # In this order: the compiler has no viper; the build left the module out, or this is CPython; CPython beside a
+    # package that calls itself micropython; a .mpy for another machine. The portable twins stay.
+    pass

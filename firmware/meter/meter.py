@@ -1,0 +1,470 @@
+# The meter: given its parts, told what happened, it keeps the account and moves the valve.
+#
+# It never sleeps, reads a clock or touches a pin (docs/DESIGN.md, D8). The board calls
+#   pulse() / pulses(n)   the counter moved on            tick(ms)         so much powered time has passed
+#   card_in() card_out()  the slot's switch               key()            the customer pressed it
+#   clock(minutes)        what the clock says             power_failing()  the supply is going, this much is left
+# and may sleep for ``next_ms`` after each. Only pulse() is hot; everything else may allocate.
+#
+# Whatever the firmware was not built for ends in _fail: the first cause is kept, the valve shuts, cards are read
+# no more. A pulse is stored before it is counted, a credit before it is acted upon, a number before it is used.
+
+try:
+    from micropython import const
+except ImportError:
+    const = lambda x: x  # noqa: E731
+
+from gascard import codes
+from gascard.records import (
+    FORMAT_VERSION,
+    SHUT_ALARM,
+    SHUT_FAULT,
+    SHUT_POWER,
+    SHUT_REGISTER_END,
+    SHUT_STORE_LOST,
+    SHUT_UNBOUND,
+    SHUT_ZERO,
+    STATUS_KEY_NEEDED,
+    STATUS_LOCKED_OUT,
+    STATUS_VALVE_FAULT,
+    STATUS_VALVE_OPEN,
+    TOTAL_MAX,
+)
+
+from meter import display, events, valve
+from meter.account import Account
+from meter.deadlines import DISPLAY, REFILL, WINDOW, Deadlines
+from meter.hot import COUNT, STOP, make_pulse, make_pulses
+from meter.layouts import BOUND, KEYS, KEYS_AT, STATE, STATE_AT
+from meter.lockout import CARDS, REFILL_MINUTES, Lockout
+from meter.session import Session
+from meter.store import Pair, Register, StoreFault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from meter.parts import Memory, Motor, Panel, Slot
+
+_WINDOW_MS = const(60000)
+_REFILL_MS = REFILL_MINUTES * 60000
+_MINUTE_MS = const(60000)
+_BATTERY_STEP_MV = const(20)
+
+
+class Settings:
+    """What a model of meter is built with. ``pulse_weight`` is the number of decimals of a m³ in one pulse."""
+
+    def __init__(
+        self,
+        lanes: int = 1,
+        lane_length: int = 4096,
+        pulse_weight: int = 2,
+        wheels: int = 100000000,
+        travel_limit_ms: int = 10000,
+    ) -> None:
+        self.lanes = lanes
+        self.lane_length = lane_length
+        self.pulse_weight = pulse_weight
+        self.wheels = wheels  # the index returns to 0 here, in pulses
+        self.travel_limit_ms = travel_limit_ms
+
+
+class Meter:
+    """The core. Parts as described in meter.parts; call ``boot`` before anything else."""
+
+    def __init__(
+        self,
+        memory: "Memory",
+        key_memory: "Memory",
+        motor: "Motor",
+        slot: "Slot",
+        panel: "Panel",
+        settings: Settings,
+    ) -> None:
+        self.settings = settings
+        self.panel = panel
+        self.register = Register(memory, settings.lanes, settings.lane_length)
+        self.keys = Pair(key_memory, KEYS_AT, KEYS)
+        self.account = Account(memory)
+        self.state = Pair(memory, STATE_AT, STATE)
+        self.lockout = Lockout(memory)
+        self.events = events.Events(memory)
+        self.valve = valve.Valve(motor, settings.travel_limit_ms)
+        self.session = Session(self, slot)
+        self.deadlines = Deadlines()
+        self.reasons = SHUT_UNBOUND
+        self.last_code = codes.OK
+        self.battery_mv = 0
+        self.uncounted = 0  # pulses told while the register could not take them
+        self._minutes = 0
+        self._since_ms = 0
+        self._latched = 0
+        self._page = display.REMAINING
+        self._memory = memory
+        self.pulse = self._pulse_lost
+        self.pulses = self._pulses_lost
+
+    # --- power
+
+    def boot(self, minutes: int) -> int:
+        """Power has come. Recover everything, shut the valve: OK, or STORE_LOST. ``minutes`` is the clock's."""
+        self._minutes = minutes
+        self.valve.start()
+        try:
+            whole = self.keys.load() and self.account.load() and self.state.load() and self.register.recover()
+            if not whole:
+                self._latched |= SHUT_STORE_LOST
+                self._review()
+                return codes.STORE_LOST
+            self.lockout.recover()
+            self.events.recover()
+            values = self.state.values
+            values["boots"] = min(0xFFFF, values["boots"] + 1)
+            if not values["warned"]:
+                values["power_failures"] = min(0xFF, values["power_failures"] + 1)
+            values["warned"] = 0
+            self.valve.moves = values["valve_moves"]
+            self.valve.failures = values["valve_failures"]
+            self.last_code = -values["last_code"]
+            self._note(events.BOOT, values["boots"])
+            if self.register.scrubbed:
+                self._note(events.SCRUBBED, self.register.scrubbed)
+            self.save_state()
+            if not self.lockout.full:
+                self.deadlines.set(REFILL, _REFILL_MS)
+            self._count()
+        except (StoreFault, OSError):
+            self._fail()
+        return codes.FAULT if self._latched & SHUT_FAULT else codes.OK
+
+    def power_failing(self) -> None:
+        """The supply is going; the stored charge moves the valve once and writes one record."""
+        self._latched |= SHUT_POWER
+        self._review()
+        if self.state.values and not self._latched & SHUT_STORE_LOST:
+            self.state.values["warned"] = 1
+            self._note(events.POWER_FAILING, 0)
+            self.save_state()
+
+    def _fail(self) -> None:
+        # Latch, keep the first cause, shut. The event may not be writable any more.
+        first = not self._latched & SHUT_FAULT
+        self._latched |= SHUT_FAULT
+        self._stop_counting()
+        self.session.end()
+        if first:
+            self._note(events.FAULT, 0)
+        self._review()
+
+    # --- pulses
+
+    def _count(self) -> None:
+        # Hand the pulses to the hot path (meter.hot) for as long as the register can take them.
+        cells = self.register.cells
+        self.pulse = make_pulse(cells, self._memory, self._reached)
+        self.pulses = make_pulses(cells, self._memory, self._reached)
+        self._reached()
+
+    def _stop_counting(self) -> None:
+        self.pulse = self._pulse_lost
+        self.pulses = self._pulses_lost
+        # A batch that is still running sees that there is no room and ends.
+        self.register.cells[STOP] = self.register.cells[COUNT]
+
+    def _pulse_lost(self) -> None:
+        self.uncounted += 1
+
+    def _pulses_lost(self, count: int) -> None:
+        self.uncounted += count
+
+    def _reached(self) -> None:
+        # The hot path has come to a threshold: tally full, alarm, zero, or the last number of the register.
+        register = self.register
+        try:
+            if register.cells[COUNT] >= register.capacity:
+                register.checkpoint()
+            self._review()
+        except (StoreFault, OSError):
+            self._fail()
+
+    def _review(self) -> None:
+        # Which reasons to stay shut hold now, when do the next arise, and does the valve agree?
+        register = self.register
+        reasons = self._latched
+        if not reasons & (SHUT_STORE_LOST | SHUT_FAULT):
+            account = self.account
+            value = register.value
+            ahead = TOTAL_MAX - value
+            if ahead <= 0:
+                reasons |= SHUT_REGISTER_END
+                self._stop_counting()
+            if not account.bound:
+                reasons |= SHUT_UNBOUND
+            else:
+                values = account.values
+                left = account.remaining(value)
+                credit = left + values["overdraft"]
+                if credit <= 0:
+                    reasons |= SHUT_ZERO
+                else:
+                    ahead = min(ahead, credit)
+                spare = left - values["alarm"]
+                if spare > 0:
+                    ahead = min(ahead, spare)
+                elif values["alarm"] and not self._alarm_seen():
+                    reasons |= SHUT_ALARM
+            if ahead > 0:
+                register.stop_after(ahead)
+        fresh = reasons & ~self.reasons
+        self.reasons = reasons
+        self._settle_valve()
+        if fresh & SHUT_ALARM:
+            self._note(events.ALARM, 0)
+        if fresh & SHUT_ZERO:
+            self._note(events.ZERO, 0)
+        if fresh & SHUT_REGISTER_END:
+            self._note(events.REGISTER_END, 0)
+
+    def _alarm_seen(self) -> bool:
+        # The alarm shuts once for a binding and sequence: until a card or the key has answered it.
+        state = self.state.values
+        account = self.account.values
+        return state["alarm_binding"] == account["binding"] and state["alarm_sequence"] == account["sequence"]
+
+    @property
+    def remaining(self) -> int:
+        """Gas left in pulses; 0 on a meter that is not bound or has lost its store."""
+        if self._latched & SHUT_STORE_LOST or not self.account.bound:
+            return 0
+        return self.account.remaining(self.register.value)
+
+    @property
+    def shown_index(self) -> int:
+        """What the display gives for the wheels: register and offset, modulo the wheels."""
+        if self._latched & SHUT_STORE_LOST:
+            return 0
+        return (self.register.value + self.state.values["index_offset"]) % self.settings.wheels
+
+    # --- time
+
+    def clock(self, minutes: int) -> None:
+        """The clock says ``minutes`` since 2000-01-01 UTC."""
+        self._minutes = minutes
+        self._since_ms = 0
+
+    @property
+    def minutes(self) -> int:
+        """Minutes since 2000-01-01 UTC as far as the meter knows."""
+        return self._minutes + self._since_ms // _MINUTE_MS
+
+    @property
+    def next_ms(self) -> int:
+        """So long the board may sleep before the next tick, if nothing else happens."""
+        if self.session.active:
+            return 0
+        if self.valve.moving:
+            return valve.POLL_MS
+        return self.deadlines.next
+
+    def tick(self, milliseconds: int) -> None:
+        """``milliseconds`` of powered time have passed since the last tick (at most one hour)."""
+        self._since_ms += milliseconds
+        if self.valve.moving and self.valve.advance(milliseconds):
+            self._valve_changed()
+        if self.deadlines.advance(milliseconds):
+            self._due()
+        if self.session.active:
+            self._step()
+
+    def _due(self) -> None:
+        deadlines = self.deadlines
+        self._minutes += self._since_ms // _MINUTE_MS
+        self._since_ms %= _MINUTE_MS
+        deadlines.expired(WINDOW)
+        if deadlines.expired(DISPLAY):
+            self._page = display.REMAINING
+            self.refresh()
+        if deadlines.expired(REFILL):
+            try:
+                self.lockout.refill()
+            except (StoreFault, OSError):
+                self._fail()
+            if not self.lockout.full:
+                deadlines.set(REFILL, _REFILL_MS)
+
+    # --- valve
+
+    def asked(self) -> None:
+        """Somebody stands at the meter, with a good card or a finger on the key: the valve may open for a minute."""
+        self.deadlines.set(WINDOW, _WINDOW_MS)
+        if not self._latched & (SHUT_STORE_LOST | SHUT_FAULT) and self.account.bound:
+            values = self.account.values
+            low = values["alarm"] and self.account.remaining(self.register.value) <= values["alarm"]
+            if low and not self._alarm_seen():
+                self.state.values["alarm_binding"] = values["binding"]
+                self.state.values["alarm_sequence"] = values["sequence"]
+                self.save_state()
+        self._review()
+
+    def _settle_valve(self) -> None:
+        state = self.valve.state
+        if self.reasons:
+            if state in (valve.OPEN, valve.OPENING) and self.valve.tell(valve.ASK_SHUT):
+                self._valve_changed()
+        elif self.deadlines.runs(WINDOW) and state not in (valve.OPEN, valve.OPENING):
+            self.valve.tell(valve.ASK_OPEN)
+
+    def _valve_changed(self) -> None:
+        kinds = {valve.OPEN: events.VALVE_OPENED, valve.SHUT: events.VALVE_SHUT, valve.STUCK: events.VALVE_FAULT}
+        kind = kinds.get(self.valve.state)
+        if kind is None or self._latched & SHUT_STORE_LOST:
+            return
+        self._note(kind, self.reasons)
+        if not self._latched & SHUT_POWER:
+            self.save_state()
+        # A window that ran out while the motor was shutting opens nothing; one still running may.
+        self._settle_valve()
+
+    # --- card and key
+
+    def key(self) -> None:
+        """The key was pressed: acknowledge the alarm, ask the valve to open, show the next page."""
+        try:
+            self.asked()
+        except (StoreFault, OSError):
+            self._fail()
+        self._show(display.INDEX if self._page == display.REMAINING else display.REMAINING)
+
+    def card_in(self) -> int:
+        """A card was pushed in. The code that the display shows too (gascard.codes)."""
+        if self._latched & SHUT_STORE_LOST:
+            return self._answer(codes.STORE_LOST)
+        if self._latched & SHUT_FAULT:
+            return self._answer(codes.FAULT)
+        if not self.lockout.tokens[CARDS]:
+            return self._answer(codes.LOCKED_OUT)
+        try:
+            code = self.session.insert()
+            if not self.lockout.full and not self.deadlines.runs(REFILL):
+                self.deadlines.set(REFILL, _REFILL_MS)
+        except (StoreFault, OSError):
+            self._fail()
+            code = codes.FAULT
+        return self._answer(code)
+
+    def card_out(self) -> None:
+        """The card was pulled out, perhaps in the middle of its report."""
+        if self.session.active:
+            self.session.end()
+            self._answer(codes.CARD_OUT)
+
+    def _step(self) -> None:
+        code = self.session.step()
+        if code:
+            self._answer(code)
+        elif not self.session.active:
+            self.refresh()
+
+    def _answer(self, code: int) -> int:
+        self.last_code = code
+        if code == codes.REPORT_NOT_WRITTEN:
+            self._note(events.REPORT_NOT_WRITTEN, 0)
+        elif code not in (codes.OK, codes.REPEAT):
+            self._note(events.REFUSED, -code)
+        if code == codes.LOCKED_OUT:
+            self._show(display.WAIT)
+        elif code:
+            self._show(display.CODE)
+        else:
+            self._show(display.REMAINING)
+        return code
+
+    def journal(self, values: dict, lowers: bool) -> None:
+        """Make an order's credit true: the binding first in the key record, then the account. StoreFault."""
+        keys = self.keys
+        if values["binding"] > keys.values["binding"]:
+            keys.values["binding"] = values["binding"]
+            keys.save()
+        opening = not self.account.bound
+        self.account.commit(values, lowers)
+        self._note(events.BOUND if opening else events.LOADED, values["sequence"])
+
+    def save_state(self) -> None:
+        """Store the counters and latches that changed. StoreFault if they do not hold."""
+        values = self.state.values
+        values["valve_moves"] = self.valve.moves
+        values["valve_failures"] = self.valve.failures
+        values["last_code"] = -self.last_code
+        self.state.save()
+
+    def _note(self, kind: int, detail: int) -> None:
+        # The log is for people: a meter whose log does not take an entry goes on serving gas.
+        if self._latched & SHUT_STORE_LOST:
+            return
+        try:
+            self.events.note(kind, detail, self.register.value, self.minutes)
+        except (StoreFault, OSError):
+            pass
+
+    # --- what people see
+
+    def report(self) -> dict:
+        """All fields of a report as of now (gascard.records.REPORT_DATA)."""
+        account = self.account.values
+        values = dict(self.state.values)
+        values.update(account)
+        values["meter"] = self.keys.values["meter"]
+        values["versions"] = FORMAT_VERSION << 4 | FORMAT_VERSION
+        values["register"] = self.register.value
+        values["used"] = self.register.value - account["register_at_binding"]
+        values["index"] = self.shown_index
+        values["status"] = self.status
+        values["battery"] = min(0xFF, self.battery_mv // _BATTERY_STEP_MV)
+        values["time"] = self.minutes
+        values["last_code"] = -self.last_code
+        values["valve_moves"] = self.valve.moves
+        values["valve_failures"] = self.valve.failures
+        return values
+
+    @property
+    def status(self) -> int:
+        """The status bits of a report: SHUT_ and STATUS_ of gascard.records."""
+        bits = self.reasons
+        if self.valve.state == valve.OPEN:
+            bits |= STATUS_VALVE_OPEN
+        elif self.valve.state == valve.STUCK:
+            bits |= STATUS_VALVE_FAULT
+        elif not bits and not self.valve.moving:
+            bits |= STATUS_KEY_NEEDED
+        if not self.lockout.tokens[CARDS]:
+            bits |= STATUS_LOCKED_OUT
+        return bits
+
+    def _show(self, page: int) -> None:
+        self._page = page
+        if page != display.REMAINING:
+            self.deadlines.set(DISPLAY, display.CODE_MS)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Draw the display again; the board calls it when it likes, pulses do not."""
+        page = self._page
+        value = self.remaining
+        if page == display.INDEX:
+            value = self.shown_index
+        elif page == display.CODE:
+            value = self.last_code
+        elif page == display.WAIT:
+            value = self.deadlines.left(REFILL) // _MINUTE_MS + 1
+        symbols = 0
+        status = self.status
+        for bit, symbol in (
+            (STATUS_VALVE_OPEN, display.SYMBOL_VALVE_OPEN),
+            (SHUT_ALARM | SHUT_ZERO, display.SYMBOL_LOW_GAS),
+            (STATUS_VALVE_FAULT | SHUT_STORE_LOST | SHUT_FAULT, display.SYMBOL_FAULT),
+            (STATUS_KEY_NEEDED, display.SYMBOL_PRESS_KEY),
+        ):
+            if status & bit:
+                symbols |= symbol
+        if self.session.active:
+            symbols |= display.SYMBOL_CARD
+        self.panel.show(display.text(page, value, self.settings.pulse_weight), symbols)

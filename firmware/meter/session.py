@@ -1,0 +1,155 @@
+# One visit of a card: read, judge, password, journal, valve, report, in this order and no other (docs/DESIGN.md, D5).
+#
+# Everything up to the journal happens when the card goes in; the report is written one byte a step, so that pulses
+# and the valve are served between the bytes. A card may be gone after any byte; what is in the journal stays true.
+
+try:
+    from micropython import const
+except ImportError:
+    const = lambda x: x  # noqa: E731
+
+from gascard import codes
+from gascard.frames import build, check, frame_size, read
+from gascard.keys import REPORT_KEY, WRAP_KEY, derive, mask_psc
+from gascard.records import (
+    IMAGE_SIZE,
+    REPORT,
+    REPORT_AT,
+    REPORT_DATA,
+    REPORT_NUMBER_MAX,
+    size_of,
+)
+from gascard.sle4442 import ATR, COMPARE, READ_MAIN, READ_SECURITY, TRIES_FULL, UPDATE_MAIN, UPDATE_SECURITY, tries_left
+
+from meter.judging import judge
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from meter.meter import Meter
+    from meter.parts import Slot
+
+_LINE_HIGH = const(0xFF)  # what an empty slot reads: the pull-up
+
+
+class Session:
+    """The slot and what goes on in it. ``active`` while a report is still being written."""
+
+    def __init__(self, meter: "Meter", slot: "Slot") -> None:
+        self._meter = meter
+        self._slot = slot
+        self._image = bytearray(IMAGE_SIZE)
+        self._frame = b""
+        self._at = 0
+        self._next = 0
+        self.active = False
+
+    def insert(self) -> int:
+        """A card is in: everything but the report. The code of RULES' judging, OK, REPEAT or what went wrong."""
+        slot = self._slot
+        if slot.power_on() != ATR:
+            slot.power_off()
+            return codes.NO_CARD
+        slot.read(READ_MAIN, 0, self._image)
+        code = self._load()
+        if not self.active:
+            slot.power_off()
+        return code
+
+    def _load(self) -> int:
+        meter = self._meter
+        keys = meter.keys.values
+        account = meter.account
+        settings = meter.settings
+        code, identity, order, mac = judge(self._image, keys, account.values, meter.lockout, settings.pulse_weight)
+        repeat = code == codes.REPEAT
+        values, lowers = None, False
+        if code == codes.OK:
+            code, values, lowers = account.plan(order, identity["card"], mac, meter.register.value)
+        if code and not repeat:
+            return code
+        psc = mask_psc(derive(keys["key"], WRAP_KEY), identity["card"], order["psc_mask"])
+        verified = self._verify(identity["card"], psc)
+        if verified not in (codes.OK, codes.REPORT_NOT_WRITTEN):
+            return verified
+        if values:
+            meter.journal(values, lowers)
+        meter.asked()
+        if not verified:
+            verified = self._prepare(identity, codes.REPEAT if repeat else codes.OK)
+        return verified or code
+
+    def _verify(self, card: int, psc: bytes) -> int:
+        # OK: writing is open. REPORT_NOT_WRITTEN: too few tries to dare it. Else the credit is not to be given.
+        state = self._meter.state
+        security = bytearray(4)
+        slot = self._slot
+        slot.read(READ_SECURITY, 0, security)
+        counter = security[0]
+        if counter == _LINE_HIGH:
+            return codes.CARD_OUT
+        barred = state.values["barred_card"] == card
+        if barred and counter != TRIES_FULL:
+            return codes.CARD_BARRED
+        if tries_left(counter) <= 1:
+            return codes.REPORT_NOT_WRITTEN
+        slot.write(UPDATE_SECURITY, 0, counter & (counter - 1))
+        for i in range(3):
+            slot.write(COMPARE, i + 1, psc[i])
+        slot.write(UPDATE_SECURITY, 0, 0xFF)
+        slot.read(READ_SECURITY, 0, security)
+        if security[0] == _LINE_HIGH:
+            return codes.CARD_OUT
+        if security[0] != TRIES_FULL:
+            state.values["barred_card"] = card
+            state.save()
+            return codes.PASSWORD_REFUSED
+        if barred:
+            state.values["barred_card"] = 0
+        return codes.OK
+
+    def _prepare(self, identity: dict, code: int) -> int:
+        # The report goes into the slot that does not hold the newest one; its number is stored before it is used.
+        meter = self._meter
+        state = meter.state
+        if state.values["report_number"] >= REPORT_NUMBER_MAX:
+            return codes.NUMBER_USED_UP
+        state.values["report_number"] += 1
+        state.save()
+        keys = meter.keys.values
+        key = derive(keys["key"], REPORT_KEY)
+        self._frame = build(REPORT_DATA, meter.report(), REPORT, identity["card"], identity["region"], key)
+        self._at = REPORT_AT[1] if self._newest() == 0 else REPORT_AT[0]
+        self._next = 0
+        self.active = True
+        return codes.OK
+
+    def _newest(self) -> int:
+        newest, highest = 1, (-1, -1)
+        for place in (0, 1):
+            at = REPORT_AT[place]
+            if check(self._image, at, size_of(REPORT_DATA)):
+                continue
+            values = read(REPORT_DATA, self._image, at)
+            if values and (values["binding"], values["report_number"]) > highest:
+                newest, highest = place, (values["binding"], values["report_number"])
+        return newest
+
+    def step(self) -> int:
+        """Write the next byte of the report that differs, or end the session: OK, or REPORT_NOT_WRITTEN."""
+        image, frame, at = self._image, self._frame, self._at
+        place = self._next
+        while place < len(frame) and image[at + place] == frame[place]:
+            place += 1
+        self._next = place + 1
+        if place < len(frame):
+            self._slot.write(UPDATE_MAIN, at + place, frame[place])
+            return codes.OK
+        back = bytearray(frame_size(REPORT_DATA))
+        self._slot.read(READ_MAIN, at, back)
+        self.end()
+        return codes.OK if back == frame else codes.REPORT_NOT_WRITTEN
+
+    def end(self) -> None:
+        """Take the power from the slot: the card may go, or is gone."""
+        self.active = False
+        self._slot.power_off()

@@ -1,0 +1,231 @@
+# The nonvolatile memory of the meter: register (checkpoint and tally), pairs of records, and their recovery.
+#
+# Theory of operation (docs/DESIGN.md, D3). The register is base + count: a checkpoint holds the base, and pulse n
+# of a generation has written one whole byte, the generation's marker, at place n of the tally. Two markers
+# alternate, so what is not of this generation holds the other marker and nothing is ever erased. A full tally is
+# closed by the next checkpoint, over the older of two. Where a torn write garbles its page, places run through
+# four lanes on different pages and recovery takes the count that at least three lanes agree on; where it garbles
+# only its own bytes one lane does. A record is kept twice, on two pages, each copy with an entry number and a
+# checksum; a save goes over the copy that is not the newest valid one.
+
+from array import array
+from binascii import crc32
+
+try:
+    from micropython import const
+except ImportError:
+    const = lambda x: x  # noqa: E731
+
+from gascard.codec import RecordError, pack_into, unpack
+from gascard.crc import crc16
+from gascard.records import TOTAL_MAX, size_of
+
+from meter.hot import COUNT, MARKER, STOP
+from meter.layouts import CHECKPOINT, CHECKPOINT_AT, COPY_SIZE, LAYOUT_VERSION, TALLY_AT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from meter.parts import Memory
+
+MARKERS = b"\xa5\x5a"
+_TRIES = const(3)  # a write that does not read back is repeated this often before it is a fault
+
+
+class StoreFault(Exception):
+    """The memory does not keep what is written to it, or nothing in it can be read: the meter shuts."""
+
+
+def newer(a: int, b: int) -> bool:
+    """Whether entry number ``a`` comes after ``b``, modulo 2**16."""
+    return a != b and (a - b) & 0xFFFF < 0x8000
+
+
+def write_checked(memory: "Memory", address: int, data: bytes | bytearray) -> None:
+    """Write and read back. StoreFault if the memory does not keep it."""
+    check = bytearray(len(data))
+    for _ in range(_TRIES):
+        try:
+            memory.write(address, data)
+            memory.read_into(address, check)
+        except OSError:
+            continue
+        if check == data:
+            return
+    raise StoreFault(address)
+
+
+def write_small(memory: "Memory", address: int, layout: tuple, values: dict) -> None:
+    """Write a record whose last field is a CRC-16 over the rest. StoreFault as write_checked."""
+    raw = bytearray(size_of(layout))
+    values["crc"] = 0
+    end = pack_into(layout, values, raw) - 2
+    crc = crc16(raw, 0, end)
+    raw[end], raw[end + 1] = crc >> 8, crc & 0xFF
+    write_checked(memory, address, raw)
+
+
+def read_small(memory: "Memory", address: int, layout: tuple) -> "dict | None":
+    """The values of such a record, None if it is not whole."""
+    raw = bytearray(size_of(layout))
+    memory.read_into(address, raw)
+    try:
+        values = unpack(layout, raw)
+    except RecordError:
+        return None
+    return values if crc16(raw, 0, len(raw) - 2) == values["crc"] else None
+
+
+class Pair:
+    """Two copies of one record. ``layout`` begins with ``entry`` and ``layout`` and ends with a CRC-32."""
+
+    def __init__(self, memory: "Memory", places: tuple, layout: tuple) -> None:
+        self._memory = memory
+        self._places = places
+        self._layout = layout
+        self._newest = 1
+        self.values: dict = {}
+
+    def _read(self, place: int) -> "dict | None":
+        raw = bytearray(COPY_SIZE)
+        self._memory.read_into(place, raw)
+        end = COPY_SIZE - 4
+        if crc32(bytes(raw[:end])) & 0xFFFFFFFF != int.from_bytes(raw[end:], "big"):
+            return None
+        try:
+            values = unpack(self._layout, raw)
+        except RecordError:
+            return None
+        return values if values["layout"] == LAYOUT_VERSION else None
+
+    def load(self) -> bool:
+        """Read both copies into ``values``, the newest valid one's. False if neither can be read."""
+        first = self._read(self._places[0])
+        second = self._read(self._places[1])
+        if first and (not second or newer(first["entry"], second["entry"])):
+            self._newest, self.values = 0, first
+        else:
+            self._newest, self.values = 1, second or {}
+        return bool(self.values)
+
+    def save(self, both: bool = False) -> None:
+        """Write ``values`` as the next entry: one copy, or both one after the other where credit is lowered."""
+        values = self.values
+        values["entry"] = (values["entry"] + 1) & 0xFFFF
+        raw = bytearray(COPY_SIZE)
+        pack_into(self._layout, values, raw)
+        end = COPY_SIZE - 4
+        crc = crc32(bytes(raw[:end])) & 0xFFFFFFFF
+        raw[end:] = crc.to_bytes(4, "big")
+        for _ in range(2 if both else 1):
+            place = 1 - self._newest
+            write_checked(self._memory, self._places[place], raw)
+            self._newest = place
+
+
+class Register:
+    """The count of pulses since manufacture. ``cells`` is what the hot path works on (meter.hot)."""
+
+    def __init__(self, memory: "Memory", lanes: int = 1, lane_length: int = 4096) -> None:
+        if lanes not in (1, 4):
+            raise ValueError("lanes")
+        self._memory = memory
+        self._lanes = lanes
+        self._length = lane_length
+        self.capacity = lanes * lane_length
+        self.generation = 0
+        self.base = 0
+        self.scrubbed = 0
+        # COUNT, STOP, MARKER, ORIGIN, LANE
+        self.cells = array("i", (0, 0, 0, TALLY_AT, lane_length if lanes == 4 else 0))
+
+    @property
+    def value(self) -> int:
+        """Pulses since manufacture, 0..99 999 999."""
+        return self.base + self.cells[COUNT]
+
+    def _begin(self, generation: int) -> None:
+        self.generation = generation
+        self.cells[MARKER] = MARKERS[generation & 1]
+        self.cells[COUNT] = 0
+
+    def _write_checkpoint(self, generation: int, base: int) -> None:
+        values = {"generation": generation, "base": base}
+        write_small(self._memory, CHECKPOINT_AT[generation & 1], CHECKPOINT, values)
+
+    def _read_checkpoint(self, slot: int) -> "dict | None":
+        values = read_small(self._memory, CHECKPOINT_AT[slot], CHECKPOINT)
+        return values if values and values["generation"] & 1 == slot else None
+
+    def checkpoint(self) -> None:
+        """Close a full tally: base up by its count, the other marker, place 0. StoreFault as write_checked."""
+        base = self.value
+        generation = (self.generation + 1) & 0xFFFF
+        self._write_checkpoint(generation, base)
+        self.base = base
+        self._begin(generation)
+
+    def recover(self) -> bool:
+        """Find base and count again after power-up and mend the tally. False if the register is lost."""
+        first = self._read_checkpoint(0)
+        second = self._read_checkpoint(1)
+        newest = first
+        if second and (not first or newer(second["generation"], first["generation"])):
+            newest = second
+        if not newest:
+            return False
+        self.base = newest["base"]
+        self._begin(newest["generation"])
+        count = self._agree([self._run(lane) for lane in range(self._lanes)])
+        if count < 0 or self.base + count > TOTAL_MAX:
+            return False
+        self._scrub(count)
+        self.cells[COUNT] = count
+        if count == self.capacity:
+            self.checkpoint()
+        return True
+
+    def _run(self, lane: int) -> int:
+        # How many places at the head of the lane bear this generation's marker.
+        chunk = bytearray(COPY_SIZE)
+        marker = self.cells[MARKER]
+        at = TALLY_AT + lane * self._length
+        for start in range(0, self._length, COPY_SIZE):
+            self._memory.read_into(at + start, chunk)
+            for i in range(COPY_SIZE):
+                if chunk[i] != marker:
+                    return start + i
+        return self._length
+
+    def _agree(self, runs: list) -> int:
+        # The count that all lanes, else all but one, bear out; of two such the larger. -1: there is none.
+        if self._lanes == 1:
+            return runs[0]
+        best, most = -1, 2
+        for lane in range(4):
+            for count in range(4 * runs[lane] + lane - 3, 4 * runs[lane] + lane + 1):
+                votes = sum([(count + 3 - k) >> 2 == runs[k] for k in range(4)])
+                if 0 <= count <= self.capacity and (votes > most or votes == most > 2 and count > best):
+                    best, most = count, votes
+        return best
+
+    def _scrub(self, count: int) -> None:
+        # Every place says again what the count says: marks of this generation below it, of the other above.
+        chunk = bytearray(COPY_SIZE)
+        marker = self.cells[MARKER]
+        other = MARKERS[0] ^ MARKERS[1] ^ marker
+        for lane in range(self._lanes):
+            marks = (count + 3 - lane) >> 2 if self._lanes == 4 else count
+            for start in range(0, self._length, COPY_SIZE):
+                at = TALLY_AT + lane * self._length + start
+                self._memory.read_into(at, chunk)
+                for i in range(COPY_SIZE):
+                    right = marker if start + i < marks else other
+                    if chunk[i] != right:
+                        self._memory.put(at + i, right)
+                        self.scrubbed += 1
+
+    def stop_after(self, pulses: int) -> None:
+        """Leave the hot path again after this many more pulses (at least 1), or when the tally is full."""
+        cells = self.cells
+        cells[STOP] = min(self.capacity, cells[COUNT] + pulses)
+

@@ -1,0 +1,110 @@
+# The valve's motor: one table of states, travel bounded in time, retries bounded in number, pulses never waited for.
+#
+# SHUT, OPENING, OPEN and SHUTTING follow each other; a motor that does not arrive in time is driven shut, a few
+# times over, and then the valve is STUCK, which is a latched fault: it is driven again only when somebody asks.
+# Nothing here waits. The meter tells it what was asked and when time has passed; whether the valve *may* open is
+# the meter's business (only within a minute of a card or key), whether it is shut is read from the end switches.
+
+try:
+    from micropython import const
+except ImportError:
+    const = lambda x: x  # noqa: E731
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from meter.parts import Motor
+
+SHUT = const(0)
+OPENING = const(1)
+OPEN = const(2)
+SHUTTING = const(3)
+STUCK = const(4)
+
+ASK_OPEN = const(0)
+ASK_SHUT = const(1)
+ARRIVED = const(2)
+LATE = const(3)
+
+DRIVE_OPEN = const(1)
+DRIVE_SHUT = const(-1)
+DRIVE_STOP = const(0)
+POLL_MS = const(50)  # how often the end switches are read while the motor runs
+
+_ATTEMPTS = const(3)
+
+# (state, event) -> (next state, motor); what is not in the table changes nothing.
+TRANSITIONS = {
+    SHUT * 4 + ASK_OPEN: (OPENING, DRIVE_OPEN),
+    SHUT * 4 + ASK_SHUT: (SHUT, DRIVE_STOP),
+    OPENING * 4 + ASK_SHUT: (SHUTTING, DRIVE_SHUT),
+    OPENING * 4 + ARRIVED: (OPEN, DRIVE_STOP),
+    OPENING * 4 + LATE: (SHUTTING, DRIVE_SHUT),
+    OPEN * 4 + ASK_SHUT: (SHUTTING, DRIVE_SHUT),
+    SHUTTING * 4 + ASK_OPEN: (OPENING, DRIVE_OPEN),
+    SHUTTING * 4 + ARRIVED: (SHUT, DRIVE_STOP),
+    SHUTTING * 4 + LATE: (SHUTTING, DRIVE_SHUT),
+    STUCK * 4 + ASK_OPEN: (OPENING, DRIVE_OPEN),
+    STUCK * 4 + ASK_SHUT: (SHUTTING, DRIVE_SHUT),
+}
+
+
+class Valve:
+    """State of the valve over a motor part with ``drive(direction)`` and ``position()`` (1 open, -1 shut, 0 between).
+
+    After a change ``moves`` and ``failures`` are to be stored by the meter; ``changed`` says that there was one.
+    """
+
+    def __init__(self, motor: "Motor", travel_limit_ms: int) -> None:
+        self._motor = motor
+        self.travel_limit_ms = travel_limit_ms
+        self.state = SHUT
+        self.moves = 0
+        self.failures = 0
+        self._attempts = 0
+        self._travelled_ms = 0
+        self.travel_ms = 0  # of the last whole movement
+
+    @property
+    def moving(self) -> bool:
+        """Whether the motor runs."""
+        return self.state == OPENING or self.state == SHUTTING
+
+    def start(self) -> None:
+        """Power has come: shut, or stay shut."""
+        self.state = SHUT if self._motor.position() == DRIVE_SHUT else OPEN
+        self.tell(ASK_SHUT)
+
+    def tell(self, event: int) -> bool:
+        """Something happened; True if the state is another now."""
+        state = self.state
+        if event == LATE:
+            self.failures = min(255, self.failures + 1)
+            self._attempts += 1
+            if self._attempts >= _ATTEMPTS:
+                self.state = STUCK
+                self._motor.drive(DRIVE_STOP)
+                return True
+        row = TRANSITIONS.get(state * 4 + event)
+        if row is None:
+            return False
+        if event == ARRIVED:
+            self.moves = min(0xFFFF, self.moves + 1)
+            self.travel_ms = self._travelled_ms
+            self._attempts = 0
+        elif event != LATE and state == STUCK:
+            self._attempts = 0
+        self.state, drive = row
+        self._travelled_ms = 0
+        self._motor.drive(drive)
+        return state != self.state
+
+    def advance(self, milliseconds: int) -> bool:
+        """Time has passed while moving; True if the state is another now."""
+        if not self.moving:
+            return False
+        self._travelled_ms += milliseconds
+        if self._motor.position() == (DRIVE_OPEN if self.state == OPENING else DRIVE_SHUT):
+            return self.tell(ARRIVED)
+        if self._travelled_ms >= self.travel_limit_ms:
+            return self.tell(LATE)
+        return False

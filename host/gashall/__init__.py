@@ -1,0 +1,80 @@
+"""The hall: encode and decode cards, work card readers, keep the ledger, sell gas.
+
+Import from here or from the module that bears the noun. Names are fetched when first used, so that encoding a
+card needs neither the ledger's database library nor the viewer's.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gashall.encode import (
+        Card,
+        Part,
+        decode_card,
+        decode_identity,
+        decode_order,
+        decode_report,
+        encode_card,
+        encode_identity,
+        encode_order,
+        encode_report,
+    )
+    from gashall.errors import CardError, GasError, LedgerError, ReaderError, RequestError
+    from gashall.ledger import Ledger
+    from gashall.readers import ChipReader, FileReader, Reader
+    from gashall.services import Hall, ReadBack, Reconciliation, Sale
+    from gashall.signer import KeyFileSigner, Signer
+
+__all__ = [
+    "Card",
+    "CardError",
+    "ChipReader",
+    "FileReader",
+    "GasError",
+    "Hall",
+    "KeyFileSigner",
+    "Ledger",
+    "LedgerError",
+    "Part",
+    "ReadBack",
+    "Reader",
+    "ReaderError",
+    "Reconciliation",
+    "RequestError",
+    "Sale",
+    "Signer",
+    "decode_card",
+    "decode_identity",
+    "decode_order",
+    "decode_report",
+    "encode_card",
+    "encode_identity",
+    "encode_order",
+    "encode_report",
+]
+
+_HOME = {
+    "gashall.encode": (
+        "Card Part decode_card decode_identity decode_order decode_report"
+        " encode_card encode_identity encode_order encode_report"
+    ),
+    "gashall.errors": "CardError GasError LedgerError ReaderError RequestError",
+    "gashall.ledger": "Ledger",
+    "gashall.readers": "ChipReader FileReader Reader",
+    "gashall.services": "Hall ReadBack Reconciliation Sale",
+    "gashall.signer": "KeyFileSigner Signer",
+}
+_MODULES = {name: module for module, names in _HOME.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,250 @@
+"""What can go wrong in a hall: four classes, stable codes, and a sentence that says what to do next.
+
+A rule that meter and hall share keeps the meter's number (``gascard.codes``); what only a hall can meet
+counts from -100 down and is never renumbered either.
+"""
+
+from gascard.meanings import CODES
+
+NOT_WHOLE_PULSES = -100
+AMOUNT = -101
+NUMBER_MALFORMED = -102
+FIELD = -103
+IMAGE_SIZE = -104
+CARD_BLANK = -105
+CARD_NOT_BLANK = -106
+CARD_UNKNOWN = -107
+CARD_SWAPPED = -108
+CARD_DEAD = -109
+LAST_TRY = -110
+WRITE_REFUSED = -111
+READ_BACK_DIFFERS = -112
+GAS_ON_CARD = -113
+OPENING_NOT_LOADED = -114
+REPORT_OLDER = -115
+REPORT_MISSING = -116
+LEDGER_BEHIND = -117
+PENDING_ELSEWHERE = -118
+ORDER_FINISHED = -119
+ACCOUNT_UNKNOWN = -120
+ORDER_MISSING = -121
+KEY_FILE = -122
+READER = -123
+READER_USE = -124
+LEDGER = -125
+LEDGER_REGION = -126
+OPENING_DIFFERS = -127
+
+# Code -> (name, what it means, 中文, what the person does next): the same shape as gascard.meanings.CODES.
+HOST_CODES: dict[int, tuple[str, str, str, str]] = {
+    NOT_WHOLE_PULSES: (
+        "NOT_WHOLE_PULSES",
+        "The volume is no whole number of this meter's pulses.",
+        "气量不是脉冲当量的整数倍",
+        "Enter a volume with no more decimals than the meter counts.",
+    ),
+    AMOUNT: (
+        "AMOUNT",
+        "The amount cannot be sold: it is no number, or not above zero.",
+        "购气量无效",
+        "Enter a volume above zero, as digits with a decimal point.",
+    ),
+    NUMBER_MALFORMED: (
+        "NUMBER_MALFORMED",
+        "The number does not have the form such numbers have.",
+        "编号格式错误",
+        "Copy it again from the meter's plate (14 digits) or the customer's file (10 digits).",
+    ),
+    FIELD: (
+        "FIELD",
+        "A field is missing, unknown or outside its range.",
+        "字段无效",
+        "Correct the value named in the message; docs/SPEC.md gives every field's range.",
+    ),
+    IMAGE_SIZE: (
+        "IMAGE_SIZE",
+        "A card image is 256 bytes, or 264 with protection and security memory.",
+        "卡数据长度错误",
+        "Read the card again, or look whether the file is the right one and whole.",
+    ),
+    CARD_BLANK: (
+        "CARD_BLANK",
+        "The card is blank: nothing has been issued on it.",
+        "空白卡",
+        "Open the account with it, or insert the customer's own card.",
+    ),
+    CARD_NOT_BLANK: (
+        "CARD_NOT_BLANK",
+        "The card is not blank, and not the unfinished card of this account.",
+        "不是空白卡",
+        "Take a new card from stock; put this one aside for a card check.",
+    ),
+    CARD_UNKNOWN: (
+        "CARD_UNKNOWN",
+        "The card is of this region, but the ledger has no such card number.",
+        "台账中无此卡号",
+        "Look whether this is the right ledger; otherwise the card is reported and kept.",
+    ),
+    CARD_SWAPPED: (
+        "CARD_SWAPPED",
+        "The card in the reader is not the one that was read a moment ago.",
+        "写卡前卡已被更换",
+        "Insert the first card again and repeat; nothing was written to the second.",
+    ),
+    CARD_DEAD: (
+        "CARD_DEAD",
+        "All password tries of the card are used up: it can be read, never written again.",
+        "卡已锁死",
+        "Issue a replacement card; what the dead one says can still be read.",
+    ),
+    LAST_TRY: (
+        "LAST_TRY",
+        "The card has one password try left; a failure would lock it for ever.",
+        "卡密码只剩一次机会",
+        "Spend it only on purpose (rescue), when the card is surely the customer's; else replace the card.",
+    ),
+    WRITE_REFUSED: (
+        "WRITE_REFUSED",
+        "The card did not take a byte: the place is protected or the password was not accepted.",
+        "卡拒绝写入",
+        "Repeat once; if it stays so, replace the card.",
+    ),
+    READ_BACK_DIFFERS: (
+        "READ_BACK_DIFFERS",
+        "The card does not hold what was written to it.",
+        "回读数据不一致",
+        "Repeat the sale: it is finished, not made twice. If it stays so, replace the card.",
+    ),
+    GAS_ON_CARD: (
+        "GAS_ON_CARD",
+        "The last purchase is still on the card; no report shows that the meter has loaded it.",
+        "卡内有未充入表的气量",
+        "The customer inserts the card into the meter first, then comes back.",
+    ),
+    OPENING_NOT_LOADED: (
+        "OPENING_NOT_LOADED",
+        "The opening card has not been in its meter yet.",
+        "开户卡未插入过表",
+        "Put the meter into service with this card first, then sell.",
+    ),
+    REPORT_OLDER: (
+        "REPORT_OLDER",
+        "The card's report is older than one the hall has already seen; it moves nothing.",
+        "卡内回写数据较旧",
+        "Insert the card into the meter and read it again; look whether it is the customer's present card.",
+    ),
+    REPORT_MISSING: (
+        "REPORT_MISSING",
+        "No authentic report of this meter is known.",
+        "无有效回写数据",
+        "Insert the card into the meter and read it back at the hall first.",
+    ),
+    LEDGER_BEHIND: (
+        "LEDGER_BEHIND",
+        "The card is ahead of the ledger: an authentic order or report says more than was ever booked.",
+        "台账落后于卡",
+        "Sell nothing; the ledger has lost entries and the card's word must be adopted, approved.",
+    ),
+    PENDING_ELSEWHERE: (
+        "PENDING_ELSEWHERE",
+        "Another window has an unfinished order for this account or meter.",
+        "其他窗口有未完成业务",
+        "Finish it there, or insert the card here and repeat once the other window has stopped.",
+    ),
+    ORDER_FINISHED: (
+        "ORDER_FINISHED",
+        "An earlier unfinished order has been finished on this card; nothing else was sold.",
+        "已补写上次未完成的购气",
+        "Hand the card out for the earlier order; sell more after the meter has loaded it.",
+    ),
+    ACCOUNT_UNKNOWN: (
+        "ACCOUNT_UNKNOWN",
+        "The ledger has no such account, or it has no meter.",
+        "无此账户",
+        "Look the number up in the customer's file.",
+    ),
+    ORDER_MISSING: (
+        "ORDER_MISSING",
+        "The card bears no order, though it was issued.",
+        "卡内无购气数据",
+        "Replace the card.",
+    ),
+    KEY_FILE: (
+        "KEY_FILE",
+        "The key file cannot be used.",
+        "密钥文件不可用",
+        "Restore it from the safe copy, or correct its path and its rights (owner only).",
+    ),
+    READER: (
+        "READER",
+        "The card reader failed.",
+        "读卡器故障",
+        "Look at cable and driver, then repeat; an unfinished sale is finished, not made twice.",
+    ),
+    READER_USE: (
+        "READER_USE",
+        "The reader was used out of order or out of range.",
+        "读卡器调用错误",
+        "Correct the program: connect, present the password, then write within the card's 256 bytes.",
+    ),
+    LEDGER: (
+        "LEDGER",
+        "The ledger cannot be read or written.",
+        "台账不可读写",
+        "Look at disk, path and rights; nothing goes on a card before the ledger has it.",
+    ),
+    LEDGER_REGION: (
+        "LEDGER_REGION",
+        "Ledger and key file belong to different regions, or the ledger is of another version.",
+        "台账与密钥区域不符",
+        "Open the ledger with the key file it was made with.",
+    ),
+    OPENING_DIFFERS: (
+        "OPENING_DIFFERS",
+        "This meter has an unfinished opening with other particulars.",
+        "该表有未完成的开户",
+        "Repeat the opening as it was entered first; change the particulars afterwards.",
+    ),
+}
+
+
+def words(code: int) -> tuple[str, str, str, str]:
+    """Name, English, Chinese and remedy of a code of meter or hall. KeyError for a number that is no code."""
+    return HOST_CODES[code] if code in HOST_CODES else CODES[code]
+
+
+class GasError(Exception):
+    """A rule was broken or a thing failed; the base of all errors of this package.
+
+    ``code`` is a number of ``gascard.codes`` or of this module, ``name`` its name, ``message`` what
+    happened, ``message_zh`` the same in Chinese, ``remedy`` what the person does next. ``str()`` gives
+    message and remedy.
+    """
+
+    def __init__(self, code: int, message: str = "", remedy: str = "") -> None:
+        name, english, chinese, next_step = words(code)
+        self.code = code
+        self.name = name
+        self.message = message or english
+        self.message_zh = chinese
+        self.remedy = remedy or next_step
+        super().__init__(code, self.message, self.remedy)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.code}): {self.message} {self.remedy}"
+
+
+class RequestError(GasError):
+    """The caller asked for something impossible; nothing was written."""
+
+
+class CardError(GasError):
+    """The card, or what stands on it, does not allow it."""
+
+
+class ReaderError(GasError):
+    """Hardware or driver: no card, card pulled, reader gone."""
+
+
+class LedgerError(GasError):
+    """The ledger cannot do it: unknown, unfinished elsewhere, behind the card, or not readable."""

@@ -1,0 +1,425 @@
+"""What was sold, to whom, and what became of it: the hall's tables and the few questions asked of them.
+
+An order's row is ``pending`` (its exact frame is committed before any byte of it goes on a card),
+``written`` (the card was read back and holds that frame) or ``done`` (an authentic report shows it loaded).
+*Paid* is what the customer paid for with this order, *released* what the card may say: the cumulative
+bought total of the frame. Rules: DESIGN D5, RULES 1 "settling" and "paid and released". Needs ``pip install
+icgas[hall]``.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from gascard import codes
+from gascard.records import BINDING_MAX, SEQUENCE_MAX
+from gashall import errors
+from gashall.errors import LedgerError
+
+SCHEMA_VERSION = 1
+
+PENDING = "pending"
+WRITTEN = "written"
+DONE = "done"
+
+_metadata = sa.MetaData()
+
+# One row: which region this ledger is of, in which form its tables are.
+_about = sa.Table(
+    "about",
+    _metadata,
+    sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1"), primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("region", sa.Integer, nullable=False),
+)
+_accounts = sa.Table(
+    "accounts",
+    _metadata,
+    sa.Column("number", sa.String(10), primary_key=True),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("opened_at", sa.Integer, nullable=False),
+)
+_meters = sa.Table(
+    "meters",
+    _metadata,
+    sa.Column("number", sa.String(14), primary_key=True),
+    sa.Column("pulse_weight", sa.Integer, nullable=False),
+    sa.Column("wheel_pulses", sa.Integer, nullable=False),
+    sa.Column("key_version", sa.Integer, nullable=False),
+    sa.Column("highest_binding", sa.Integer, nullable=False),
+)
+# A meter's life with one account. Parameters are pulses, as they stand on the card.
+_bindings = sa.Table(
+    "bindings",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("meter", sa.ForeignKey("meters.number"), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("account", sa.ForeignKey("accounts.number"), nullable=False),
+    sa.Column("initial_reading", sa.Integer, nullable=False),
+    sa.Column("alarm", sa.Integer, nullable=False),
+    sa.Column("ceiling", sa.Integer, nullable=False),
+    sa.Column("overdraft", sa.Integer, nullable=False),
+    sa.Column("over_flow_seconds", sa.Integer, nullable=False),
+    sa.Column("open", sa.Boolean, nullable=False),
+    sa.UniqueConstraint("meter", "number"),
+)
+# psc_bytes: how many bytes of the card's own password may already stand on a card not yet issued.
+_cards = sa.Table(
+    "cards",
+    _metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("account", sa.ForeignKey("accounts.number"), nullable=False),
+    sa.Column("replacement", sa.Integer, nullable=False),
+    sa.Column("issue_batch", sa.Integer, nullable=False),
+    sa.Column("psc_bytes", sa.Integer, nullable=False),
+    sa.Column("issued", sa.Boolean, nullable=False),
+)
+_orders = sa.Table(
+    "orders",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("account", sa.ForeignKey("accounts.number"), nullable=False),
+    sa.Column("binding", sa.ForeignKey("bindings.id"), nullable=False),
+    sa.Column("card", sa.ForeignKey("cards.number"), nullable=False),
+    sa.Column("sequence", sa.Integer, nullable=False),
+    sa.Column(
+        "state", sa.String(7), sa.CheckConstraint("state IN ('pending', 'written', 'done')"), nullable=False
+    ),
+    sa.Column("frame", sa.LargeBinary, nullable=False),
+    sa.Column("paid_pulses", sa.Integer, nullable=False),
+    sa.Column("released_pulses", sa.Integer, nullable=False),
+    sa.Column("fen", sa.BigInteger),
+    sa.Column("made_at", sa.Integer, nullable=False),
+    sa.UniqueConstraint("binding", "sequence"),
+)
+# Two windows, one account: the second one's row is refused here, whatever both of them read before.
+sa.Index(
+    "one_pending_order",
+    _orders.c.account,
+    unique=True,
+    sqlite_where=_orders.c.state == PENDING,
+    postgresql_where=_orders.c.state == PENDING,
+)
+# Authentic report frames, each once. The card number is needed to check the MAC again.
+_reports = sa.Table(
+    "reports",
+    _metadata,
+    sa.Column("meter", sa.ForeignKey("meters.number"), primary_key=True),
+    sa.Column("binding", sa.Integer, primary_key=True),
+    sa.Column("report_number", sa.Integer, primary_key=True),
+    sa.Column("card", sa.BigInteger, nullable=False),
+    sa.Column("frame", sa.LargeBinary, nullable=False),
+    sa.Column("seen_at", sa.Integer, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A customer's file. Times in this module are minutes since 2000-01-01 UTC."""
+
+    number: str
+    name: str
+    opened_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeterRow:
+    """A meter: pulse weight in decimals of a m³, pulses in one turn of all its wheels, its key version."""
+
+    number: str
+    pulse_weight: int
+    wheel_pulses: int
+    key_version: int
+    highest_binding: int
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A meter bound to an account: initial reading and parameters in pulses."""
+
+    id: int
+    meter: str
+    number: int
+    account: str
+    initial_reading: int
+    alarm: int
+    ceiling: int
+    overdraft: int
+    over_flow_seconds: int
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CardRow:
+    """A card of an account; ``issued`` once its first order was read back and its password changed."""
+
+    number: int
+    account: str
+    replacement: int
+    issue_batch: int
+    psc_bytes: int
+    issued: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order's row: exact frame, paid pulses of this order, released (cumulative) pulses, money in fen."""
+
+    id: int
+    account: str
+    binding: int
+    card: int
+    sequence: int
+    state: str
+    frame: bytes
+    paid_pulses: int
+    released_pulses: int
+    fen: int | None
+    made_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """An authentic report frame as it stood on ``card``."""
+
+    meter: str
+    binding: int
+    report_number: int
+    card: int
+    frame: bytes
+    seen_at: int
+
+
+class Ledger:
+    """The hall's books: an SQLite file, or any database SQLAlchemy reaches by URL."""
+
+    def __init__(self, path: str | os.PathLike[str], region: int) -> None:
+        """Open ``path`` (a file, made if missing, or a database URL) for ``region``.
+
+        LedgerError LEDGER if it cannot be opened, LEDGER_REGION if it is another region's or another
+        version's.
+        """
+        name = os.fspath(path)
+        with _translated():
+            url = sa.make_url(name) if "://" in name else sa.URL.create("sqlite", database=name)
+            sqlite = url.get_backend_name() == "sqlite"
+            self._engine = sa.create_engine(url, connect_args={"timeout": 30} if sqlite else {})
+            if sqlite:
+                sa.event.listen(self._engine, "connect", _prepare_sqlite)
+                sa.event.listen(self._engine, "begin", _begin_sqlite)
+            with self._engine.begin() as connection:
+                _metadata.create_all(connection)
+                about = connection.execute(sa.select(_about)).first()
+                if about is None:
+                    connection.execute(sa.insert(_about).values(id=1, version=SCHEMA_VERSION, region=region))
+                elif (about.version, about.region) != (SCHEMA_VERSION, region):
+                    raise LedgerError(
+                        errors.LEDGER_REGION,
+                        f"{name} is of region {about.region:#06x}, version {about.version}; "
+                        f"wanted {region:#06x}, version {SCHEMA_VERSION}.",
+                    )
+
+    @contextmanager
+    def begin(self) -> "Iterator[Books]":
+        """One transaction, the only writer while it lasts; committed at its end, undone by any exception."""
+        with _translated(), self._engine.begin() as connection:
+            yield Books(connection)
+
+    def close(self) -> None:
+        """Give the database's handles back."""
+        self._engine.dispose()
+
+
+class Books:
+    """The tables within one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def account(self, number: str) -> Account | None:
+        """The account of that number."""
+        row = self._one(_accounts, _accounts.c.number == number)
+        return None if row is None else Account(**row)
+
+    def meter(self, number: str) -> MeterRow | None:
+        """The meter of that number."""
+        row = self._one(_meters, _meters.c.number == number)
+        return None if row is None else MeterRow(**row)
+
+    def card(self, number: int) -> CardRow | None:
+        """The card of that number."""
+        row = self._one(_cards, _cards.c.number == number)
+        return None if row is None else CardRow(**row)
+
+    def card_of(self, account: str) -> CardRow | None:
+        """The account's card with the highest replacement number."""
+        row = self._one(_cards, _cards.c.account == account, _cards.c.replacement.desc())
+        return None if row is None else CardRow(**row)
+
+    def binding_of(self, account: str) -> Binding | None:
+        """The open binding of an account."""
+        row = self._one(_bindings, (_bindings.c.account == account) & _bindings.c.open)
+        return None if row is None else Binding(**row)
+
+    def binding_on(self, meter: str) -> Binding | None:
+        """The open binding of a meter."""
+        row = self._one(_bindings, (_bindings.c.meter == meter) & _bindings.c.open)
+        return None if row is None else Binding(**row)
+
+    def last_order(self, binding: int) -> Order | None:
+        """The order of the highest sequence in the binding of that row id."""
+        row = self._one(_orders, _orders.c.binding == binding, _orders.c.sequence.desc())
+        return None if row is None else Order(**row)
+
+    def orders(self, account: str) -> list[Order]:
+        """All orders of an account, oldest first."""
+        query = sa.select(_orders).where(_orders.c.account == account).order_by(_orders.c.id)
+        return [Order(**row) for row in self._connection.execute(query).mappings()]
+
+    def last_report(self, meter: str) -> ReportRow | None:
+        """The newest report kept of a meter, by (binding, report number)."""
+        row = self._one(
+            _reports, _reports.c.meter == meter, _reports.c.binding.desc(), _reports.c.report_number.desc()
+        )
+        return None if row is None else ReportRow(**row)
+
+    def add_account(self, name: str, opened_at: int, number: str | None = None) -> Account:
+        """A new account, under the next free number unless ``number`` is given."""
+        if number is None:
+            number = f"{int(self._highest(_accounts.c.number) or 0) + 1:010d}"
+            if len(number) > 10:
+                raise LedgerError(codes.NUMBER_USED_UP, "All account numbers are used up.")
+        account = Account(number, name, opened_at)
+        self._insert(_accounts, account)
+        return account
+
+    def add_card(self, account: str, issue_batch: int) -> CardRow:
+        """A new card of ``account`` under the next free card number, not issued yet."""
+        number = int(self._highest(_cards.c.number) or 0) + 1
+        if number > 0xFFFFFFFF:
+            raise LedgerError(codes.NUMBER_USED_UP, "All card numbers are used up.")
+        card = CardRow(number, account, 0, issue_batch, 0, False)
+        self._insert(_cards, card)
+        return card
+
+    def add_meter(self, meter: MeterRow) -> None:
+        """A new meter."""
+        self._insert(_meters, meter)
+
+    def bind(
+        self, meter: MeterRow, account: str, initial_reading: int, parameters: dict[str, int]
+    ) -> Binding:
+        """Bind ``meter`` to ``account`` under its next binding number; parameters in pulses and seconds."""
+        number = meter.highest_binding + 1
+        if number > BINDING_MAX:
+            raise LedgerError(codes.NUMBER_USED_UP, f"Meter {meter.number} cannot be bound again.")
+        self._connection.execute(
+            sa.update(_meters).where(_meters.c.number == meter.number).values(highest_binding=number)
+        )
+        values: dict[str, Any] = {
+            "meter": meter.number,
+            "number": number,
+            "account": account,
+            "initial_reading": initial_reading,
+            "open": True,
+            **parameters,
+        }
+        key = self._connection.execute(sa.insert(_bindings).values(values)).inserted_primary_key
+        assert key is not None
+        return Binding(id=key[0], **values)
+
+    def add_order(
+        self,
+        binding: Binding,
+        card: int,
+        frame: bytes,
+        *,
+        sequence: int,
+        paid: int,
+        released: int,
+        fen: int | None,
+        made_at: int,
+    ) -> Order:
+        """A new pending order. LedgerError PENDING_ELSEWHERE if there is one, NUMBER_USED_UP past 65535."""
+        if sequence > SEQUENCE_MAX:
+            raise LedgerError(codes.NUMBER_USED_UP, "This binding has had all the orders it can have.")
+        values: dict[str, Any] = {
+            "account": binding.account,
+            "binding": binding.id,
+            "card": card,
+            "sequence": sequence,
+            "state": PENDING,
+            "frame": frame,
+            "paid_pulses": paid,
+            "released_pulses": released,
+            "fen": fen,
+            "made_at": made_at,
+        }
+        key = self._connection.execute(sa.insert(_orders).values(values)).inserted_primary_key
+        assert key is not None
+        return Order(id=key[0], **values)
+
+    def mark_written(self, order: int) -> None:
+        """The card was read back and holds the order's frame. A row that is done already stays so."""
+        query = sa.update(_orders).where(_orders.c.id == order, _orders.c.state == PENDING)
+        self._connection.execute(query.values(state=WRITTEN))
+
+    def mark_done(self, binding: int, sequence: int, bought_total: int) -> None:
+        """Orders of a binding that a report of this sequence and bought total covers are loaded."""
+        query = sa.update(_orders).where(
+            _orders.c.binding == binding,
+            _orders.c.sequence <= sequence,
+            _orders.c.released_pulses <= bought_total,
+            _orders.c.state != DONE,
+        )
+        self._connection.execute(query.values(state=DONE))
+
+    def mark_card(self, card: int, *, psc_bytes: int, issued: bool) -> None:
+        """How far the card's own password may have been written, and whether the card is issued."""
+        query = sa.update(_cards).where(_cards.c.number == card)
+        self._connection.execute(query.values(psc_bytes=psc_bytes, issued=issued))
+
+    def keep_report(self, report: ReportRow) -> None:
+        """Keep an authentic report; one that is kept already stays as it was first seen."""
+        self._insert(_reports, report)
+
+    def _one(self, table: sa.Table, where: Any, *order: Any) -> dict[str, Any] | None:
+        query = sa.select(table).where(where).order_by(*order).limit(1)
+        row = self._connection.execute(query).mappings().first()
+        return None if row is None else dict(row)
+
+    def _highest(self, column: sa.Column[Any]) -> Any:
+        return self._connection.execute(sa.select(sa.func.max(column))).scalar()
+
+    def _insert(self, table: sa.Table, row: Any) -> None:
+        values = {column.name: getattr(row, column.name) for column in table.columns}
+        self._connection.execute(sa.insert(table).values(values))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.IntegrityError as error:
+        raise LedgerError(errors.PENDING_ELSEWHERE, f"Another window was faster: {error.orig}.") from error
+    except (sa.exc.SQLAlchemyError, OSError) as error:
+        cause = getattr(error, "orig", None) or error
+        raise LedgerError(errors.LEDGER, f"The ledger cannot be used: {cause}.") from error
+
+
+def _prepare_sqlite(connection: Any, record: Any) -> None:
+    # Autocommit in the driver's eyes, so that BEGIN is ours to say; a commit is on the disk when it returns.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # Writer from the start: two windows that read the same state and both write would else meet at the
+    # commit.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,846 @@
+"""What the counter does: open an account, sell, read a card back, reconcile a meter with its index.
+
+Each service reads and judges the card first, then writes the ledger, then the card, then the ledger again
+(DESIGN D5), so that it may die anywhere: whoever repeats it finishes the order that was begun and never
+makes it twice. The card's password is presented before the row is made, as the meter presents it before it
+journals: a chip that refuses it leaves nothing behind. Rules: RULES 1 (settling, ledger behind, last try),
+DOMAIN 3.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from gascard import codes, records
+from gascard.records import IDENTITY_AT, IMAGE_SIZE, ORDER_AT, S24_MAX, SEQUENCE_MAX, TOTAL_MAX
+from gascard.chip import DEFAULT_PSC
+from gashall import encode, errors, units
+from gashall.encode import Card, Part, Values, decode_card, report_rank
+from gashall.errors import CardError, GasError, LedgerError, RequestError
+from gashall.ledger import (
+    DONE,
+    PENDING,
+    WRITTEN,
+    Account,
+    Binding,
+    Books,
+    CardRow,
+    Ledger,
+    MeterRow,
+    Order,
+    ReportRow,
+)
+from gashall.readers.base import Reader
+from gashall.signer import KeyFileSigner, Signer
+from gashall.units import Volume
+
+LEDGER_FILE = "ledger.db"
+
+Clock: TypeAlias = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """An order that is on its card. Totals in pulses, volume in m³, money in fen."""
+
+    account: str
+    meter: str
+    card: int
+    sequence: int
+    volume: Decimal
+    pulses: int
+    bought_total: int
+    fen: int | None
+    state: str
+    resumed: bool
+    """Whether this order had been begun earlier and was only finished now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """What a card told the hall."""
+
+    account: str
+    meter: str
+    card: int
+    report: Values | None
+    """The newest authentic report of the card's meter, None if the card has not been in it."""
+    state: str
+    """State of the account's last order: pending, written or done."""
+    remaining: Decimal | None
+    """m³ left on the meter when it wrote the report."""
+    on_card: Decimal
+    """m³ released that no report shows loaded."""
+    damaged: tuple[str, ...]
+    """Parts of the card that are written but not whole; harmless if a report is given all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """The account's gas by the index: all figures in pulses of ``pulse_weight``."""
+
+    account: str
+    meter: str
+    binding: int
+    pulse_weight: int
+    initial_reading: int
+    closing_reading: int
+    sold: int
+    used_by_index: int
+    left_on_meter: int
+    on_card: int
+    corrections: int
+    """Signed sum of corrections the meter has taken; less what was sold by so much."""
+
+    @property
+    def difference(self) -> int:
+        """Sold less used, left, on the card and corrected: 0, or the meter's drift against its index."""
+        return self.sold - self.used_by_index - self.left_on_meter - self.on_card - self.corrections
+
+    def rows(self) -> list[tuple[str, Decimal]]:
+        """The figures in m³, each with its words, in the order a person adds them up."""
+        figures = [
+            ("sold", self.sold),
+            ("used by the index", self.used_by_index),
+            ("left on the meter", self.left_on_meter),
+            ("on the card", self.on_card),
+        ]
+        if self.corrections:
+            figures.append(("corrected", self.corrections))
+        figures.append(("difference", self.difference))
+        return [(words, units.volume(count, self.pulse_weight)) for words, count in figures]
+
+    def lines(self) -> list[str]:
+        """A slip for people: account and readings, then the figures in m³ and the difference in pulses."""
+        closing, initial = (
+            units.volume(reading, self.pulse_weight)
+            for reading in (self.closing_reading, self.initial_reading)
+        )
+        head = [f"account {self.account}, meter {self.meter}, index {initial} to {closing} m³"]
+        body = [f"{words:<20}{cubic:>14} m³" for words, cubic in self.rows()]
+        return [*head, *body, f"difference {self.difference} pulses"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """A checked request to open an account."""
+
+    meter: MeterRow
+    name: str
+    account: str | None
+    pulses: int
+    fen: int | None
+    initial_reading: int
+    parameters: dict[str, int]
+    issue_batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """A card of ours as the ledger sees it, the card's own report taken into account."""
+
+    card: Card
+    row: CardRow
+    account: Account
+    binding: Binding
+    meter: MeterRow
+    last: Order
+    report: Part | None
+    report_is_news: bool
+    report_code: int
+
+
+class Hall:
+    """The services over one ledger and one signer. A hall may have many windows: each its own ``Hall``."""
+
+    def __init__(self, ledger: Ledger, signer: Signer, clock: Clock | None = None) -> None:
+        """``clock`` gives the time as an aware datetime; the computer's own if not given."""
+        self.ledger = ledger
+        self._signer = signer
+        self._clock = clock if clock is not None else lambda: datetime.now(UTC)
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str], keyfile: str | os.PathLike[str], clock: Clock | None = None
+    ) -> "Hall":
+        """A hall on a key file and a ledger; ``path`` is a folder (its ``ledger.db``), a file or a URL.
+
+        GasError KEY_FILE; LedgerError LEDGER or LEDGER_REGION.
+        """
+        signer = KeyFileSigner.load(keyfile)
+        place = Path(path) / LEDGER_FILE if os.path.isdir(path) else path
+        return cls(Ledger(place, signer.region), signer, clock)
+
+    def close(self) -> None:
+        """Give the ledger's handles back."""
+        self.ledger.close()
+
+    def open_account(
+        self,
+        reader: Reader,
+        *,
+        meter: str,
+        volume: Volume,
+        name: str = "",
+        account: str | None = None,
+        fen: int | None = None,
+        pulse_weight: int = 2,
+        initial_reading: Volume = 0,
+        wheel_digits: int = 5,
+        alarm: Volume = 5,
+        ceiling: Volume = 1000,
+        overdraft: Volume = 0,
+        over_flow_seconds: int = 0,
+        key_version: int = 1,
+        issue_batch: int = 0,
+    ) -> Sale:
+        """Open an account for ``meter`` and issue the blank card in ``reader`` as its opening card (开户).
+
+        ``volume`` m³ is the first gas (0 for none). ``initial_reading``, ``alarm``, ``ceiling`` and
+        ``overdraft`` are m³, ``wheel_digits`` the counter's digits before the decimal point, ``fen`` the
+        money taken. Repeated after it failed or died, with the same particulars and that card or another
+        blank one, it is finished.
+
+        Raises RequestError (anything impossible, nothing written); LedgerError ALREADY_BOUND or
+        OPENING_DIFFERS; CardError CARD_NOT_BLANK, PASSWORD_REFUSED, CARD_DEAD, LAST_TRY, READ_BACK_DIFFERS;
+        ReaderError.
+        """
+        request = _check_opening(
+            MeterRow(units.meter_number(meter), pulse_weight, 0, key_version, 0),
+            name=name,
+            account=account,
+            volume=volume,
+            fen=fen,
+            initial_reading=initial_reading,
+            wheel_digits=wheel_digits,
+            alarm=alarm,
+            ceiling=ceiling,
+            overdraft=overdraft,
+            over_flow_seconds=over_flow_seconds,
+            issue_batch=issue_batch,
+        )
+        with reader:
+            card = self._read(reader)
+            with self.ledger.begin() as books:
+                begun = self._begun_opening(books, request)
+                if begun is not None and card.number == begun[0].number:
+                    standing = self._judge(books, card)
+                    self._keep(books, standing)
+                    if standing.last.state == DONE:
+                        return _sale(
+                            standing.binding, standing.last, request.meter.pulse_weight, resumed=True
+                        )
+            if begun is None:
+                _check_blank(card)
+                if not reader.present(DEFAULT_PSC):
+                    raise CardError(
+                        codes.PASSWORD_REFUSED,
+                        "The card looks blank but does not take the maker's password.",
+                        "Take another card from stock; put this one aside for a card check.",
+                    )
+                with self.ledger.begin() as books:
+                    row, binding, order = self._book_opening(books, request)
+            else:
+                row, binding, order = begun
+            self._issue(reader, card, row, order, presented=begun is None)
+        return _sale(
+            binding, replace(order, state=WRITTEN), request.meter.pulse_weight, resumed=begun is not None
+        )
+
+    def sell(self, reader: Reader, volume: Volume, *, fen: int | None = None, rescue: bool = False) -> Sale:
+        """Sell ``volume`` m³ to the customer whose card is in ``reader`` (购气); ``fen`` is the money taken.
+
+        An unfinished order of the account is finished first: if it is of the same volume and money it is
+        this sale, else ORDER_FINISHED says what was done and nothing is sold. ``rescue`` spends a card's
+        last password try, if everything on the card is authentic.
+
+        Raises RequestError for an amount that cannot be sold; CardError for a card that is not ours,
+        damaged, forged, swapped or dead, or on which gas is still waiting (GAS_ON_CARD,
+        OPENING_NOT_LOADED); LedgerError LEDGER_BEHIND, PENDING_ELSEWHERE; ReaderError. Nothing is written
+        before all of it is judged.
+        """
+        with reader:
+            card = self._read(reader)
+            refusal: GasError | None = None
+            with self.ledger.begin() as books:
+                standing = self._judge(books, card)
+                begun = standing.last if standing.last.state == PENDING else None
+                if begun is None:
+                    try:
+                        self._next_order(standing, volume, fen)
+                    except GasError as error:
+                        refusal = error
+                if begun is not None or refusal is not None:
+                    self._keep(books, standing)
+            if refusal is not None:
+                raise refusal
+            if begun is not None:
+                self._finish(reader, standing, begun, rescue)
+                return _resumed(standing, begun, volume, fen)
+            self._unlock(reader, card, rescue)
+            self._check_same(reader, card)
+            with self.ledger.begin() as books:
+                standing = self._judge(books, card)
+                if standing.last.state == PENDING:
+                    raise LedgerError(errors.PENDING_ELSEWHERE)
+                order = self._book(books, standing, self._next_order(standing, volume, fen), fen)
+            self._write_order(reader, card, order)
+        return _sale(
+            standing.binding, replace(order, state=WRITTEN), standing.meter.pulse_weight, resumed=False
+        )
+
+    def read_back(self, reader: Reader) -> ReadBack:
+        """Read the card in ``reader`` and take its report into the ledger; nothing is written to the card.
+
+        Raises CardError for a card that is not ours, damaged or forged, REPORT_OLDER (the report moved
+        nothing); LedgerError LEDGER_BEHIND; ReaderError.
+        """
+        with reader:
+            card = self._read(reader)
+        with self.ledger.begin() as books:
+            standing = self._judge(books, card)
+            self._keep(books, standing)
+            last = standing.last
+            if last.state == PENDING and standing.row.issued and card.order.raw == last.frame:
+                books.mark_written(last.id)
+                last = replace(last, state=WRITTEN)
+        if standing.report is None and standing.report_code != codes.OK:
+            raise CardError(standing.report_code)
+        weight = standing.meter.pulse_weight
+        report = None if standing.report is None else standing.report.values
+        loaded = 0 if report is None else report["bought_total"]
+        return ReadBack(
+            account=standing.account.number,
+            meter=standing.meter.number,
+            card=standing.row.number,
+            report=report,
+            state=last.state,
+            remaining=None if report is None else units.volume(_remaining(report), weight),
+            on_card=units.volume(last.released_pulses - loaded, weight),
+            damaged=tuple(part.name for part in card.parts if part.written and not part.whole),
+        )
+
+    def reconcile(self, account: str, closing_reading: Volume | None = None) -> Reconciliation:
+        """Compare what was released to ``account`` with its meter's index.
+
+        ``closing_reading`` is the index in m³, read off the meter when it wrote its newest report; the
+        report's own figure if not given. What was sold since is on the card.
+
+        Raises RequestError; LedgerError ACCOUNT_UNKNOWN; CardError REPORT_MISSING.
+        """
+        units.account_number(account)
+        with self.ledger.begin() as books:
+            binding = books.binding_of(account)
+            if binding is None:
+                raise LedgerError(errors.ACCOUNT_UNKNOWN, f"There is no open account {account}.")
+            meter, last, kept = (
+                _found(books.meter(binding.meter)),
+                _found(books.last_order(binding.id)),
+                books.last_report(binding.meter),
+            )
+        if kept is None or kept.binding != binding.number:
+            raise CardError(errors.REPORT_MISSING)
+        report = encode.decode_report(kept.frame)
+        wheel = meter.wheel_pulses
+        closing: int = report["index"]
+        if closing_reading is not None:
+            closing = units.pulses(
+                closing_reading, meter.pulse_weight, most=wheel - 1, what="closing reading"
+            )
+        used = (closing - binding.initial_reading) % wheel
+        # Whole turns of the wheels cannot be seen; the register tells how many there were.
+        used += (report["used"] - used + wheel // 2) // wheel * wheel
+        return Reconciliation(
+            account=account,
+            meter=meter.number,
+            binding=binding.number,
+            pulse_weight=meter.pulse_weight,
+            initial_reading=binding.initial_reading,
+            closing_reading=closing,
+            sold=last.released_pulses,
+            used_by_index=used,
+            left_on_meter=_remaining(report),
+            on_card=last.released_pulses - report["bought_total"],
+            corrections=report["correction_total"],
+        )
+
+    # What stands on the card.
+
+    def _read(self, reader: Reader) -> Card:
+        return decode_card(reader.read(0, IMAGE_SIZE), self._signer)
+
+    def _judge(self, books: Books, card: Card) -> _Standing:
+        """Who this card is, and what it and its report say against the ledger. Writes nothing."""
+        _check_ours(card)
+        row = books.card(_found(card.number))
+        if row is None:
+            raise CardError(errors.CARD_UNKNOWN, f"The ledger has no card {card.number}.")
+        if row != books.card_of(row.account):
+            raise CardError(codes.REPLACED)
+        binding = books.binding_of(row.account)
+        if binding is None:
+            raise LedgerError(errors.ACCOUNT_UNKNOWN, f"Account {row.account} has no meter.")
+        account, meter, last = (
+            _found(books.account(row.account)),
+            _found(books.meter(binding.meter)),
+            _found(books.last_order(binding.id)),
+        )
+        # Once more with the ledger's key version: the order that names it on the card may be torn.
+        card = decode_card(card.image, self._signer, key_version=meter.key_version)
+        _check_order(card.order, binding, last)
+        report, code = _newest_report(card.reports, meter.number, binding.number)
+        news = False
+        if report is not None:
+            values = _found(report.values)
+            if values["sequence"] > last.sequence or values["bought_total"] > last.released_pulses:
+                raise LedgerError(
+                    errors.LEDGER_BEHIND,
+                    f"The meter reports order {values['sequence']} and {values['bought_total']} pulses; "
+                    f"the ledger knows {last.sequence} and {last.released_pulses}.",
+                )
+            kept = books.last_report(meter.number)
+            rank = (0, 0) if kept is None else (kept.binding, kept.report_number)
+            if report_rank(report) < rank:
+                report, code = None, errors.REPORT_OLDER
+            else:
+                news = report_rank(report) > rank
+                if values["sequence"] >= last.sequence and values["bought_total"] >= last.released_pulses:
+                    last = replace(last, state=DONE)
+        return _Standing(card, row, account, binding, meter, last, report, news, code)
+
+    def _keep(self, books: Books, standing: _Standing) -> None:
+        """Book what the card's report proves."""
+        if standing.report is None or not standing.report_is_news:
+            return
+        values = _found(standing.report.values)
+        books.keep_report(
+            ReportRow(
+                standing.meter.number,
+                values["binding"],
+                values["report_number"],
+                standing.row.number,
+                standing.report.raw,
+                self._now(),
+            )
+        )
+        books.mark_done(standing.binding.id, values["sequence"], values["bought_total"])
+
+    # Orders.
+
+    def _next_order(self, standing: _Standing, volume: Volume, fen: int | None) -> int:
+        """The pulses of a sale that may be made now; else the error that says why not."""
+        weight = standing.meter.pulse_weight
+        count = units.pulses(volume, weight, most=S24_MAX)
+        if count == 0:
+            raise RequestError(errors.AMOUNT, "A sale of 0 m³ is none.")
+        _check_fen(fen)
+        last = standing.last
+        if last.state == WRITTEN:
+            if standing.report_code == codes.MAC:
+                raise CardError(codes.MAC, "The card's report was not made by the customer's meter.")
+            raise CardError(errors.OPENING_NOT_LOADED if last.sequence == 1 else errors.GAS_ON_CARD)
+        if last.sequence >= SEQUENCE_MAX:
+            raise LedgerError(codes.NUMBER_USED_UP, "This binding has had all the orders it can have.")
+        if last.released_pulses + count > TOTAL_MAX:
+            raise RequestError(
+                codes.RANGE,
+                f"With {volume} m³ more the bought total would pass {units.volume(TOTAL_MAX, weight)} m³.",
+            )
+        return count
+
+    def _book(self, books: Books, standing: _Standing, count: int, fen: int | None) -> Order:
+        self._keep(books, standing)
+        last = standing.last
+        return self._add_order(
+            books,
+            standing.binding,
+            standing.meter,
+            standing.row,
+            kind=records.ORDER_USER,
+            sequence=last.sequence + 1,
+            count=count,
+            released=last.released_pulses + count,
+            fen=fen,
+            flags=0,
+        )
+
+    def _add_order(
+        self,
+        books: Books,
+        binding: Binding,
+        meter: MeterRow,
+        card: CardRow,
+        *,
+        kind: int,
+        sequence: int,
+        count: int,
+        released: int,
+        fen: int | None,
+        flags: int,
+    ) -> Order:
+        now = self._now()
+        values = {
+            "meter": meter.number,
+            "account": binding.account,
+            "binding": binding.number,
+            "replacement": card.replacement,
+            "key_version": meter.key_version,
+            "sequence": sequence,
+            "bought_total": released,
+            "amount": count,
+            "correction_total": 0,
+            "pulse_weight": meter.pulse_weight,
+            "alarm": binding.alarm,
+            "ceiling": binding.ceiling,
+            "overdraft": binding.overdraft,
+            "over_flow_seconds": binding.over_flow_seconds,
+            "time": now,
+            "flags": flags,
+        }
+        frame = encode.encode_order(self._signer, card.number, values, kind)
+        return books.add_order(
+            binding,
+            card.number,
+            frame,
+            sequence=sequence,
+            paid=count,
+            released=released,
+            fen=fen,
+            made_at=now,
+        )
+
+    def _finish(self, reader: Reader, standing: _Standing, order: Order, rescue: bool) -> None:
+        """Bring a begun order to its end: the same frame, whatever the card says (RULES 1, settling)."""
+        card = standing.card
+        if not standing.row.issued:
+            self._issue(reader, card, standing.row, order, presented=False)
+        elif card.order.raw == order.frame:
+            with self.ledger.begin() as books:
+                books.mark_written(order.id)
+        else:
+            self._unlock(reader, card, rescue)
+            self._check_same(reader, card)
+            self._write_order(reader, card, order)
+
+    def _write_order(self, reader: Reader, card: Card, order: Order) -> None:
+        """Put the order's frame on the unlocked card, read it back, and book it as written."""
+        self._check_same(reader, card)
+        reader.write(ORDER_AT, order.frame)
+        _check_read_back(reader, _with(card.image, ORDER_AT, order.frame))
+        with self.ledger.begin() as books:
+            books.mark_written(order.id)
+
+    def _unlock(self, reader: Reader, card: Card, rescue: bool) -> None:
+        """Present the card's own password; a last try only for a card that bears nothing forged."""
+        sure = card.order.authentic and all(report.code != codes.MAC for report in card.reports)
+        if not reader.present(self._signer.card_psc(_found(card.number)), rescue=rescue and sure):
+            raise CardError(
+                codes.PASSWORD_REFUSED,
+                "The card's data are genuine, but the chip does not take this card's password.",
+                "Keep the card: it is a copy, or its password memory is damaged. Issue a replacement card.",
+            )
+
+    def _check_same(self, reader: Reader, card: Card) -> None:
+        if reader.read(IDENTITY_AT, encode.IDENTITY_SIZE) != card.identity.raw:
+            raise CardError(errors.CARD_SWAPPED)
+
+    # Opening.
+
+    def _begun_opening(self, books: Books, request: _Opening) -> tuple[CardRow, Binding, Order] | None:
+        """The unfinished opening of this meter, None if the meter is free. Else LedgerError."""
+        number = request.meter.number
+        known = books.meter(number)
+        if known is not None and known.pulse_weight != request.meter.pulse_weight:
+            raise RequestError(
+                codes.WEIGHT, f"Meter {number} is booked with a pulse weight of {known.pulse_weight}."
+            )
+        binding = books.binding_on(number)
+        if binding is None:
+            if request.account is not None and books.account(request.account) is not None:
+                raise LedgerError(codes.ALREADY_BOUND, f"There is an account {request.account} already.")
+            return None
+        order, row = _found(books.last_order(binding.id)), _found(books.card_of(binding.account))
+        if order.state != PENDING or row.issued:
+            raise LedgerError(codes.ALREADY_BOUND, f"Meter {number} belongs to account {binding.account}.")
+        account = _found(books.account(binding.account))
+        begun = _Opening(
+            meter=replace(_found(known), highest_binding=0),
+            name=account.name,
+            account=None if request.account is None else account.number,
+            pulses=order.paid_pulses,
+            fen=order.fen,
+            initial_reading=binding.initial_reading,
+            parameters={name: getattr(binding, name) for name in request.parameters},
+            issue_batch=row.issue_batch,
+        )
+        if begun != request:
+            raise LedgerError(errors.OPENING_DIFFERS)
+        return row, binding, order
+
+    def _book_opening(self, books: Books, request: _Opening) -> tuple[CardRow, Binding, Order]:
+        if self._begun_opening(books, request) is not None:
+            raise LedgerError(errors.PENDING_ELSEWHERE)
+        meter = books.meter(request.meter.number)
+        if meter is None:
+            meter = request.meter
+            books.add_meter(meter)
+        account = books.add_account(request.name, self._now(), request.account)
+        binding = books.bind(meter, account.number, request.initial_reading, request.parameters)
+        row = books.add_card(account.number, request.issue_batch)
+        order = self._add_order(
+            books,
+            binding,
+            meter,
+            row,
+            kind=records.ORDER_OPENING,
+            sequence=1,
+            count=request.pulses,
+            released=request.pulses,
+            fen=request.fen,
+            flags=records.FLAG_PARAMETERS,
+        )
+        return row, binding, order
+
+    def _issue(self, reader: Reader, card: Card, row: CardRow, order: Order, *, presented: bool) -> None:
+        """Make the blank or half-made card in ``reader`` the card ``row`` with ``order`` on it, and book it.
+
+        Order, identity, read-back, protection, and the password last. A password byte is announced in the
+        ledger before it is written, so that whoever takes over has at most two passwords to choose from,
+        and three tries.
+        """
+        identity = encode.encode_identity(
+            region=self._signer.region, card=row.number, issue_batch=row.issue_batch
+        )
+        target = _with(_with(card.image, ORDER_AT, order.frame), IDENTITY_AT, identity)
+        # A byte cut short on a blank place has cleared some of the bits it should clear, and no others.
+        if not _is_half_made(card.image, target):
+            raise CardError(errors.CARD_NOT_BLANK)
+        own = self._signer.card_psc(row.number)
+        passwords = [own[:i] + DEFAULT_PSC[i:] for i in range(4)]
+        step = 0
+        if not presented:
+            marked = card.identity.raw == identity
+            step = self._unlock_half_made(reader, passwords, row.psc_bytes if marked else 0)
+            if row.psc_bytes and not marked:
+                with self.ledger.begin() as books:
+                    books.mark_card(row.number, psc_bytes=0, issued=False)
+        if reader.read(0, IMAGE_SIZE) != card.image:
+            raise CardError(errors.CARD_SWAPPED)
+        reader.write(ORDER_AT, order.frame)
+        reader.write(IDENTITY_AT, identity)
+        _check_read_back(reader, target)
+        reader.protect(IDENTITY_AT, identity)
+        for i in range(step + 1, 4):
+            with self.ledger.begin() as books:
+                books.mark_card(row.number, psc_bytes=i, issued=False)
+            reader.change_psc(passwords[i])
+        # A card must not leave the counter with a password nobody knows: ask it once, from power-up.
+        reader.disconnect()
+        reader.connect()
+        if not reader.present(own):
+            raise CardError(errors.READ_BACK_DIFFERS, "The card does not take the password it was given.")
+        with self.ledger.begin() as books:
+            books.mark_card(row.number, psc_bytes=3, issued=True)
+            books.mark_written(order.id)
+
+    def _unlock_half_made(self, reader: Reader, passwords: Sequence[bytes], announced: int) -> int:
+        """Present the password announced last, or the one before; how many bytes of it are the card's."""
+        candidates = [announced]
+        if announced and passwords[announced - 1] != passwords[announced]:
+            candidates.append(announced - 1)
+        for step in candidates:
+            if reader.present(passwords[step]):
+                return step
+        raise CardError(codes.PASSWORD_REFUSED, "", "Repeat the opening with another blank card.")
+
+    def _now(self) -> int:
+        return units.minutes(self._clock())
+
+
+def _check_opening(
+    meter: MeterRow,
+    *,
+    name: str,
+    account: str | None,
+    volume: Volume,
+    fen: int | None,
+    initial_reading: Volume,
+    wheel_digits: int,
+    alarm: Volume,
+    ceiling: Volume,
+    overdraft: Volume,
+    over_flow_seconds: int,
+    issue_batch: int,
+) -> _Opening:
+    weight = units.check_weight(meter.pulse_weight)
+    if not 1 <= meter.key_version <= 0xFF:
+        raise RequestError(errors.FIELD, f"key_version is 1 to 255, not {meter.key_version!r}.")
+    if not 0 <= over_flow_seconds <= 0xFF:
+        raise RequestError(errors.FIELD, f"over_flow_seconds is 0 to 255, not {over_flow_seconds!r}.")
+    if not 0 <= issue_batch <= 0xFFFF:
+        raise RequestError(errors.FIELD, f"issue_batch is 0 to 65535, not {issue_batch!r}.")
+    if not 1 <= wheel_digits <= 8 - weight:
+        raise RequestError(errors.FIELD, f"wheel_digits is 1 to {8 - weight}, not {wheel_digits!r}.")
+    wheel = int(10 ** (wheel_digits + weight))
+    if account is not None and int(units.account_number(account)) == 0:
+        raise RequestError(errors.NUMBER_MALFORMED, "Account number 0 is not given out.")
+    _check_fen(fen)
+    return _Opening(
+        meter=replace(meter, wheel_pulses=wheel),
+        name=name,
+        account=account,
+        pulses=units.pulses(volume, weight, most=S24_MAX),
+        fen=fen,
+        initial_reading=units.pulses(initial_reading, weight, most=wheel - 1, what="initial reading"),
+        parameters={
+            "alarm": units.pulses(alarm, weight, most=0xFFFF, what="alarm"),
+            "ceiling": units.pulses(ceiling, weight, most=0xFFFFFF, what="ceiling"),
+            "overdraft": units.pulses(overdraft, weight, most=0xFFFF, what="overdraft"),
+            "over_flow_seconds": over_flow_seconds,
+        },
+        issue_batch=issue_batch,
+    )
+
+
+def _check_fen(fen: int | None) -> None:
+    if fen is not None and (isinstance(fen, bool) or not isinstance(fen, int) or not 0 <= fen < 1 << 53):
+        raise RequestError(errors.AMOUNT, f"{fen!r} is no sum of money in fen.")
+
+
+def _check_ours(card: Card) -> None:
+    """Whether the card is a readable customer card of this region; else the CardError that says why not."""
+    if not card.identity.written:
+        if card.blank:
+            raise CardError(errors.CARD_BLANK)
+        raise CardError(codes.NOT_OURS)
+    for code in (card.identity.code, card.region_code):
+        if code:
+            raise CardError(code)
+    if card.identity.kind != records.CARD_CUSTOMER:
+        raise CardError(codes.KIND)
+
+
+def _check_order(order: Part, binding: Binding, last: Order) -> None:
+    """The card's order against the ledger's last; while that is pending, whatever is not ahead will do."""
+    if order.raw == last.frame:
+        return
+    if not order.authentic:
+        if last.state == PENDING:
+            return
+        raise CardError(order.code if order.written else errors.ORDER_MISSING)
+    values = _found(order.values)
+    if values["meter"] != binding.meter:
+        raise CardError(codes.METER, f"The card's order is for meter {values['meter']}, not {binding.meter}.")
+    place = values["binding"], values["sequence"]
+    known = binding.number, last.sequence
+    if place > known:
+        raise LedgerError(
+            errors.LEDGER_BEHIND,
+            f"The card bears order {place[1]} of binding {place[0]}, the ledger {known[1]} of {known[0]}.",
+        )
+    if place == known:
+        raise CardError(codes.SEQUENCE_CONFLICT)
+    if last.state != PENDING:
+        raise CardError(codes.OLDER if place[0] == known[0] else codes.BINDING)
+
+
+def _newest_report(reports: Sequence[Part], meter: str, binding: int) -> tuple[Part | None, int]:
+    """The newest authentic report of this meter and binding, or None and why (OK: none was written)."""
+    best: Part | None = None
+    reasons = []
+    for part in reports:
+        if not part.written:
+            continue
+        if not part.authentic:
+            reasons.append(part.code)
+            continue
+        values = _found(part.values)
+        if values["meter"] != meter:
+            reasons.append(codes.METER)
+        elif values["binding"] > binding:
+            raise LedgerError(
+                errors.LEDGER_BEHIND,
+                f"The meter reports binding {values['binding']}; the ledger knows {binding}.",
+            )
+        elif values["binding"] < binding:
+            reasons.append(errors.REPORT_OLDER)
+        elif best is None or report_rank(part) > report_rank(best):
+            best = part
+    if best is not None or not reasons:
+        return best, codes.OK
+    return None, codes.MAC if codes.MAC in reasons else reasons[0]
+
+
+def _check_blank(card: Card) -> None:
+    if not _is_half_made(card.image, card.image[:IDENTITY_AT] + bytes(encode.BLANK_IMAGE[IDENTITY_AT:])):
+        raise CardError(errors.CARD_NOT_BLANK)
+
+
+def _is_half_made(image: bytes, target: bytes) -> bool:
+    """Whether every byte we write is blank, or on its way to what it shall be; the maker's are not ours."""
+    return all(image[i] & target[i] == target[i] for i in _places())
+
+
+def _places() -> Iterator[int]:
+    yield from range(IDENTITY_AT, IDENTITY_AT + encode.IDENTITY_SIZE)
+    yield from range(ORDER_AT, IMAGE_SIZE)
+
+
+def _check_read_back(reader: Reader, expected: bytes) -> None:
+    actual = reader.read(0, IMAGE_SIZE)
+    if actual != expected:
+        wrong = [f"{i:#04x}" for i in range(IMAGE_SIZE) if actual[i] != expected[i]]
+        raise CardError(
+            errors.READ_BACK_DIFFERS, f"The card differs from what was written at {', '.join(wrong)}."
+        )
+
+
+def _resumed(standing: _Standing, order: Order, volume: Volume, fen: int | None) -> Sale:
+    weight = standing.meter.pulse_weight
+    try:
+        same = units.pulses(volume, weight) == order.paid_pulses and fen == order.fen
+    except RequestError:
+        same = False
+    sale = _sale(standing.binding, replace(order, state=WRITTEN), weight, resumed=True)
+    if not same:
+        raise RequestError(
+            errors.ORDER_FINISHED,
+            f"The unfinished order {sale.sequence} over {sale.volume} m³ has been finished on this card; "
+            "nothing else was sold.",
+        )
+    return sale
+
+
+def _sale(binding: Binding, order: Order, weight: int, *, resumed: bool) -> Sale:
+    return Sale(
+        account=binding.account,
+        meter=binding.meter,
+        card=order.card,
+        sequence=order.sequence,
+        volume=units.volume(order.paid_pulses, weight),
+        pulses=order.paid_pulses,
+        bought_total=order.released_pulses,
+        fen=order.fen,
+        state=order.state,
+        resumed=resumed,
+    )
+
+
+def _remaining(report: Values) -> int:
+    """Pulses left on the meter by its report; negative within the overdraft."""
+    return int(report["bought_total"] - report["used"] - report["correction_total"])
+
+
+def _with(image: bytes, at: int, data: bytes) -> bytes:
+    return image[:at] + data + image[at + len(data) :]
+
+
+def _found(row: Any) -> Any:
+    """What foreign keys and earlier checks guarantee to be there."""
+    if row is None:
+        raise LedgerError(errors.LEDGER, "The ledger contradicts itself: a row that must exist is missing.")
+    return row

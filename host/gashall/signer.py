@@ -1,0 +1,190 @@
+"""Who makes and checks MACs and passwords: an interface small enough for a security module, and a key file.
+
+The region root and every key below it stay behind this interface (DESIGN D6, tree in RULES 4); the hall sees
+MACs, a card's password and its mask. ``KeyFileSigner`` is for halls without a module, and for tests.
+"""
+
+import contextlib
+import hmac
+import json
+import os
+import secrets
+import stat
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+from gascard.keys import ORDER_KEY, REPORT_KEY, WRAP_KEY
+from gashall import errors
+from gashall.errors import GasError, RequestError
+from gashall.units import meter_number
+
+KEY_FILE_FORMAT = "icgas key file 1"
+CACHED_KEYS = 16384
+
+
+class Signer(Protocol):
+    """What a hall needs of whoever holds the region root; ``meter`` is 14 digits, ``data`` a record."""
+
+    @property
+    def region(self) -> int:
+        """The region whose root this is, 0…65535."""
+
+    def order_mac(
+        self, meter: str, key_version: int, card: int, version: int, kind: int, data: bytes
+    ) -> bytes:
+        """The 8-byte MAC of an order for ``meter`` on card number ``card``."""
+
+    def report_is_authentic(
+        self, meter: str, key_version: int, card: int, version: int, kind: int, data: bytes, mac: bytes
+    ) -> bool:
+        """Whether ``mac`` is what ``meter`` puts on this report. A hall can check reports, never make one."""
+
+    def masked_psc(self, meter: str, key_version: int, card: int) -> bytes:
+        """The card's 3-byte password as the order carries it: only ``meter`` can take the mask off."""
+
+    def card_psc(self, card: int) -> bytes:
+        """The card's 3-byte password, to present to the chip."""
+
+
+class KeyFileSigner:
+    """A signer with the region root in memory, from a file only its owner may read.
+
+    Derived keys of the last 16 384 meters are kept; neither ``repr`` nor any message shows a key.
+    """
+
+    def __init__(self, root: bytes, region: int) -> None:
+        """``root`` 32 bytes, ``region`` 0…65535. RequestError FIELD otherwise."""
+        if len(root) != 32:
+            raise RequestError(errors.FIELD, "A region root has 32 bytes.")
+        if isinstance(region, bool) or not 0 <= region <= 0xFFFF:
+            raise RequestError(errors.FIELD, f"A region is 0 to 65535, not {region!r}.")
+        self._root = bytes(root)
+        self._region = region
+        self._region_bytes = region.to_bytes(2, "big")
+        self._psc_key = _derive(self._root, b"psc", self._region_bytes)
+        self._keys = lru_cache(CACHED_KEYS)(self._derive_keys)
+
+    def __repr__(self) -> str:
+        return f"KeyFileSigner(region={self._region:#06x})"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a signer holds keys and is not copied or pickled")
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], region: int) -> "KeyFileSigner":
+        """Draw a new root, write it to the new file ``path`` (rights 0600, flushed to disk) and use it.
+
+        GasError KEY_FILE if the file exists or cannot be written.
+        """
+        root = secrets.token_bytes(32)
+        signer = cls(root, region)
+        text = json.dumps({"format": KEY_FILE_FORMAT, "region": region, "root": root.hex()}) + "\n"
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(handle, "w", encoding="ascii") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(
+                OSError
+            ):  # so that the name is on the disk too, where a folder can be synced
+                folder = os.open(Path(path).absolute().parent, os.O_RDONLY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
+        except FileExistsError:
+            raise GasError(
+                errors.KEY_FILE,
+                f"There is a file {os.fspath(path)} already; a root is never overwritten.",
+                "Choose another path, or load the file that is there.",
+            ) from None
+        except OSError as error:
+            raise GasError(
+                errors.KEY_FILE, f"The key file {os.fspath(path)} cannot be written: {error.strerror}."
+            ) from error
+        return signer
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "KeyFileSigner":
+        """Use the root in the file ``path``. GasError KEY_FILE if missing, malformed or open to others."""
+        name = os.fspath(path)
+        try:
+            with open(path, encoding="ascii") as file:
+                if os.name == "posix" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                    raise GasError(
+                        errors.KEY_FILE,
+                        f"Others than its owner may read or write the key file {name}.",
+                        "Take the rights away (chmod 600) and ask who may have read it.",
+                    )
+                content = json.load(file)
+            if content["format"] != KEY_FILE_FORMAT or type(content["region"]) is not int:
+                raise ValueError
+            return cls(bytes.fromhex(content["root"]), content["region"])
+        except OSError as error:
+            raise GasError(
+                errors.KEY_FILE, f"The key file {name} cannot be read: {error.strerror}."
+            ) from error
+        except (ValueError, KeyError, TypeError, RequestError):
+            # Not chained: the cause's text could quote the file.
+            raise GasError(errors.KEY_FILE, f"{name} is no key file of this program.") from None
+
+    @property
+    def region(self) -> int:
+        """The region, 0…65535."""
+        return self._region
+
+    def order_mac(
+        self, meter: str, key_version: int, card: int, version: int, kind: int, data: bytes
+    ) -> bytes:
+        """The 8-byte MAC of an order for ``meter`` on card number ``card``."""
+        return self._mac(self._keys(meter, key_version)[0], card, version, kind, data)
+
+    def report_is_authentic(
+        self, meter: str, key_version: int, card: int, version: int, kind: int, data: bytes, mac: bytes
+    ) -> bool:
+        """Whether ``mac`` is what ``meter`` puts on this report, compared in constant time."""
+        right = self._mac(self._keys(meter, key_version)[1], card, version, kind, data)
+        return hmac.compare_digest(right, mac)
+
+    def masked_psc(self, meter: str, key_version: int, card: int) -> bytes:
+        """The card's password under the mask of ``meter``, 3 bytes."""
+        pad = hmac.digest(self._keys(meter, key_version)[2], b"psc" + card.to_bytes(4, "big"), "sha256")
+        psc = self.card_psc(card)
+        return bytes((psc[0] ^ pad[0], psc[1] ^ pad[1], psc[2] ^ pad[2]))
+
+    def card_psc(self, card: int) -> bytes:
+        """The card's password: the first 3 bytes of HMAC(Kp, card number), or the next if all 00 or FF."""
+        digest = hmac.digest(self._psc_key, card.to_bytes(4, "big"), "sha256")
+        for i in range(0, 30, 3):
+            psc = digest[i : i + 3]
+            if psc not in (b"\x00\x00\x00", b"\xff\xff\xff"):
+                return psc
+        raise AssertionError("ten trivial passwords in a row")
+
+    def meter_keys(self, meter: str, key_version: int) -> tuple[bytes, bytes]:
+        """Km and Kt, 16 bytes each: a meter's own keys, for provisioning; no counter needs them."""
+        meter_number(meter)
+        return (
+            self._meter_key(meter, key_version),
+            _derive(self._root, b"tool", self._region_bytes + bytes((key_version,))),
+        )
+
+    def _meter_key(self, meter: str, key_version: int) -> bytes:
+        context = self._region_bytes + bytes.fromhex(meter) + bytes((key_version,))
+        return _derive(self._root, b"meter", context)
+
+    def _derive_keys(self, meter: str, key_version: int) -> tuple[bytes, bytes, bytes]:
+        key = self._meter_key(meter, key_version)
+        return _derive(key, ORDER_KEY), _derive(key, REPORT_KEY), _derive(key, WRAP_KEY)
+
+    def _mac(self, key: bytes, card: int, version: int, kind: int, data: bytes) -> bytes:
+        head = card.to_bytes(4, "big") + self._region_bytes + bytes((version, kind, len(data)))
+        return hmac.digest(key, head + data, "sha256")[:8]
+
+
+def _derive(parent: bytes, label: bytes, context: bytes = b"") -> bytes:
+    # gascard.keys.derive on OpenSSL's HMAC: a batch of cards spends most of its time here. A test compares
+    # them.
+    return hmac.digest(parent, b"icgas/1 " + label + b"\x00" + context, "sha256")[:16]

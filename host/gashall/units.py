@@ -1,0 +1,123 @@
+"""The hall's border: cubic metres, clock times and numbers people type, against pulses, minutes and digits.
+
+Inside there are only integer pulses (DESIGN D1); here they are made, exactly, or refused. A pulse weight is
+the order's field: the number of decimals of a m³ in one pulse (0: 1 m³, 1: 0.1 m³, 2: 0.01 m³).
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from gascard import codes
+from gascard.records import TOTAL_MAX
+from gashall import errors
+from gashall.errors import RequestError
+
+Volume = Decimal | int | str
+"""A volume in m³. Floats are no volume: 0.1 is not a tenth."""
+
+PULSE_WEIGHTS = (0, 1, 2)
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+MINUTES_MAX = (1 << 30) - 1  # the largest a meter's small integers hold; the year 4041
+
+_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
+
+
+def check_weight(weight: int) -> int:
+    """``weight`` itself if it is a pulse weight (0, 1 or 2 decimals); else RequestError WEIGHT."""
+    if isinstance(weight, bool) or weight not in PULSE_WEIGHTS:
+        raise RequestError(
+            codes.WEIGHT, f"No meter counts in a pulse weight of {weight!r}.", "Use 0, 1 or 2."
+        )
+    return weight
+
+
+def pulses(volume: Volume, weight: int, *, most: int = TOTAL_MAX, what: str = "volume") -> int:
+    """``volume`` m³ as a whole number of pulses, 0…``most``.
+
+    Raises RequestError AMOUNT (no number), NOT_WHOLE_PULSES, or RANGE (negative, or above ``most`` pulses);
+    ``what`` names the figure in the message.
+    """
+    check_weight(weight)
+    if isinstance(volume, int) and not isinstance(volume, bool):
+        number = Decimal(volume) if abs(volume) <= TOTAL_MAX else Decimal("Infinity").copy_sign(volume)
+    elif isinstance(volume, Decimal):
+        number = volume
+    elif isinstance(volume, str) and _NUMBER.fullmatch(volume.strip()):
+        number = Decimal(volume.strip())
+    else:
+        raise RequestError(
+            errors.AMOUNT,
+            f"{volume!r} is no {what} in m³.",
+            "Give a Decimal, an int or a string of digits with a decimal point; floats are not exact.",
+        )
+    if number.is_nan():
+        raise RequestError(errors.AMOUNT, f"{volume!r} is no {what} in m³.")
+    if number < 0 or number > TOTAL_MAX:
+        raise RequestError(codes.RANGE, f"A {what} of {volume} m³ is outside 0 to {_most(most, weight)} m³.")
+    # By digits: Decimal's arithmetic rounds at 28 places, and a rounded volume must not pass for a whole one.
+    _, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int)
+    significant = list(digits)
+    while significant and significant[-1] == 0:
+        significant.pop()
+        exponent += 1
+    if not significant:
+        return 0
+    if exponent < -weight:
+        raise RequestError(
+            errors.NOT_WHOLE_PULSES,
+            f"A {what} of {volume} m³ is no whole number of pulses of {Decimal(1).scaleb(-weight)} m³.",
+        )
+    count: int = int("".join(map(str, significant))) * 10 ** (exponent + weight)
+    if count > most:
+        raise RequestError(codes.RANGE, f"A {what} of {volume} m³ is outside 0 to {_most(most, weight)} m³.")
+    return count
+
+
+def volume(count: int, weight: int) -> Decimal:
+    """``count`` pulses (negative too) in m³, exactly, with as many decimals as the weight has."""
+    return Decimal(count).scaleb(-check_weight(weight))
+
+
+def _most(most: int, weight: int) -> Decimal:
+    return Decimal(most).scaleb(-weight)
+
+
+def minutes(moment: datetime) -> int:
+    """A clock time as whole minutes since 2000-01-01 00:00 UTC, rounded down.
+
+    RequestError FIELD if it bears no time zone or lies before 2000 or beyond what a meter can hold.
+    """
+    if moment.tzinfo is None:
+        raise RequestError(errors.FIELD, f"The time {moment} bears no time zone.", "Give an aware datetime.")
+    count = (moment - EPOCH) // timedelta(minutes=1)
+    if not 0 <= count <= MINUTES_MAX:
+        raise RequestError(errors.FIELD, f"The time {moment} cannot be written on a card.")
+    return count
+
+
+def moment(count: int) -> datetime:
+    """Minutes since 2000-01-01 00:00 UTC as an aware datetime. RequestError FIELD beyond year 9999."""
+    try:
+        return EPOCH + timedelta(minutes=count)
+    except OverflowError:
+        raise RequestError(errors.FIELD, f"{count} minutes since 2000 is beyond the calendar.") from None
+
+
+def meter_number(number: str) -> str:
+    """``number`` itself if it is a meter number of 14 digits (CJ/T 188); else NUMBER_MALFORMED."""
+    return _digits(number, 14, "meter")
+
+
+def account_number(number: str) -> str:
+    """``number`` itself if it is an account number of 10 digits; else RequestError NUMBER_MALFORMED."""
+    return _digits(number, 10, "account")
+
+
+def _digits(number: str, length: int, what: str) -> str:
+    if not isinstance(number, str) or not re.fullmatch(f"[0-9]{{{length}}}", number):
+        raise RequestError(
+            errors.NUMBER_MALFORMED, f"{number!r} is no {what} number: it has {length} digits, as text."
+        )
+    return number

@@ -1,0 +1,79 @@
+# Turns a record table and a dict of values into bytes and back, the same on the meter and in the hall.
+
+from binascii import hexlify, unhexlify
+
+from gascard.records import TOTAL_MAX, kind_size
+
+
+class RecordError(ValueError):
+    """A value that does not fit its field, or bytes that no encoder writes. ``args[0]`` names the field."""
+
+
+def pack_into(layout: tuple, values: dict, buffer: bytearray, offset: int = 0) -> int:
+    """Write ``values`` (a dict, name to value) as ``layout`` into ``buffer`` at ``offset``; return the end.
+
+    The whole record is checked before the first byte is written. RecordError if a field is missing, of the
+    wrong type or out of its range.
+    """
+    record = bytearray()
+    for name, kind in layout:
+        size = kind_size(kind)
+        sort = kind >> 4
+        try:
+            value = values[name]
+            if sort == 2:
+                if not isinstance(value, str) or len(value) != 2 * size or not value.isdigit():
+                    raise ValueError
+                raw = unhexlify(value)
+            elif sort == 3:
+                if len(value) != size:
+                    raise ValueError
+                raw = bytes(value)
+            else:
+                low, top = 0, 1 << 8 * size
+                if sort == 5:
+                    top = TOTAL_MAX + 1
+                elif sort == 1:
+                    top >>= 1
+                    low = -top
+                if isinstance(value, bool) or not isinstance(value, int) or not low <= value < top:
+                    raise ValueError
+                raw = (value & (1 << 8 * size) - 1).to_bytes(size, "big")
+        except (KeyError, ValueError, TypeError, AttributeError):
+            raise RecordError(name) from None
+        record += raw
+    end = offset + len(record)
+    if end > len(buffer):
+        raise RecordError("buffer")
+    for i in range(len(record)):
+        buffer[offset + i] = record[i]
+    return end
+
+
+def unpack(layout: tuple, data: bytes | bytearray, offset: int = 0) -> dict:
+    """Read the record at ``offset`` of ``data``: a dict, name to value.
+
+    RecordError if the bytes are too few, a BCD field holds a nibble above 9 or a total exceeds its range.
+    """
+    values: dict = {}
+    for name, kind in layout:
+        size = kind_size(kind)
+        raw = bytes(data[offset : offset + size])
+        if len(raw) != size:
+            raise RecordError(name)
+        sort = kind >> 4
+        if sort == 2:
+            values[name] = hexlify(raw).decode()
+            if not values[name].isdigit():
+                raise RecordError(name)
+        elif sort == 3:
+            values[name] = raw
+        else:
+            value = int.from_bytes(raw, "big")
+            if sort == 1 and raw[0] & 0x80:
+                value -= 1 << 8 * size
+            elif sort == 5 and value > TOTAL_MAX:
+                raise RecordError(name)
+            values[name] = value
+        offset += size
+    return values

@@ -1,0 +1,305 @@
+"""The test bench: one meter core with its virtual parts, driven by requests; it runs beside the core on every target.
+
+A request is an identifier and a body, as the service port's frames carry them (gascard.link); the answer is a body.
+The bench answers only for meters of region FFFF, the test region: no bench opens a meter in the field. Time and gas
+come from the rig in large pieces ("this hour, so much gas") and are played out here, quarter pulse by quarter pulse.
+"""
+
+from gascard.chip import DUMP_SIZE, Chip
+from gascard.codec import pack_into, unpack
+from gascard.records import BCD7, RAW16, S32, TOTAL, U8, U16, U24, U32, size_of
+
+from gasrig.parts import Battery, CardSlot, Eeprom, Fram, MappedFram, Panel, ValveMotor, Wheels
+from meter.factory import create
+from meter.layouts import EVENT
+from meter.meter import Meter, Settings
+from meter.reeds import Reeds
+
+TEST_REGION = 0xFFFF
+
+BUILD = 0xF001
+RUN = 0xF002
+CARD_PUT = 0xF003
+CARD_GET = 0xF004
+INSERT = 0xF005
+REMOVE = 0xF006
+KEY = 0xF007
+SNAP = 0xF008
+POWER_OFF = 0xF009
+POWER_ON = 0xF00A
+WEAR = 0xF00B
+EVENT_READ = 0xF00C
+STORE_READ = 0xF00D
+CLOCK = 0xF00E
+PULSES = 0xF00F
+WAIT = 0xF010
+JAM = 0xF011
+
+MEMORY_FRAM = 0
+MEMORY_EEPROM = 1
+MEMORY_MAPPED = 2
+
+CHUNK = DUMP_SIZE // 2
+
+CONFIG = (
+    ("memory", U8),
+    ("lanes", U8),
+    ("lane_length", U16),
+    ("pulse_weight", U8),
+    ("region", U16),
+    ("meter", BCD7),
+    ("key_version", U8),
+    ("key", RAW16),
+    ("tool_key", RAW16),
+    ("register", TOTAL),
+    ("index", TOTAL),
+    ("travel_ms", U16),
+    ("minutes", U32),
+)
+
+RUN_REQUEST = (
+    ("milliseconds", U32),  # at most one hour
+    ("milli_pulses", U32),
+)
+
+SNAPSHOT = (
+    ("elapsed_ms", U32),
+    ("drawn_milli", U32),
+    ("code", U8),
+    ("index", TOTAL),
+    ("index_milli", U16),
+    ("register", TOTAL),
+    ("remaining", S32),
+    ("bought_total", TOTAL),
+    ("sequence", U16),
+    ("binding", U8),
+    ("status", U24),
+    ("reasons", U16),
+    ("valve", U8),
+    ("flows", U8),
+    ("next_ms", U32),
+    ("tokens", U8),
+    ("symbols", U8),
+)
+
+WEAR_ANSWER = (
+    ("written", U32),
+    ("writes", U32),
+    ("cell_most", U32),
+    ("page_most", U32),
+)
+
+
+def pack(layout, values) -> bytes:
+    """A record as bytes."""
+    buffer = bytearray(size_of(layout))
+    pack_into(layout, values, buffer)
+    return bytes(buffer)
+
+
+class Bench:
+    """A meter and its world as far as it reaches the wall it hangs on. ``answer`` is all a target calls."""
+
+    def __init__(self) -> None:
+        self.meter: "Meter | None" = None
+        self.slot = CardSlot()
+        self._card = bytearray(DUMP_SIZE)
+
+    # --- physical world
+
+    def build(self, config) -> None:
+        """Manufacture a meter: its memory written, its keys in place, its power still off."""
+        if config["region"] != TEST_REGION:
+            raise ValueError("the bench serves meters of region FFFF only")
+        sort = config["memory"]
+        size = 0x1000 + config["lanes"] * config["lane_length"]
+        self.memory = (Fram, Eeprom, MappedFram)[sort](size)
+        self.key_memory = Fram(0x80)
+        self.motor = ValveMotor(config["travel_ms"])
+        self.slot = CardSlot()
+        self.panel = Panel()
+        self.battery = Battery()
+        self.wheels = Wheels(config["index"])
+        self.settings = Settings(config["lanes"], config["lane_length"], config["pulse_weight"])
+        self.minutes = config["minutes"]
+        create(self.memory, self.key_memory, self.settings, config)
+        self.power_on()
+
+    def power_on(self) -> int:
+        """Give the meter power: a new core over the same memory."""
+        self.meter = Meter(self.memory, self.key_memory, self.motor, self.slot, self.panel, self.settings)
+        self.reeds = Reeds(self.wheels.levels)
+        code = self.meter.boot(self.minutes)
+        self.meter.battery_mv = self.battery.millivolts
+        return code
+
+    def power_off(self, warned: bool) -> None:
+        """Take the power away, with the warning or without; with it the stored charge still moves the valve."""
+        if warned:
+            self.meter.power_failing()
+            self.pass_time(self.motor.travel_ms + 100)
+        self.motor.drive(0)
+        if self.slot.chip is not None:
+            self.slot.chip.power_off()
+        self.meter = None
+
+    def _step(self, most: int) -> int:
+        # The shortest piece of time that matters: what the core asks for, what the card's bus has just taken.
+        busy, self.slot.busy_ms = self.slot.busy_ms, 0
+        step = min(most, max(1, busy, self.meter.next_ms))
+        self.motor.advance(step)
+        self.meter.tick(step)
+        return step
+
+    def pass_time(self, milliseconds: int) -> None:
+        """Let time pass: the core is called as often as it asks for."""
+        while milliseconds > 0:
+            milliseconds -= self._step(milliseconds)
+
+    def run(self, milliseconds: int, milli_pulses: int):
+        """Draw gas evenly over a time, until it is over or the valve has shut: (milliseconds, thousandths) done."""
+        meter, motor, wheels, reeds = self.meter, self.motor, self.wheels, self.reeds
+        time_left, gas_left = milliseconds, milli_pulses
+        while gas_left and (motor.flows or meter.valve.moving):
+            part = min(wheels.to_edge, gas_left)
+            step = part * time_left // gas_left
+            moving = meter.valve.moving or meter.session.active
+            if moving and step > 50:
+                # The motor runs: small steps, and gas only while the valve lets it through.
+                step = 50
+                part = max(1, gas_left * step // time_left)
+                part = min(part, wheels.to_edge, gas_left)
+            if step >= meter.next_ms or moving:
+                self.pass_time(step)
+            else:
+                meter.tick(step)
+            time_left -= step
+            if motor.flows:
+                gas_left -= part
+                wheels.turn(part)
+                if reeds.edge(wheels.levels):
+                    meter.pulse()
+            elif not time_left:
+                break
+        if gas_left and not motor.flows:
+            return milliseconds - time_left, milli_pulses - gas_left
+        self.pass_time(time_left)
+        return milliseconds, milli_pulses - gas_left
+
+    def settle(self) -> int:
+        """Let the card session and the motor come to rest; the milliseconds it took."""
+        passed = 0
+        while self.meter.session.active or self.meter.valve.moving:
+            passed += self._step(1000)
+            if passed > 600000:
+                raise OSError(110)
+        return passed
+
+    # --- requests
+
+    def answer(self, identifier: int, body: bytes) -> bytes:
+        """Carry out one request. ValueError for an unknown one or one out of turn."""
+        if identifier == BUILD:
+            self.build(unpack(CONFIG, body))
+            return self.snapshot(0)
+        if identifier == CARD_PUT:
+            at = body[0] * CHUNK
+            self._card[at : at + CHUNK] = body[1:]
+            return b""
+        if identifier == CARD_GET:
+            at = body[0] * CHUNK
+            return bytes(self._card[at : at + CHUNK])
+        meter = self.meter
+        if identifier == CLOCK:
+            # The clock has a cell of its own: it goes on, and can be set, while the meter has no power.
+            self.minutes = int.from_bytes(body[:4], "big")
+            if meter is not None:
+                meter.clock(self.minutes)
+            return b""
+        if identifier == JAM:
+            self.motor.jammed = body[0] != 0
+            return b""
+        if identifier == POWER_ON and meter is None:
+            return self.snapshot(-self.power_on())
+        if meter is None:
+            raise ValueError("no power")
+        if identifier == RUN:
+            request = unpack(RUN_REQUEST, body)
+            elapsed, drawn = self.run(request["milliseconds"], request["milli_pulses"])
+            return self.snapshot(0, elapsed, drawn)
+        if identifier == WAIT:
+            milliseconds = int.from_bytes(body[:4], "big")
+            self.pass_time(milliseconds)
+            return self.snapshot(0, milliseconds)
+        if identifier == PULSES:
+            # Counted by the interrupt while the core slept, and handed to it in one piece.
+            count = int.from_bytes(body[:4], "big")
+            self.wheels.pulses += count
+            meter.pulses(count)
+            return self.snapshot(0)
+        if identifier == INSERT:
+            chip = Chip()
+            chip.restore(self._card)
+            self.slot.insert(chip)
+            code = meter.card_in()
+            spent = self.settle()
+            if meter.last_code != code:
+                code = meter.last_code
+            return self.snapshot(-code, spent)
+        if identifier == REMOVE:
+            chip = self.slot.remove()
+            if chip is not None:
+                self._card[:] = chip.dump()
+            meter.card_out()
+            return self.snapshot(0)
+        if identifier == KEY:
+            meter.key()
+            return self.snapshot(0, self.settle())
+        if identifier == SNAP:
+            return self.snapshot(0)
+        if identifier == POWER_OFF:
+            self.power_off(body[0] != 0)
+            return b""
+        if identifier == WEAR:
+            memory = self.memory
+            if isinstance(memory, MappedFram):
+                raise ValueError("a mapped memory counts no wear")
+            most = {"cell_most": max(memory.wear), "page_most": max(memory.page_wear)}
+            most["written"], most["writes"] = memory.written, memory.writes
+            return pack(WEAR_ANSWER, most)
+        if identifier == EVENT_READ:
+            # No body: the number of the newest entry. A number: that entry, empty if it is not there any more.
+            if not body:
+                return meter.events.number.to_bytes(3, "big")
+            number = int.from_bytes(body[:3], "big")
+            values = meter.events.read(number)
+            return b"" if values is None or values["number"] != number else pack(EVENT, values)
+        if identifier == STORE_READ:
+            at = int.from_bytes(body[:2], "big")
+            return bytes(self.memory.cells[at : at + body[2]])
+        raise ValueError("unknown request")
+
+    def snapshot(self, code: int, elapsed_ms: int = 0, drawn_milli: int = 0) -> bytes:
+        """What stands where now: the wheels' truth beside the meter's word."""
+        meter = self.meter
+        account = meter.account.values or {"bought_total": 0, "sequence": 0, "binding": 0}
+        values = {
+            "elapsed_ms": elapsed_ms,
+            "drawn_milli": drawn_milli,
+            "code": code,
+            "index": self.wheels.pulses,
+            "index_milli": self.wheels.milli,
+            "register": meter.register.value,
+            "remaining": meter.remaining,
+            "bought_total": account["bought_total"],
+            "sequence": account["sequence"],
+            "binding": account["binding"],
+            "status": meter.status,
+            "reasons": meter.reasons,
+            "valve": meter.valve.state,
+            "flows": 1 if self.motor.flows else 0,
+            "next_ms": meter.next_ms,
+            "tokens": meter.lockout.tokens[0],
+            "symbols": self.panel.symbols,
+        }
+        return pack(SNAPSHOT, values)

@@ -1,0 +1,90 @@
+"""Optional parts of the system a test may need.
+
+A test that needs one is skipped with the reason where it is missing, or fails if ICGAS_REQUIRE names it
+(``ICGAS_REQUIRE=micropython,wasm``; ``.ci/run`` sets it), so that no skip is silent.
+"""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+from gasrig import mpy, targets
+
+
+def _command(name: str) -> Callable[[], str | None]:
+    return lambda: None if shutil.which(name) else f"no command {name} on PATH"
+
+
+def _package(name: str) -> Callable[[], str | None]:
+    return lambda: None if importlib.util.find_spec(name) else f"package {name} is not installed"
+
+
+# part: why it is missing, or None
+PARTS: dict[str, Callable[[], str | None]] = {
+    "micropython": lambda: targets.available("micropython"),
+    "wasm": lambda: targets.available("wasm"),
+    "mpy-cross": mpy.unavailable,
+    "construct": _package("construct"),
+    "crcmod": _package("crcmod"),
+    "sqlalchemy": _package("sqlalchemy"),
+    "demandlib": _package("demandlib"),
+    "valgrind": _command("valgrind"),
+    "git": _command("git"),
+}
+
+
+def _required() -> set[str]:
+    return {part.strip() for part in os.environ.get("ICGAS_REQUIRE", "").split(",") if part.strip()}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    unknown = _required() - PARTS.keys()
+    if unknown:
+        raise pytest.UsageError(
+            f"ICGAS_REQUIRE names {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}"
+        )
+
+
+def require_part(part: str) -> None:
+    reason = PARTS[part]()
+    if reason is None:
+        return
+    if part in _required():
+        pytest.fail(f"ICGAS_REQUIRE names {part}, but: {reason}", pytrace=False)
+    pytest.skip(f"{part}: {reason}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        for part in mark.args:
+            require_part(part)
+
+
+@pytest.fixture
+def require() -> Callable[[str], None]:
+    """``require("wasm")`` inside a test, where the part is known only there; else ``@pytest.mark.needs``."""
+    return require_part
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[] if name == "cpython" else [pytest.mark.needs(name)])
+        for name in targets.TARGETS
+    ]
+)
+def target_name(request: pytest.FixtureRequest) -> str:
+    """Runs the test once on every target."""
+    return str(request.param)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.needs(name)) for name in targets.TARGETS if name != "cpython"
+    ]
+)
+def vm_name(request: pytest.FixtureRequest) -> str:
+    """Runs the test once on every real MicroPython VM."""
+    return str(request.param)

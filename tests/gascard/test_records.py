@@ -1,0 +1,20 @@
+"""Every record of gascard: the portable tests, and that none is left out of them."""
+
+import portable_records
+from portable_records import *  # noqa: F403
+
+from gascard import meanings, records
+
+
+def test_every_record_is_under_test():
+    assert {name: layout for name, layout, _, _ in portable_records.RECORDS} == meanings.RECORDS
+
+
+def test_every_card_record_of_the_module_is_published():
+    tables = [
+        value
+        for name, value in vars(records).items()
+        if name.isupper() and isinstance(value, tuple) and value and isinstance(value[0], tuple)
+    ]
+    assert len(tables) == len(meanings.RECORDS)
+    assert all(table in meanings.RECORDS.values() for table in tables)
