@@ -12,10 +12,17 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-sys.path[:0] = [str(ROOT / "protocol"), str(ROOT / "firmware")]
+sys.path[:0] = [str(HERE), str(ROOT / "protocol"), str(ROOT / "firmware"), str(ROOT / "simulator")]
 
-from gascard import codes, frames, meanings, records  # noqa: E402
+import bench_meanings  # noqa: E402
+import store_meanings  # noqa: E402
+
+from gascard import codes, frames, link, meanings, records  # noqa: E402
 from gascard.codec import unpack  # noqa: E402
+from gasrig import bench  # noqa: E402
+from gasrig.parts import Fram  # noqa: E402
+from meter import factory, layouts, store  # noqa: E402
+from meter.meter import Settings  # noqa: E402
 
 SPEC = HERE / "SPEC.md"
 MARK = re.compile(r"<!-- table:(\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
@@ -101,6 +108,174 @@ def area_table() -> str:
     )
 
 
+def store_record(name: str) -> str:
+    layout = store_meanings.RECORDS[name]
+    size = records.size_of(layout)
+    if layout[0][0] == "entry" and size != layouts.COPY_SIZE:
+        raise SystemExit(f"the record {name} takes {size} bytes, not a copy's {layouts.COPY_SIZE}")
+    return fields_table(layout, store_meanings.FIELD_MEANINGS[name])
+
+
+def memory_table() -> str:
+    """The meter's nonvolatile memory and, below it, that of its keys."""
+    checkpoint = records.size_of(layouts.CHECKPOINT)
+    copy = layouts.COPY_SIZE
+    event = records.size_of(layouts.EVENT)
+    events_end = layouts.EVENTS_AT + layouts.EVENT_PLACES * event
+    ring = layouts.LOCKOUT_PLACES * layouts.LOCKOUT_STRIDE
+    parts = [
+        *((at, checkpoint, f"checkpoint, slot {slot}") for slot, at in enumerate(layouts.CHECKPOINT_AT)),
+        *((at, copy, f"account, copy {place}") for place, at in enumerate(layouts.ACCOUNT_AT)),
+        *((at, copy, f"state, copy {place}") for place, at in enumerate(layouts.STATE_AT)),
+        (
+            layouts.LOCKOUT_AT,
+            ring,
+            f"lockout ring: {layouts.LOCKOUT_PLACES} entries of {records.size_of(layouts.LOCKOUT)} bytes, "
+            f"one every {layouts.LOCKOUT_STRIDE}",
+        ),
+        (layouts.EVENTS_AT, events_end - layouts.EVENTS_AT, f"{layouts.EVENT_PLACES} events of {event} bytes"),
+        (
+            layouts.FINAL_RECORD_AT,
+            layouts.TALLY_AT - layouts.FINAL_RECORD_AT,
+            "final record of the last binding; unused in this version",
+        ),
+        (layouts.TALLY_AT, Settings().lanes * Settings().lane_length, "tally, of the usual length"),
+    ]
+    return places_table(parts)
+
+
+def places_table(parts: Sequence[tuple[int, int, str]]) -> str:
+    rows = []
+    end = 0
+    for at, size, what in parts:
+        if at < end:
+            raise SystemExit(f"the memory map has an overlap at {what!r}")
+        end = at + size
+        page = layouts.COPY_SIZE
+        first, last = at // page, (end - 1) // page
+        pages = first if first == last else f"{first}–{last}"
+        rows.append((f"{at:04X}", f"{end - 1:04X}", size, pages, what))
+    return table(("from", "to", "bytes", "page", "what"), rows)
+
+
+def key_memory_table() -> str:
+    return places_table([(at, layouts.COPY_SIZE, f"keys, copy {i}") for i, at in enumerate(layouts.KEYS_AT)])
+
+
+def tally_table() -> str:
+    """Where the pulses round a corner of the tally go, by the meter's own cells."""
+    rows = []
+    length = 1024
+    for pulse in (0, 1, 2, 3, 4, 4095):
+        four = layouts.TALLY_AT + (pulse & 3) * length + (pulse >> 2)
+        rows.append((pulse, f"{layouts.TALLY_AT + pulse:04X}", f"{four:04X}"))
+    return table(("pulse", "one lane", f"four lanes of {length}"), rows)
+
+
+def states_table() -> str:
+    rows = ((number, f"`{name}`", text) for number, (name, text) in store_meanings.STATE_MEANINGS.items())
+    return table(("state", "name", "meaning"), rows)
+
+
+def events_table() -> str:
+    rows = [(number, f"`{name}`", *rest) for number, (name, *rest) in store_meanings.EVENT_MEANINGS.items()]
+    return table(("kind", "name", "entered when", "detail"), rows)
+
+
+def factory_table() -> str:
+    """What stands in a meter that has just been made: everything that is not 0."""
+    settings = Settings()
+    memory = Fram(layouts.TALLY_AT + settings.lanes * settings.lane_length)
+    key_memory = Fram(2 * layouts.COPY_SIZE)
+    made = {"meter": "32060012345678", "region": 0x0021, "key_version": 1, "key": b"\x11" * 16}
+    made |= {"tool_key": b"\x22" * 16, "register": 120, "index": 145}
+    factory.create(memory, key_memory, settings, made)
+    rows = []
+    pairs = (
+        ("keys", key_memory, layouts.KEYS_AT),
+        ("account", memory, layouts.ACCOUNT_AT),
+        ("state", memory, layouts.STATE_AT),
+    )
+    for name, part, places in pairs:
+        pair = store.Pair(part, places, store_meanings.RECORDS[name])
+        if not pair.load():
+            raise SystemExit(f"the factory's {name} cannot be read")
+        rows.append((f"{name}, both copies", said(pair.values)))
+    small = [
+        ("checkpoint", "checkpoint, slot 0", layouts.CHECKPOINT_AT[0]),
+        ("lockout", "lockout, last of its entries", layouts.LOCKOUT_AT),
+    ]
+    for name, what, at in small:
+        values = store.read_small(memory, at, store_meanings.RECORDS[name])
+        if values is None:
+            raise SystemExit(f"the factory's {name} cannot be read")
+        rows.append((what, said(values)))
+    tally = set(memory.cells[layouts.TALLY_AT :])
+    rows.append(("tally, every place", ", ".join(f"{byte:02X}" for byte in tally)))
+    return table(("record", "what is not 0"), rows)
+
+
+def said(values: dict[str, object]) -> str:
+    kept = []
+    for name, value in values.items():
+        if name == "crc" or value in (0, "0" * 10) or (isinstance(value, bytes) and not any(value)):
+            continue
+        kept.append(f"`{name}` as given" if isinstance(value, bytes) else f"`{name}` {value}")
+    return ", ".join(kept)
+
+
+def link_table() -> str:
+    controls = (
+        (link.READ, "read"),
+        (link.READ_ADDRESS, "read address"),
+        (link.WRITE, "write"),
+        (link.WRITE_ADDRESS, "write address"),
+        (link.SET_START_VALUE, "set start value"),
+    )
+    asked = ", ".join(f"{number:02X} {what}" for number, what in controls)
+    head = link.SHORTEST - link.encode(0, 0, 0, wake=0)[10] - 2
+    rows = (
+        ("0 or more", f"wake-up, {link.WAKE:02X}; {link.WAKE_BYTES} unless it is known that nobody sleeps"),
+        (1, f"start, {link.START:02X}"),
+        (1, f"type: {link.TYPE_GAS:02X}–{link.TYPE_GAS_LAST:02X} a gas meter, {link.TYPE_ANY:02X} any"),
+        (link.METER_BYTES, "meter number, 14 BCD digits, **low byte first**; all AA is any meter"),
+        (1, f"control: {asked}; an answer adds {link.ANSWER:02X}, an error {link.ANSWER | link.ERROR:02X}"),
+        (1, f"length of what follows, up to the checksum: {link.SHORTEST - head - 2}–{link.MAX_BODY + 3}"),
+        (2, "identifier, **low byte first**"),
+        (1, "serial number, repeated by the answer"),
+        (f"0–{link.MAX_BODY}", "body"),
+        (1, "checksum: sum of all bytes from the start mark, modulo 256"),
+        (1, f"end, {link.END:02X}"),
+    )
+    return table(("bytes", "what"), rows)
+
+
+def requests() -> dict[str, int]:
+    """The bench's identifiers, by name."""
+    kinds = vars(bench).items()
+    return {name: value for name, value in kinds if isinstance(value, int) and 0xF000 <= value <= 0xF0FF}
+
+
+def requests_table() -> str:
+    rows = []
+    for name, number in sorted(requests().items(), key=lambda item: item[1]):
+        if name not in bench_meanings.REQUESTS:
+            raise SystemExit(f"bench_meanings.py has no words for {name}")
+        rows.append((f"{number:04X}", f"`{name}`", *bench_meanings.REQUESTS[name]))
+    return table(("identifier", "name", "body", "answer"), rows)
+
+
+def bodies_table() -> str:
+    rows = []
+    for name, layout in vars(bench).items():
+        if not name.isupper() or hasattr(layouts, name) or not isinstance(layout, tuple):
+            continue
+        if all(isinstance(row, tuple) and isinstance(row[0], str) for row in layout):
+            fields = ", ".join(f"`{field}` {records.kind_size(kind)}" for field, kind in layout)
+            rows.append((f"`{name}`", records.size_of(layout), fields))
+    return table(("body", "bytes", "fields and their bytes, in order"), rows)
+
+
 def example(name: str) -> str:
     """The vector called by_hand of a record, byte by byte, at its place on the card."""
     cases = json.loads((ROOT / "protocol" / "vectors" / f"{name}.json").read_text(encoding="utf-8"))
@@ -140,6 +315,16 @@ TABLES: dict[str, Callable[[], str]] = {
     "status_bits": lambda: bits(meanings.STATUS_MEANINGS, 6),
     "judging": judging_table,
     "codes": codes_table,
+    "link": link_table,
+    "memory": memory_table,
+    "key_memory": key_memory_table,
+    "tally": tally_table,
+    **{name: lambda name=name: store_record(name) for name in store_meanings.RECORDS},
+    "states": states_table,
+    "events": events_table,
+    "factory": factory_table,
+    "requests": requests_table,
+    "bodies": bodies_table,
     "example": lambda: example("order"),
 }
 

@@ -47,10 +47,8 @@ class Account(Pair):
             new["state"] = BOUND
             new["register_at_binding"] = register
         refund = order["flags"] & FLAG_REFUND
-        if refund:
-            new["bought_total"] = min(new["bought_total"], order["bought_total"])
-        else:
-            new["bought_total"] = max(new["bought_total"], order["bought_total"])
+        # A refund says what is left of all purchases, one that was never loaded here among them.
+        new["bought_total"] = order["bought_total"] if refund else max(new["bought_total"], order["bought_total"])
         for name in ("account", "binding", "replacement", "sequence", "correction_total"):
             new[name] = order[name]
         if order["flags"] & FLAG_PARAMETERS:

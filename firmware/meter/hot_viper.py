@@ -1,14 +1,17 @@
-# The debit of one pulse in machine code (viper): the twin of `meter.hot`, which imports it where the VM has viper.
+# The debit of one pulse in machine code (viper): twin of `meter.hot`, which imports it where viper exists.
 #
-# Only the common case is here: the place is inside the buffer and the count does not become STOP. Everything else
-# goes to the portable twin, which records that pulse from its beginning, so there is one slow path and one set of
-# errors. Why it looks as it does (measured on the unix VM; docs/DESIGN.md, goals):
-#   - Calls dominate, so state is reached by closure, and no global is named: one global name costs an exception frame.
-#   - Addresses are closed over as integers; `ptr32(int(a))` is a cheap conversion, `ptr32(array)` asks for the buffer
-#     protocol each time. They stay good because the collector does not move, the portable twin closed over beside
-#     them holds the objects, and neither array is ever resized.
-#   - A put is called as the plain function of its class: no bound method is unpacked.
-#   - At most five closed names and arguments together: beyond, a closure's call takes heap.
+# Only the common case is here: the place is inside the buffer and the count does not become STOP. Everything
+# else goes to the portable twin, which records that pulse from its beginning: there is one slow path and one
+# set of errors, and a count run wild is an IndexError, not a write over the heap. Measured, and hence:
+#   - Calls dominate: all state is in the closure. No global is named; that costs an exception frame a call.
+#   - Addresses are closed over as integers: `ptr32(int(a))` converts cheaply, `ptr32(array)` goes through the
+#     buffer protocol each time. They stay good because the collector moves nothing, the portable twin closed
+#     over beside them keeps the objects alive, and neither is ever resized.
+#   - A put is called as the plain function of its class, so that no bound method is unpacked.
+#   - At most five closed names and arguments together (meter.hot).
+
+# ruff: noqa: F821
+# mypy: ignore-errors
 
 import micropython
 from micropython import const
@@ -49,46 +52,36 @@ def make_pulse(cells, memory, reached):
 
         return mapped
 
-    put = _function(memory, "put")
-
     if cells[_LANE]:
+        return plain  # four lanes are for memories with pages to garble: their write takes milliseconds
 
-        @micropython.viper
-        def four():  # hot: no allocation
-            s = ptr32(int(state))
-            n = s[_COUNT]
-            if n + 1 == s[_STOP]:
-                plain()
-            else:
-                put(memory, s[_ORIGIN] + (n & 3) * s[_LANE] + (n >> 2), s[_MARKER])
-                s[_COUNT] = n + 1
-
-        return four
+    put = _put_of(memory)
 
     @micropython.viper
     def one():  # hot: no allocation
         s = ptr32(int(state))
-        n = s[_COUNT]
-        if n + 1 == s[_STOP]:
+        if s[_COUNT] + 1 == s[_STOP]:
             plain()
-        elif s[_MARKER] == 0xA5:  # a literal argument is made an object when this is compiled
-            put(memory, s[_ORIGIN] + n, 0xA5)
-            s[_COUNT] = n + 1
+        elif s[_MARKER] == 0xA5:  # a literal argument became an object when this was compiled
+            put(memory, s[_ORIGIN] + s[_COUNT], 0xA5)
+            s[_COUNT] += 1
+        elif s[_MARKER] == 0x5A:
+            put(memory, s[_ORIGIN] + s[_COUNT], 0x5A)
+            s[_COUNT] += 1
         else:
-            put(memory, s[_ORIGIN] + n, s[_MARKER])
-            s[_COUNT] = n + 1
+            plain()
 
     return one
 
 
-def _function(memory, name):
-    # The plain function behind memory.name, called with memory first; also for a part that has it from elsewhere.
-    if name not in getattr(memory, "__dict__", ()):
-        function = getattr(type(memory), name, None)
+def _put_of(memory):
+    # The function behind memory.put, called with memory first; also for a part whose put is not its class's.
+    if "put" not in getattr(memory, "__dict__", ()):
+        function = getattr(type(memory), "put", None)
         if function is not None:
             return function
-    bound = getattr(memory, name)
-    return lambda _, address, value: bound(address, value)
+    put = memory.put
+    return lambda _, address, value: put(address, value)
 
 
 def make_pulses(cells, memory, reached):
@@ -106,14 +99,13 @@ def make_pulses(cells, memory, reached):
     def pulses(count: int):  # hot: no allocation
         s = ptr32(int(state))
         n = s[_COUNT]
-        place = s[_ORIGIN] + n
-        if count <= 0 or n + count >= s[_STOP] or place < 0 or place + count > int(size):
+        at = s[_ORIGIN] + n
+        if count <= 0 or n + count >= s[_STOP] or at < 0 or at + count > int(size):
             plain(count)
         else:
-            s[_COUNT] = n + count
-            marker = s[_MARKER]
-            at = int(base) + place
+            at += int(base)
             end = at + count
+            marker = s[_MARKER]
             while at < end and at & 3:
                 ptr8(at)[0] = marker
                 at += 1
@@ -124,5 +116,6 @@ def make_pulses(cells, memory, reached):
             while at < end:
                 ptr8(at)[0] = marker
                 at += 1
+            s[_COUNT] = n + count
 
     return pulses

@@ -5,6 +5,7 @@ from gascard import codes
 from gascard.frames import check, check_identity, mac_at, mac_right, read
 from gascard.keys import ORDER_KEY, derive, equal
 from gascard.records import (
+    BINDING_MAX,
     CARD_CUSTOMER,
     FLAGS_ALL,
     IDENTITY,
@@ -70,6 +71,8 @@ def _addressed(kind: int, identity: dict, order: dict, keys: dict, account: dict
     if account["state"] == KEYED:
         if kind != ORDER_OPENING:
             return codes.NOT_BOUND
+        if own >= BINDING_MAX:
+            return codes.NUMBER_USED_UP
         # The key record's binding is raised first: it may be one ahead, if the power went between the two.
         if order["binding"] != own + 1 or order["binding"] < keys["binding"]:
             return codes.BINDING

@@ -110,13 +110,16 @@ class Meter:
         self._minutes = minutes
         self.valve.start()
         try:
-            whole = self.keys.load() and self.account.load() and self.state.load() and self.register.recover()
+            try:
+                self.events.recover()
+                whole = self.keys.load() and self.account.load() and self.state.load() and self.register.recover()
+            except OSError:
+                whole = False  # what does not answer cannot be read either
             if not whole:
                 self._latched |= SHUT_STORE_LOST
                 self._review()
                 return codes.STORE_LOST
             self.lockout.recover()
-            self.events.recover()
             values = self.state.values
             values["boots"] = min(0xFFFF, values["boots"] + 1)
             if not values["warned"]:
@@ -140,10 +143,13 @@ class Meter:
         """The supply is going; the stored charge moves the valve once and writes one record."""
         self._latched |= SHUT_POWER
         self._review()
-        if self.state.values and not self._latched & SHUT_STORE_LOST:
+        if not self._latched & SHUT_STORE_LOST:
             self.state.values["warned"] = 1
             self._note(events.POWER_FAILING, 0)
-            self.save_state()
+            try:
+                self.save_state()
+            except (StoreFault, OSError):
+                self._fail()
 
     def _fail(self) -> None:
         # Latch, keep the first cause, shut. The event may not be writable any more.
@@ -216,6 +222,8 @@ class Meter:
                 register.stop_after(ahead)
         fresh = reasons & ~self.reasons
         self.reasons = reasons
+        if fresh:
+            self._drive_stuck()
         self._settle_valve()
         if fresh & SHUT_ALARM:
             self._note(events.ALARM, 0)
@@ -268,10 +276,14 @@ class Meter:
     def tick(self, milliseconds: int) -> None:
         """``milliseconds`` of powered time have passed since the last tick (at most one hour)."""
         self._since_ms += milliseconds
-        if self.valve.moving and self.valve.advance(milliseconds):
-            self._valve_changed()
-        if self.deadlines.advance(milliseconds):
-            self._due()
+        # The window first: a valve that arrives shut in this very tick must not open after the minute.
+        try:
+            if self.deadlines.advance(milliseconds):
+                self._due()
+            if self.valve.moving and self.valve.advance(milliseconds):
+                self._valve_changed()
+        except (StoreFault, OSError):
+            self._fail()
         if self.session.active:
             self._step()
 
@@ -284,10 +296,7 @@ class Meter:
             self._page = display.REMAINING
             self.refresh()
         if deadlines.expired(REFILL):
-            try:
-                self.lockout.refill()
-            except (StoreFault, OSError):
-                self._fail()
+            self.lockout.refill()
             if not self.lockout.full:
                 deadlines.set(REFILL, _REFILL_MS)
 
@@ -304,14 +313,20 @@ class Meter:
                 self.state.values["alarm_sequence"] = values["sequence"]
                 self.save_state()
         self._review()
+        self._drive_stuck()
 
     def _settle_valve(self) -> None:
         state = self.valve.state
         if self.reasons:
-            if state in (valve.OPEN, valve.OPENING) and self.valve.tell(valve.ASK_SHUT):
-                self._valve_changed()
-        elif self.deadlines.runs(WINDOW) and state not in (valve.OPEN, valve.OPENING):
+            if state in (valve.OPEN, valve.OPENING):
+                self.valve.tell(valve.ASK_SHUT)
+        elif self.deadlines.runs(WINDOW) and state in (valve.SHUT, valve.SHUTTING):
             self.valve.tell(valve.ASK_OPEN)
+
+    def _drive_stuck(self) -> None:
+        # A valve that is stuck moves when somebody asks and when there is a new reason to shut, not by itself.
+        if self.valve.state == valve.STUCK:
+            self.valve.tell(valve.ASK_SHUT if self.reasons else valve.ASK_OPEN)
 
     def _valve_changed(self) -> None:
         kinds = {valve.OPEN: events.VALVE_OPENED, valve.SHUT: events.VALVE_SHUT, valve.STUCK: events.VALVE_FAULT}
@@ -454,7 +469,7 @@ class Meter:
         elif page == display.CODE:
             value = self.last_code
         elif page == display.WAIT:
-            value = self.deadlines.left(REFILL) // _MINUTE_MS + 1
+            value = (self.deadlines.left(REFILL) + _MINUTE_MS - 1) // _MINUTE_MS
         symbols = 0
         status = self.status
         for bit, symbol in (

@@ -27,7 +27,9 @@ class Reeds:
 
     def __init__(self, levels: int = 0) -> None:
         self._levels = levels
-        self._position = 0  # quarter steps since the last pulse; negative: turned back
+        # Quarter steps since the last pulse; negative: turned back. At power-up the levels themselves say where the
+        # wheel stands in its turn, so that no pulse is lost or made by a power cut in the middle of one.
+        self._position = _QUARTER[levels]
         self._swings = 0
         self._moved = 0
         self.fault = 0

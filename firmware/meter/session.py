@@ -46,6 +46,7 @@ class Session:
     def insert(self) -> int:
         """A card is in: everything but the report. The code of RULES' judging, OK, REPEAT or what went wrong."""
         slot = self._slot
+        self.active = False  # a switch that bounced: what was being written belongs to the visit before
         if slot.power_on() != ATR:
             slot.power_off()
             return codes.NO_CARD
@@ -112,7 +113,7 @@ class Session:
         meter = self._meter
         state = meter.state
         if state.values["report_number"] >= REPORT_NUMBER_MAX:
-            return codes.NUMBER_USED_UP
+            return codes.REPORT_NOT_WRITTEN
         state.values["report_number"] += 1
         state.save()
         keys = meter.keys.values

@@ -11,9 +11,10 @@ import construct
 import crcmod.predefined
 
 from gascard import records
-from gascard.records import FORMAT_VERSION, IDENTITY, ORDER, REPORT_DATA, TOTAL_MAX, kind_size
+from gascard.records import FORMAT_VERSION, IDENTITY, ORDER, REPORT_DATA, TIME_MAX, TOTAL_MAX, kind_size
 
 _crc16 = crcmod.predefined.mkPredefinedCrcFun("x-25")
+_HIGHEST = {records.TOTAL >> 4: TOTAL_MAX, records.TIME >> 4: TIME_MAX}
 _UNSIGNED = {1: construct.Int8ub, 2: construct.Int16ub, 3: construct.Int24ub, 4: construct.Int32ub}
 
 
@@ -32,6 +33,18 @@ class _Digits(construct.Adapter):  # type: ignore[misc]
         return bytes.fromhex(obj)
 
 
+class _Raw(construct.Adapter):  # type: ignore[misc]
+    """Bytes as they are; ``construct`` alone would take a number too."""
+
+    def _decode(self, obj: bytes, context: Any, path: str) -> bytes:
+        return obj
+
+    def _encode(self, obj: bytes, context: Any, path: str) -> bytes:
+        if not isinstance(obj, bytes | bytearray):
+            raise construct.ValidationError("bytes", path=path)
+        return bytes(obj)
+
+
 def field(kind: int) -> Any:
     """The ``construct`` declaration of one field kind of ``gascard.records``."""
     size = kind_size(kind)
@@ -39,11 +52,12 @@ def field(kind: int) -> Any:
     if sort == records.BCD5 >> 4:
         return _Digits(construct.Bytes(size))
     if sort == records.RAW3 >> 4:
-        return construct.Bytes(size)
+        return _Raw(construct.Bytes(size))
     if sort == records.S24 >> 4:
         return construct.Int24sb
-    if sort == records.TOTAL >> 4:
-        return construct.ExprValidator(_UNSIGNED[size], lambda value, context: value <= TOTAL_MAX)
+    if sort in _HIGHEST:
+        highest = _HIGHEST[sort]
+        return construct.ExprValidator(_UNSIGNED[size], lambda value, context: value <= highest)
     return _UNSIGNED[size]
 
 

@@ -143,7 +143,7 @@ def encode_identity(
 ) -> bytes:
     """The 13 identity bytes of a card (they go to 0x08 and are protected).
 
-    ``region`` 0…65535, ``card`` 1…2³²−1, ``kind`` a card kind of ``gascard.records``, ``issue_batch``
+    ``region`` 0…65535, ``card`` 0…2³²−1, ``kind`` a card kind of ``gascard.records``, ``issue_batch``
     0…65535. RequestError FIELD, or KIND.
     """
     if kind not in _CARD_KINDS:
@@ -184,8 +184,9 @@ def encode_order(signer: Signer, card: int, values: Values, kind: int = records.
         raise _field(error, complete) from None
     if complete["pulse_weight"] > 2:
         raise RequestError(codes.WEIGHT, f"No meter counts in a pulse weight of {complete['pulse_weight']}.")
-    if complete["flags"] & ~records.FLAGS_ALL:
-        raise RequestError(errors.FIELD, f"flags {complete['flags']:#04x} has bits that mean nothing.")
+    wrong = _impossible(complete)
+    if wrong:
+        raise RequestError(errors.FIELD, f"{wrong} cannot be {complete[wrong]}.")
     meter, key_version = complete["meter"], complete["key_version"]
     if mask is None:
         frame[_MASK_AT : _MASK_AT + 3] = signer.masked_psc(meter, key_version, card)
@@ -310,13 +311,19 @@ def _frame(name: str, record: str, image: bytes, at: int, kinds: tuple[int, ...]
     shape, crc, version = _steps(code, codes.SHAPE)
     values = None
     if code == codes.OK:
-        if image[at + 1] not in kinds:
-            shape = codes.KIND
-        else:
-            values = frames.read(layout, image, at)
-            if values is None:
-                shape = codes.SHAPE
+        values = frames.read(layout, image, at)
+        if values is None or (record == "order" and _impossible(values)):
+            shape, values = codes.SHAPE, None
+        elif image[at + 1] not in kinds:
+            shape, values = codes.KIND, None
     return Part(name, record, at, raw, True, shape, crc, version, values=values)
+
+
+def _impossible(order: Values) -> str:
+    """The field of an order that no hall fills so, though it would fit: the meter answers SHAPE. Else ""."""
+    if order["flags"] & ~records.FLAGS_ALL:
+        return "flags"
+    return "" if order["sequence"] and order["binding"] else "sequence" if order["binding"] else "binding"
 
 
 def _steps(code: int, shape_code: int) -> tuple[int | None, int | None, int | None]:
@@ -365,8 +372,8 @@ def _values(part: Part, size: int, data: bytes) -> Values:
 
 
 def _card(card: int) -> int:
-    if isinstance(card, bool) or not isinstance(card, int) or not 1 <= card <= 0xFFFFFFFF:
-        raise RequestError(errors.FIELD, f"A card number is 1 to 4294967295, not {card!r}.")
+    if isinstance(card, bool) or not isinstance(card, int) or not 0 <= card <= 0xFFFFFFFF:
+        raise RequestError(errors.FIELD, f"A card number is 0 to 4294967295, not {card!r}.")
     return card
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from gascard import codes, records
-from gascard.records import IDENTITY_AT, IMAGE_SIZE, ORDER_AT, S24_MAX, SEQUENCE_MAX, TOTAL_MAX
 from gascard.chip import DEFAULT_PSC
+from gascard.records import IDENTITY_AT, IMAGE_SIZE, ORDER_AT, S24_MAX, SEQUENCE_MAX, TOTAL_MAX
 from gashall import encode, errors, units
 from gashall.encode import Card, Part, Values, decode_card, report_rank
 from gashall.errors import CardError, GasError, LedgerError, RequestError
@@ -235,7 +235,7 @@ class Hall:
                             standing.binding, standing.last, request.meter.pulse_weight, resumed=True
                         )
             if begun is None:
-                _check_blank(card)
+                _check_blank(card, reader.protection())
                 if not reader.present(DEFAULT_PSC):
                     raise CardError(
                         codes.PASSWORD_REFUSED,
@@ -745,7 +745,11 @@ def _check_order(order: Part, binding: Binding, last: Order) -> None:
     if place == known:
         raise CardError(codes.SEQUENCE_CONFLICT)
     if last.state != PENDING:
-        raise CardError(codes.OLDER if place[0] == known[0] else codes.BINDING)
+        raise CardError(
+            codes.OLDER if place[0] == known[0] else codes.BINDING,
+            f"The card bears order {place[1]} of binding {place[0]}; the account's last is {known[1]} of {known[0]}.",
+            "Look for the account's other card or an unfinished window; else replace the card.",
+        )
 
 
 def _newest_report(reports: Sequence[Part], meter: str, binding: int) -> tuple[Part | None, int]:
@@ -775,8 +779,11 @@ def _newest_report(reports: Sequence[Part], meter: str, binding: int) -> tuple[P
     return None, codes.MAC if codes.MAC in reasons else reasons[0]
 
 
-def _check_blank(card: Card) -> None:
-    if not _is_half_made(card.image, card.image[:IDENTITY_AT] + bytes(encode.BLANK_IMAGE[IDENTITY_AT:])):
+def _check_blank(card: Card, protection: bytes) -> None:
+    """Whether nothing of ours stands on the card and the identity's place can still be written."""
+    free = int.from_bytes(protection, "little") >> IDENTITY_AT
+    writable = (1 << encode.IDENTITY_SIZE) - 1
+    if any(card.image[i] != 0xFF for i in _places()) or free & writable != writable:
         raise CardError(errors.CARD_NOT_BLANK)
 
 

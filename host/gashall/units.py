@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from gascard import codes
-from gascard.records import TOTAL_MAX
+from gascard.records import TIME_MAX, TOTAL_MAX
 from gashall import errors
 from gashall.errors import RequestError
 
@@ -18,7 +18,6 @@ Volume = Decimal | int | str
 
 PULSE_WEIGHTS = (0, 1, 2)
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-MINUTES_MAX = (1 << 30) - 1  # the largest a meter's small integers hold; the year 4041
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
 
@@ -92,7 +91,7 @@ def minutes(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise RequestError(errors.FIELD, f"The time {moment} bears no time zone.", "Give an aware datetime.")
     count = (moment - EPOCH) // timedelta(minutes=1)
-    if not 0 <= count <= MINUTES_MAX:
+    if not 0 <= count <= TIME_MAX:
         raise RequestError(errors.FIELD, f"The time {moment} cannot be written on a card.")
     return count
 

@@ -2,7 +2,7 @@
 
 from binascii import hexlify, unhexlify
 
-from gascard.records import TOTAL_MAX, kind_size
+from gascard.records import TIME, TIME_MAX, TOTAL, TOTAL_MAX, kind_size
 
 
 class RecordError(ValueError):
@@ -30,13 +30,7 @@ def pack_into(layout: tuple, values: dict, buffer: bytearray, offset: int = 0) -
                     raise ValueError
                 raw = bytes(value)
             else:
-                low, top = 0, 1 << 8 * size
-                if sort == 5:
-                    top = TOTAL_MAX + 1
-                elif sort == 1:
-                    top >>= 1
-                    low = -top
-                if isinstance(value, bool) or not isinstance(value, int) or not low <= value < top:
+                if isinstance(value, bool) or not isinstance(value, int) or not _within(kind, value):
                     raise ValueError
                 raw = (value & (1 << 8 * size) - 1).to_bytes(size, "big")
         except (KeyError, ValueError, TypeError, AttributeError):
@@ -50,10 +44,22 @@ def pack_into(layout: tuple, values: dict, buffer: bytearray, offset: int = 0) -
     return end
 
 
+def _within(kind: int, value: int) -> bool:
+    # The numbers a kind of field may hold: what its bytes can, less where the kind says so.
+    if kind == TOTAL:
+        return 0 <= value <= TOTAL_MAX
+    if kind == TIME:
+        return 0 <= value <= TIME_MAX
+    top = 1 << 8 * kind_size(kind)
+    if kind >> 4 == 1:
+        return -top <= 2 * value < top
+    return 0 <= value < top
+
+
 def unpack(layout: tuple, data: bytes | bytearray, offset: int = 0) -> dict:
     """Read the record at ``offset`` of ``data``: a dict, name to value.
 
-    RecordError if the bytes are too few, a BCD field holds a nibble above 9 or a total exceeds its range.
+    RecordError if the bytes are too few, a BCD field holds a nibble above 9, or a total or time is out of range.
     """
     values: dict = {}
     for name, kind in layout:
@@ -72,7 +78,7 @@ def unpack(layout: tuple, data: bytes | bytearray, offset: int = 0) -> dict:
             value = int.from_bytes(raw, "big")
             if sort == 1 and raw[0] & 0x80:
                 value -= 1 << 8 * size
-            elif sort == 5 and value > TOTAL_MAX:
+            if not _within(kind, value):
                 raise RecordError(name)
             values[name] = value
         offset += size

@@ -26,6 +26,7 @@ TIME = const(0x44)  # minutes since 2000-01-01 00:00 UTC
 TOTAL = const(0x54)  # pulses, 0..99 999 999
 
 TOTAL_MAX = const(99999999)
+TIME_MAX = const(0x3FFFFFFF)  # the year 4041: a time stays a small integer on a 32-bit meter
 S24_MAX = const(0x7FFFFF)
 SEQUENCE_MAX = const(0xFFFF)
 BINDING_MAX = const(0xFF)

@@ -1,14 +1,14 @@
-"""The test bench: one meter core with its virtual parts, driven by requests; it runs beside the core on every target.
+"""The test bench: one meter core with its virtual parts, driven by requests, on every target.
 
-A request is an identifier and a body, as the service port's frames carry them (gascard.link); the answer is a body.
-The bench answers only for meters of region FFFF, the test region: no bench opens a meter in the field. Time and gas
-come from the rig in large pieces ("this hour, so much gas") and are played out here, quarter pulse by quarter pulse.
+A request is an identifier and a body, as the service port's frames carry them (gascard.link); the answer is a
+body. The bench answers only for meters of region FFFF, the test region: no bench opens a meter in the field.
+Time and gas come from the rig in large pieces ("this hour, so much gas") and are played out here, quarter pulse
+by quarter pulse.
 """
 
 from gascard.chip import DUMP_SIZE, Chip
 from gascard.codec import pack_into, unpack
 from gascard.records import BCD7, RAW16, S32, TOTAL, U8, U16, U24, U32, size_of
-
 from gasrig.parts import Battery, CardSlot, Eeprom, Fram, MappedFram, Panel, ValveMotor, Wheels
 from meter.factory import create
 from meter.layouts import EVENT
@@ -80,6 +80,8 @@ SNAPSHOT = (
     ("next_ms", U32),
     ("tokens", U8),
     ("symbols", U8),
+    ("moves", U16),
+    ("failures", U8),
 )
 
 WEAR_ANSWER = (
@@ -134,7 +136,7 @@ class Bench:
         return code
 
     def power_off(self, warned: bool) -> None:
-        """Take the power away, with the warning or without; with it the stored charge still moves the valve."""
+        """Take the power away, with or without a warning; with it the stored charge still moves the valve."""
         if warned:
             self.meter.power_failing()
             self.pass_time(self.motor.travel_ms + 100)
@@ -157,7 +159,7 @@ class Bench:
             milliseconds -= self._step(milliseconds)
 
     def run(self, milliseconds: int, milli_pulses: int):
-        """Draw gas evenly over a time, until it is over or the valve has shut: (milliseconds, thousandths) done."""
+        """Draw gas evenly until time is over or the valve has shut: (milliseconds, thousandths) done."""
         meter, motor, wheels, reeds = self.meter, self.motor, self.wheels, self.reeds
         time_left, gas_left = milliseconds, milli_pulses
         while gas_left and (motor.flows or meter.valve.moving):
@@ -268,7 +270,7 @@ class Bench:
             most["written"], most["writes"] = memory.written, memory.writes
             return pack(WEAR_ANSWER, most)
         if identifier == EVENT_READ:
-            # No body: the number of the newest entry. A number: that entry, empty if it is not there any more.
+            # No body: the number of the newest entry. A number: that entry, empty if it is there no more.
             if not body:
                 return meter.events.number.to_bytes(3, "big")
             number = int.from_bytes(body[:3], "big")
@@ -301,5 +303,7 @@ class Bench:
             "next_ms": meter.next_ms,
             "tokens": meter.lockout.tokens[0],
             "symbols": self.panel.symbols,
+            "moves": meter.valve.moves,
+            "failures": meter.valve.failures,
         }
         return pack(SNAPSHOT, values)

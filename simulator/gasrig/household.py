@@ -8,7 +8,7 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["CUBIC_METRES", "HOURS", "MILLI", "YEAR", "MissingExtra", "hourly_use"]
+__all__ = ["CUBIC_METRES", "HOURS", "MILLI", "YEAR", "MissingExtraError", "hourly_use"]
 
 YEAR = 2025  # whose calendar the profile's weekdays follow; 365 days, as a test reference year has
 HOURS = 8760
@@ -21,7 +21,7 @@ _BUILDING_CLASS = 5  # of 11: neither new nor very old
 _WIND_CLASS = 0
 
 
-class MissingExtra(ImportError):
+class MissingExtraError(ImportError):
     """A package this needs is not installed; the text says which extra brings it."""
 
 
@@ -29,8 +29,8 @@ class MissingExtra(ImportError):
 def hourly_use(pulse_weight: int = 2) -> tuple[int, ...]:
     """Thousandths of a pulse drawn in each of the year's 8760 hours, from 1 January 00:00 on.
 
-    ``pulse_weight`` is the number of decimals of a m³ in one pulse. The same at each call and on each machine.
-    MissingExtra without demandlib and pandas.
+    ``pulse_weight`` is the number of decimals of a m³ in one pulse. The same at each call.
+    MissingExtraError without demandlib and pandas.
     """
     scale = 10**pulse_weight * MILLI / KWH_PER_CUBIC_METRE
     return tuple(round(kwh * scale) for kwh in _profile())
@@ -45,7 +45,7 @@ def _profile() -> tuple[float, ...]:
         from demandlib.bdew import HeatBuilding
         from demandlib.vdi.dwd_try import read_dwd_weather_file
     except ImportError as error:
-        raise MissingExtra(
+        raise MissingExtraError(
             f"the household needs the package {error.name}, which is not here: pip install 'icgas[demo]'"
         ) from error
     with warnings.catch_warnings():

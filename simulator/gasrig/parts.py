@@ -1,8 +1,9 @@
-"""The virtual parts a meter is built from: memory, wheels and reeds, valve motor, card slot, display, battery.
+"""The virtual parts a meter is built from: memory, wheels and reeds, valve motor, card slot, display, cell.
 
-Portable: on a virtual machine these run beside the core, so that a year of pulses crosses no pipe. Each has the
-interface the core asks of the real part (meter.parts) plus what only the rig may see: the wheels' true position,
-the valve's true opening, the wear of every cell. None draws chance or reads a clock; time is told by ``advance``.
+Portable: on a virtual machine these run beside the core, so that a year of pulses crosses no pipe. Each has
+the interface the core asks of the real part (meter.parts) plus what only the rig may see: the wheels' true
+position, the valve's true opening, the wear of every cell. None draws chance or reads a clock; time is told
+by ``advance``.
 """
 
 from array import array
@@ -13,15 +14,15 @@ from gascard.sle4442 import COMPARE
 MILLI = 1000  # parts of a pulse in which the wheels turn
 QUARTER = 250  # one reed changes at each quarter of a pulse; the last quarter ends where the digit changes
 
-# Levels of the two reeds (meter.reeds.REED_A = 1, REED_B = 2) in the four quarters: the turn begins with both open.
+# Levels of the reeds (meter.reeds.REED_A = 1, REED_B = 2) in the four quarters; a turn begins with both open.
 _LEVELS = b"\x00\x01\x03\x02"
 
 
 class Fram:
     """A ferroelectric memory: byte by byte, at bus speed. ``cells`` is the storage itself.
 
-    ``written`` counts bytes written, ``wear`` writes of each cell, ``page_wear`` writes that touched each page of
-    ``page`` bytes (for an FRAM a page is only a place to count).
+    ``written`` counts bytes written, ``wear`` writes of each cell, ``page_wear`` writes that touched each
+    page of ``page`` bytes (for an FRAM a page is only a place to count).
     """
 
     page = 64
@@ -77,7 +78,7 @@ class Fram:
 
 
 class Eeprom(Fram):
-    """An AT24C256: pages of 64 bytes, 5 ms a write, and a write that runs over its page begins again at its head."""
+    """An AT24C256: pages of 64 bytes, 5 ms a write; a write that runs over its page goes on at its head."""
 
     write_ms = 5
 
@@ -110,7 +111,7 @@ class MappedFram:
 
 
 class Wheels:
-    """The mechanical counter: the legal truth. ``pulses`` whole pulses and ``milli`` thousandths of the next."""
+    """The mechanical counter, the legal truth: ``pulses`` whole pulses, ``milli`` thousandths of the next."""
 
     def __init__(self, pulses: int = 0) -> None:
         self.pulses = pulses
@@ -136,9 +137,9 @@ class Wheels:
 
 
 class ValveMotor:
-    """The gas valve: a motor, two end switches, ``travel_ms`` from end to end. Gas flows while it is not quite shut.
+    """The gas valve: a motor, two end switches, ``travel_ms`` from end to end.
 
-    While it is ``jammed`` the motor turns nothing.
+    Gas flows while it is not quite shut. While it is ``jammed`` the motor turns nothing.
     """
 
     def __init__(self, travel_ms: int = 4000) -> None:

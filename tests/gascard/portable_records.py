@@ -29,6 +29,8 @@ def bounds(kind):
         return -(1 << 8 * size - 1), (1 << 8 * size - 1) - 1
     if sort == 5:
         return 0, records.TOTAL_MAX
+    if sort == 4:
+        return 0, records.TIME_MAX
     return 0, (1 << 8 * size) - 1
 
 

@@ -31,7 +31,7 @@ class ChipReader(Reader):
 
     ``step``, if set, is called with the plan before each byte the chip stores, password tries and
     protection bits included. It may raise (the program dies there), call ``pull`` (the card is gone before
-    that byte), or store something torn itself and then do either.
+    that byte), or ``store`` something torn first.
     """
 
     def __init__(self, chip: Chip | None = None, trace: Callable[[str], None] | None = None) -> None:

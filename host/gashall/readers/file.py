@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Self
 
 from gascard import codes
-from gascard.chip import MAIN, PROTECTION, Chip
+from gascard.chip import MAIN, SECURITY, Chip
 from gascard.records import IMAGE_SIZE
 from gashall import errors
 from gashall.errors import ReaderError
@@ -95,18 +95,12 @@ class FileReader(ChipReader):
     def store(self, plan: Plan) -> None:
         """Put one byte on the chip and into the file."""
         super().store(plan)
+        if self._files is None:
+            return
         area, place, value = plan
-        if self._files is not None:
-            file, offset = (
-                (self._files[0], place)
-                if area == MAIN
-                else (
-                    self._files[1],
-                    place if area == PROTECTION else 4 + place,
-                )
-            )
-            os.lseek(file, offset, os.SEEK_SET)
-            os.write(file, bytes((value,)))
+        file = self._files[0 if area == MAIN else 1]
+        os.lseek(file, place + 4 if area == SECURITY else place, os.SEEK_SET)
+        os.write(file, bytes((value,)))
 
     def _close(self) -> None:
         if self._files is not None:

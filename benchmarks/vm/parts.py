@@ -1,0 +1,95 @@
+# What the measured meter is built from on a VM: parts that do their work and count nothing, so that a figure is the
+# firmware's and not the simulator's. The other programs of this folder are run behind this text.
+
+from meter.account import Account
+from meter.factory import create
+from meter.layouts import BOUND
+from meter.meter import Meter, Settings
+
+
+class MethodStore:
+    # Reached by calls, as a memory behind a bus is.
+    def __init__(self, size):
+        self.data = bytearray(size)
+        self.block = bytearray(64)
+
+    def put(self, address, value):
+        self.data[address] = value
+
+    def fill(self, address, value, count):
+        data = self.data
+        block = self.block
+        if block[0] != value:
+            for i in range(64):
+                block[i] = value
+        while count >= 64:
+            data[address : address + 64] = block
+            address += 64
+            count -= 64
+        while count:
+            data[address] = value
+            address += 1
+            count -= 1
+
+    def write(self, address, raw):
+        self.data[address : address + len(raw)] = raw
+
+    def read_into(self, address, buffer):
+        buffer[:] = self.data[address : address + len(buffer)]
+
+
+class MappedStore(MethodStore):
+    # In the processor's own address space.
+    def __init__(self, size):
+        super().__init__(size)
+        self.buffer = self.data
+
+
+class Motor:
+    place = -1
+
+    def drive(self, direction):
+        self.place = direction or self.place
+
+    def position(self):
+        return self.place
+
+
+class Slot:
+    def power_on(self):
+        return None
+
+    def power_off(self):
+        pass
+
+
+class Panel:
+    def show(self, text, symbols):
+        pass
+
+
+def bound_meter(store, lanes=1, lane_length=4096):
+    # A meter with so much gas that only a full tally interrupts the pulses.
+    memory = store(0x1000 + lanes * lane_length)
+    key_memory = MethodStore(128)
+    settings = Settings(lanes, lane_length)
+    key = b"\x11" * 16
+    create(
+        memory,
+        key_memory,
+        settings,
+        {"meter": "00000000000017", "region": 0xFFFF, "key_version": 1, "key": key, "tool_key": key},
+    )
+    account = Account(memory)
+    account.load()
+    values = dict(account.values)
+    values["state"] = BOUND
+    values["binding"] = 1
+    values["sequence"] = 1
+    values["bought_total"] = 90000000
+    account.commit(values, False)
+    meter = Meter(memory, key_memory, Motor(), Slot(), Panel(), settings)
+    code = meter.boot(13000000)
+    if code or meter.remaining != 90000000:
+        raise ValueError(code)
+    return meter, memory

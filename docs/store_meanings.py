@@ -1,0 +1,167 @@
+"""The words for what a meter keeps for itself: units and meanings of the fields of meter.layouts, for SPEC.md.
+
+Plain data beside the document, as gascard.meanings is for the card; no meter carries it. A test proves that every
+field, state and kind of event has words, and that no words are left for something that is gone.
+"""
+
+from meter import events, layouts
+
+PULSE = "pulse"
+MINUTES = "min since 2000-01-01 UTC"
+
+RECORDS = {
+    "checkpoint": layouts.CHECKPOINT,
+    "account": layouts.ACCOUNT,
+    "state": layouts.STATE,
+    "keys": layouts.KEYS,
+    "event": layouts.EVENT,
+    "lockout": layouts.LOCKOUT,
+}
+
+_ENTRY = ("", "Rises by one, modulo 2¹⁶, with each saving of this record; of two valid copies the newer counts.")
+_LAYOUT = ("", "Version of this table; a copy of another version is not read.")
+_SPARE = ("", "Written as 0.")
+_CRC32 = ("", "CRC-32 (IEEE 802.3) over the 60 bytes before it.")
+_CRC16 = ("", "CRC-16/X.25, as the card's, over the bytes before it.")
+
+# Record -> field -> (unit, meaning). The unit is empty where a number only names or counts.
+FIELD_MEANINGS: dict[str, dict[str, tuple[str, str]]] = {
+    "checkpoint": {
+        "generation": (
+            "",
+            "How many tallies have been filled, modulo 2¹⁶. Its lowest bit says which slot this is and which "
+            "marker the tally is written with.",
+        ),
+        "base": (PULSE, "The register when this generation began: its marks count from here."),
+        "crc": _CRC16,
+    },
+    "account": {
+        "entry": _ENTRY,
+        "layout": _LAYOUT,
+        "state": ("", "One of the written states."),
+        "binding": ("", "Number of the present or the last binding; 0 before the first."),
+        "replacement": ("", "The highest replacement number taken in this binding."),
+        "card": ("", "Number of the card that brought the newest order."),
+        "account": ("", "The customer's account, 10 digits."),
+        "sequence": ("", "Number of the newest order loaded in this binding."),
+        "bought_total": (PULSE, "Everything credited under this binding."),
+        "register_at_binding": (PULSE, "What the register read when this binding began."),
+        "correction_total": (PULSE, "Signed sum of the corrections taken in this binding."),
+        "alarm": (PULSE, "Remaining gas at which the valve shuts once as a warning; 0 is no alarm."),
+        "ceiling": (PULSE, "Remaining gas above which a card is not loaded; 0 is no ceiling."),
+        "overdraft": (PULSE, "How far below zero the remaining gas may fall; 0 is no overdraft."),
+        "over_flow_seconds": ("s", "Two pulses closer together than this are too much flow; 0 is no limit."),
+        "latest_time": (MINUTES, "The latest time any loaded order has named; it survives a new binding."),
+        "order_mac": (
+            "",
+            "MAC of the newest order loaded: it tells the same order again (REPEAT) from another one of the "
+            "same number (SEQUENCE_CONFLICT).",
+        ),
+        "spare": _SPARE,
+        "crc": _CRC32,
+    },
+    "state": {
+        "entry": _ENTRY,
+        "layout": _LAYOUT,
+        "alarm_binding": ("", "Binding in which the alarm was last acknowledged."),
+        "alarm_sequence": (
+            "",
+            "Sequence at which it was: while both are the account's own the alarm does not shut the valve.",
+        ),
+        "latched": ("bits", "Place for reasons to stay shut that outlive a power cut; 0 in this version."),
+        "report_number": ("", "Number of the last report begun; stored before the card is written."),
+        "service_number": ("", "Place for the highest service number a tool has used; 0 in this version."),
+        "test_gas": (PULSE, "Place for the test gas used before binding; 0 in this version."),
+        "index_offset": (
+            PULSE,
+            "Added to the register, modulo the wheels, this is the index shown on the display.",
+        ),
+        "barred_card": ("", "The card number whose password was refused last; 0 is none."),
+        "warned": (
+            "",
+            "1 if the last run ended with the power-fail warning; made 0 at each boot, so a run that ends "
+            "without the warning leaves a 0.",
+        ),
+        "valve_moves": ("", "Whole movements of the valve; stops at its highest number."),
+        "valve_failures": ("", "Movements that did not arrive in time; stops at its highest number."),
+        "boots": ("", "How often the firmware has started; stops at its highest number."),
+        "power_failures": ("", "Boots that found warned 0; stops at its highest number."),
+        "magnet_events": ("", "How often a strong magnet was met; stops at its highest number."),
+        "over_flow_count": ("", "How often flow was above the meter's size; stops at its highest number."),
+        "last_code": ("", "Result of the last card session as its absolute value, as of this saving."),
+        "spare": _SPARE,
+        "spare_more": _SPARE,
+        "crc": _CRC32,
+    },
+    "keys": {
+        "entry": _ENTRY,
+        "layout": _LAYOUT,
+        "state": ("", "keyed if the keys below are a region's, factory before."),
+        "region": ("", "The region whose cards this meter serves."),
+        "meter": ("", "The meter's number, 14 digits."),
+        "key_version": ("", "Version of the two keys; only rises."),
+        "binding": (
+            "",
+            "The highest binding this meter has ever begun, raised here before it is in the account; it "
+            "survives the loss of the account.",
+        ),
+        "key": ("", "Km: the meter's own branch of the key tree."),
+        "tool_key": ("", "Kt: the region's key for harmless tool orders."),
+        "spare": _SPARE,
+        "crc": _CRC32,
+    },
+    "event": {
+        "number": ("", "Number of the entry; rises for the life of the meter, begins with 1 and never wraps."),
+        "kind": ("", "What happened: one of the kinds of event."),
+        "detail": ("", "By kind; the low sixteen bits of what is said there."),
+        "register": (PULSE, "The register at that moment."),
+        "time": (MINUTES, "The meter's clock at that moment."),
+        "crc": _CRC16,
+    },
+    "lockout": {
+        "number": ("", "Rises by one, modulo 2¹⁶, with each entry; its remainder by 8 is the entry's place."),
+        "cards": ("token", "What a power cut leaves in the bucket of cards."),
+        "service": ("token", "What a power cut leaves in the bucket of the service port."),
+        "crc": _CRC16,
+    },
+}
+
+# Written state -> (name, meaning).
+STATE_MEANINGS: dict[int, tuple[str, str]] = {
+    layouts.FACTORY: ("factory", "As made, without a region's keys: every card is REGION."),
+    layouts.KEYED: ("keyed", "It has a region's keys and no account: an opening order is awaited."),
+    layouts.BOUND: ("bound", "It serves an account."),
+    layouts.TRANSFERRED: ("transferred", "Its account has gone to another meter; not reached in this version."),
+    layouts.CLOSED: ("closed", "Its account was closed; not reached in this version."),
+}
+
+# Kind of event -> (name, what happened, what its detail says).
+EVENT_MEANINGS: dict[int, tuple[str, str, str]] = {
+    events.BOOT: ("boot", "Power came and the store was recovered.", "boots, this one included"),
+    events.POWER_FAILING: ("power_failing", "The supply gave its warning.", "0"),
+    events.BOUND: ("bound", "An opening order was journalled.", "sequence"),
+    events.LOADED: ("loaded", "A further order was journalled.", "sequence"),
+    events.REFUSED: (
+        "refused",
+        "A card session ended with another code than OK, REPEAT or REPORT_NOT_WRITTEN.",
+        "absolute value of the code",
+    ),
+    events.VALVE_OPENED: ("valve_opened", "The valve has arrived open.", "reasons to be shut at that moment"),
+    events.VALVE_SHUT: ("valve_shut", "The valve has arrived shut.", "reasons to be shut at that moment"),
+    events.VALVE_FAULT: (
+        "valve_fault",
+        "The valve did not arrive, a few times over, and is left alone.",
+        "reasons to be shut at that moment",
+    ),
+    events.ALARM: ("alarm", "Remaining gas has reached the alarm.", "0"),
+    events.ZERO: ("zero", "Gas and overdraft are used up.", "0"),
+    events.STORE_LOST: ("store_lost", "A record could not be read; reserved, such a meter writes no log.", "0"),
+    events.REGISTER_END: ("register_end", "The register has reached its last number.", "0"),
+    events.SCRUBBED: ("scrubbed", "Recovery has put places of the tally right.", "how many places"),
+    events.FAULT: ("fault", "A fault was latched; only the first of a run is entered.", "0"),
+    events.REPORT_NOT_WRITTEN: (
+        "report_not_written",
+        "The gas was loaded and the card could not take the report.",
+        "0",
+    ),
+}

@@ -1,0 +1,123 @@
+"""A meter under test as an object: the bench's requests with names, numbers and cards instead of bytes.
+
+Thin on purpose: nothing is remembered here but the last snapshot: what a test sees is what the meter said.
+"""
+
+from typing import Any, TypeAlias
+
+from gascard.chip import Chip
+from gascard.codec import unpack
+from gasrig import bench
+from gasrig.targets import Target
+from meter.layouts import EVENT
+
+__all__ = ["BUILD_DEFAULTS", "VALVE_NAMES", "MeterUnderTest", "Snapshot"]
+
+Snapshot: TypeAlias = dict[str, int]
+"""What stands where now, by the names of ``bench.SNAPSHOT``; ``code`` as in ``gascard.codes``."""
+
+VALVE_NAMES = ("shut", "opening", "open", "shutting", "stuck")
+
+BUILD_DEFAULTS: dict[str, Any] = {
+    "memory": bench.MEMORY_FRAM,
+    "lanes": 1,
+    "lane_length": 4096,
+    "pulse_weight": 2,
+    "region": bench.TEST_REGION,
+    "key_version": 1,
+    "register": 0,
+    "index": 0,
+    "travel_ms": 4000,
+    "minutes": 0,
+}
+
+
+class MeterUnderTest:
+    """One meter on a target. ``last`` is the snapshot of the latest request that gave one."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.last: Snapshot = {}
+
+    def _ask(self, identifier: int, body: bytes = b"") -> Snapshot:
+        self.last = unpack(bench.SNAPSHOT, self.target.ask(identifier, body))
+        self.last["code"] = -self.last["code"]
+        return self.last
+
+    def build(self, **config: Any) -> Snapshot:
+        """Make a new meter and give it power. ``config`` is fields of bench.CONFIG: meter, key and tool_key.
+
+        The rest may be left out and is then as in BUILD_DEFAULTS. RecordError for a field out of range.
+        """
+        return self._ask(bench.BUILD, bench.pack(bench.CONFIG, {**BUILD_DEFAULTS, **config}))
+
+    def run(self, milliseconds: int, milli_pulses: int) -> Snapshot:
+        """Draw gas evenly for at most an hour; over early (elapsed_ms, drawn_milli) when the valve shuts."""
+        request = {"milliseconds": milliseconds, "milli_pulses": milli_pulses}
+        return self._ask(bench.RUN, bench.pack(bench.RUN_REQUEST, request))
+
+    def wait(self, milliseconds: int) -> Snapshot:
+        """Let powered time pass without gas."""
+        return self._ask(bench.WAIT, milliseconds.to_bytes(4, "big"))
+
+    def pulses(self, count: int) -> Snapshot:
+        """Let ``count`` pulses come as one batch; the wheels turn with them."""
+        return self._ask(bench.PULSES, count.to_bytes(4, "big"))
+
+    def insert(self, chip: Chip) -> int:
+        """Put a card in, all 264 bytes of it, and let meter and valve come to rest; the meter's code."""
+        dump = chip.dump()
+        for part in (0, 1):
+            body = bytes((part,)) + dump[part * bench.CHUNK : (part + 1) * bench.CHUNK]
+            self.target.ask(bench.CARD_PUT, body)
+        return self._ask(bench.INSERT)["code"]
+
+    def remove(self) -> Chip:
+        """Take the card out: a chip with what the meter has left on it."""
+        self._ask(bench.REMOVE)
+        chip = Chip()
+        chip.restore(b"".join(self.target.ask(bench.CARD_GET, bytes((part,))) for part in (0, 1)))
+        return chip
+
+    def key(self) -> Snapshot:
+        """Press the key and let the valve come to rest."""
+        return self._ask(bench.KEY)
+
+    def snapshot(self) -> Snapshot:
+        """Only look."""
+        return self._ask(bench.SNAP)
+
+    def power_off(self, *, warned: bool) -> None:
+        """Take the power away; with the warning the meter shuts its valve on the stored charge first."""
+        self.target.ask(bench.POWER_OFF, bytes((warned,)))
+
+    def power_on(self) -> Snapshot:
+        """Give it back: a new core over the same memory."""
+        return self._ask(bench.POWER_ON)
+
+    def clock(self, minutes: int) -> None:
+        """Set the meter's clock, with or without power: minutes since 2000-01-01 UTC."""
+        self.target.ask(bench.CLOCK, minutes.to_bytes(4, "big"))
+
+    def jam(self, jammed: bool = True) -> None:
+        """Block the valve's motor, or free it."""
+        self.target.ask(bench.JAM, bytes((jammed,)))
+
+    def wear(self) -> dict[str, int]:
+        """Bytes and writes since manufacture, most writes to one cell and to one page."""
+        return unpack(bench.WEAR_ANSWER, self.target.ask(bench.WEAR))
+
+    def events(self) -> list[dict[str, int]]:
+        """The event log, oldest first, as far as the ring still holds it (fields of meter.layouts.EVENT)."""
+        newest = int.from_bytes(self.target.ask(bench.EVENT_READ), "big")
+        found = []
+        for number in range(newest, 0, -1):
+            entry = self.target.ask(bench.EVENT_READ, number.to_bytes(3, "big"))
+            if not entry:
+                break
+            found.append(unpack(EVENT, entry))
+        return found[::-1]
+
+    def store(self, address: int, count: int) -> bytes:
+        """Up to 252 bytes of the meter's nonvolatile memory."""
+        return self.target.ask(bench.STORE_READ, address.to_bytes(2, "big") + bytes((count,)))

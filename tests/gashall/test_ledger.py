@@ -1,0 +1,211 @@
+"""The books: what may stand in them together, what survives, what is refused."""
+
+import sqlite3
+import threading
+
+import pytest
+
+from gascard import codes
+from gashall import errors
+from gashall.errors import LedgerError
+
+pytestmark = pytest.mark.needs("sqlalchemy")
+ledger_module = pytest.importorskip("gashall.ledger")
+
+METER = ledger_module.MeterRow("32060012345678", 2, 10_000_000, 1, 0)
+PARAMETERS = {"alarm": 500, "ceiling": 100_000, "overdraft": 0, "over_flow_seconds": 0}
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    ledger = ledger_module.Ledger(tmp_path / "ledger.db", 1)
+    yield ledger
+    ledger.close()
+
+
+def bound(books):
+    """An account with a meter and a card."""
+    account = books.add_account("Li Wei", 100)
+    books.add_meter(METER)
+    binding = books.bind(METER, account.number, 0, PARAMETERS)
+    return binding, books.add_card(account.number, 0)
+
+
+def order(books, binding, card, sequence=1):
+    return books.add_order(
+        binding,
+        card.number,
+        b"frame",
+        sequence=sequence,
+        paid=3000,
+        released=3000 * sequence,
+        fen=None,
+        made_at=100,
+    )
+
+
+def code_of(refusal):
+    return refusal.value.code
+
+
+def test_sqlite_is_durable_and_keeps_its_keys(ledger, tmp_path):
+    with ledger.begin() as books:
+        pragmas = {
+            name: books._connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "foreign_keys", "synchronous")
+        }
+    assert pragmas == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2}
+
+
+def test_rows_come_back_as_they_were_written(ledger):
+    with ledger.begin() as books:
+        binding, card = bound(books)
+        first = order(books, binding, card)
+    with ledger.begin() as books:
+        assert books.account("0000000001").name == "Li Wei"
+        assert books.meter(METER.number).highest_binding == 1
+        assert books.binding_of("0000000001") == books.binding_on(METER.number) == binding
+        assert books.card(1) == books.card_of("0000000001") == card
+        assert books.last_order(binding.id) == first
+        assert first.state == ledger_module.PENDING
+        assert books.account("0000000002") is None
+        assert books.last_report(METER.number) is None
+
+
+def test_transaction_that_fails_leaves_nothing(ledger):
+    with pytest.raises(ZeroDivisionError), ledger.begin() as books:
+        bound(books)
+        raise ZeroDivisionError
+    with ledger.begin() as books:
+        assert books.account("0000000001") is None
+
+
+def test_second_pending_order_of_an_account_is_refused(ledger):
+    with ledger.begin() as books:
+        binding, card = bound(books)
+        first = order(books, binding, card)
+    with pytest.raises(LedgerError) as refusal, ledger.begin() as books:
+        order(books, binding, card, sequence=2)
+    assert code_of(refusal) == errors.PENDING_ELSEWHERE
+    with ledger.begin() as books:
+        books.mark_written(first.id)
+        order(books, binding, card, sequence=2)
+
+
+def test_sequence_is_used_once(ledger):
+    with ledger.begin() as books:
+        binding, card = bound(books)
+        books.mark_written(order(books, binding, card).id)
+    with pytest.raises(LedgerError), ledger.begin() as books:
+        order(books, binding, card)
+
+
+def test_sequence_ends(ledger):
+    with ledger.begin() as books:
+        binding, card = bound(books)
+        with pytest.raises(LedgerError) as refusal:
+            order(books, binding, card, sequence=0x10000)
+        assert code_of(refusal) == codes.NUMBER_USED_UP
+
+
+def test_binding_ends(ledger):
+    with ledger.begin() as books:
+        account = books.add_account("", 0)
+        worn = ledger_module.MeterRow("1" * 14, 2, 100, 1, 255)
+        books.add_meter(worn)
+        with pytest.raises(LedgerError) as refusal:
+            books.bind(worn, account.number, 0, PARAMETERS)
+        assert code_of(refusal) == codes.NUMBER_USED_UP
+
+
+@pytest.mark.parametrize(
+    ("sequence", "bought", "state"),
+    [(1, 3000, "done"), (2, 9000, "done"), (0, 3000, "pending"), (1, 2999, "pending")],
+)
+def test_report_settles_by_sequence_and_total(ledger, sequence, bought, state):
+    with ledger.begin() as books:
+        binding, card = bound(books)
+        order(books, binding, card)
+        books.mark_done(binding.id, sequence, bought)
+        assert books.last_order(binding.id).state == state
+        books.mark_written(books.last_order(binding.id).id)
+        assert books.last_order(binding.id).state == ("done" if state == "done" else "written")
+
+
+def test_order_needs_its_card(ledger):
+    with pytest.raises(LedgerError), ledger.begin() as books:
+        binding, card = bound(books)
+        order(books, binding, ledger_module.CardRow(9, binding.account, 0, 0, 0, False))
+
+
+def test_newest_report_goes_by_binding_then_number(ledger):
+    with ledger.begin() as books:
+        bound(books)
+        for binding, number in ((1, 99), (2, 1), (2, 2)):
+            books.keep_report(ledger_module.ReportRow(METER.number, binding, number, 1, b"", 0))
+        newest = books.last_report(METER.number)
+        assert (newest.binding, newest.report_number) == (2, 2)
+    with pytest.raises(LedgerError), ledger.begin() as books:
+        books.keep_report(ledger_module.ReportRow(METER.number, 2, 2, 1, b"", 0))
+
+
+def test_numbers_are_given_out_once_each(ledger):
+    with ledger.begin() as books:
+        assert [books.add_account("", 0).number for _ in range(3)] == [f"{n:010d}" for n in (1, 2, 3)]
+        books.add_account("", 0, "0000000900")
+        assert books.add_account("", 0).number == "0000000901"
+        books.add_account("", 0, "9999999999")
+        with pytest.raises(LedgerError) as refusal:
+            books.add_account("", 0)
+        assert code_of(refusal) == codes.NUMBER_USED_UP
+
+
+def test_ledger_of_another_region_is_refused(ledger, tmp_path):
+    with pytest.raises(LedgerError) as refusal:
+        ledger_module.Ledger(tmp_path / "ledger.db", 2)
+    assert code_of(refusal) == errors.LEDGER_REGION
+
+
+@pytest.mark.parametrize("content", [b"no database at all, but long enough to look at" * 40])
+def test_file_that_is_no_ledger_is_refused(tmp_path, content):
+    (tmp_path / "other").write_bytes(content)
+    with pytest.raises(LedgerError) as refusal:
+        ledger_module.Ledger(tmp_path / "other", 1)
+    assert code_of(refusal) == errors.LEDGER
+
+
+@pytest.mark.parametrize("path", ["none/ledger.db", "nosuchdatabase://x/y"])
+def test_place_that_cannot_be_opened_is_refused(tmp_path, path):
+    with pytest.raises(LedgerError) as refusal:
+        ledger_module.Ledger(path if "://" in path else tmp_path / path, 1)
+    assert code_of(refusal) == errors.LEDGER
+
+
+def test_ledger_is_opened_by_url(tmp_path):
+    ledger = ledger_module.Ledger(f"sqlite:///{tmp_path}/books.db", 1)
+    with ledger.begin() as books:
+        bound(books)
+    ledger.close()
+    with sqlite3.connect(tmp_path / "books.db") as raw:
+        assert raw.execute("SELECT count(*) FROM bindings").fetchone() == (1,)
+    raw.close()
+
+
+def test_windows_take_turns(tmp_path):
+    """Two writers at once: the second waits for the first and sees what it wrote."""
+    first, second = (ledger_module.Ledger(tmp_path / "ledger.db", 1) for _ in range(2))
+    numbers = []
+
+    def open_accounts(ledger):
+        for _ in range(20):
+            with ledger.begin() as books:
+                numbers.append(books.add_account("", 0).number)
+
+    threads = [threading.Thread(target=open_accounts, args=(ledger,)) for ledger in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    first.close()
+    second.close()
+    assert sorted(numbers) == [f"{n:010d}" for n in range(1, 41)]

@@ -1,0 +1,109 @@
+"""The key tree on the host against the portable one, the key file's rights, and what is never shown."""
+
+import copy
+import hmac
+import json
+import os
+import pickle
+
+import pytest
+
+from gascard import keys
+from gashall import errors
+from gashall.errors import GasError, RequestError
+from gashall.signer import KeyFileSigner
+
+ROOT = bytes(range(32))
+METER = "32060012345678"
+CARD = 0x00A1B2C3
+
+
+def test_keys_are_those_of_the_tree():
+    signer = KeyFileSigner(ROOT, 0x21)
+    key = keys.derive(ROOT, b"meter", b"\x00\x21" + bytes.fromhex(METER) + b"\x01")
+    assert signer.meter_keys(METER, 1) == (key, keys.derive(ROOT, b"tool", b"\x00\x21\x01"))
+    psc = keys.hmac_sha256(keys.derive(ROOT, b"psc", b"\x00\x21"), CARD.to_bytes(4, "big"))[:3]
+    assert signer.card_psc(CARD) == psc
+    assert signer.masked_psc(METER, 1, CARD) == keys.mask_psc(keys.derive(key, b"wrap"), CARD, psc)
+    data = b"some record"
+    order = keys.frame_mac(keys.derive(key, b"order"), CARD, 0x21, 1, 2, data)
+    assert signer.order_mac(METER, 1, CARD, 1, 2, data) == order
+    report = keys.frame_mac(keys.derive(key, b"report"), CARD, 0x21, 1, 0x81, data)
+    assert signer.report_is_authentic(METER, 1, CARD, 1, 0x81, data, report)
+    assert not signer.report_is_authentic(METER, 1, CARD, 1, 0x81, data, order)
+    assert not signer.report_is_authentic(METER, 2, CARD, 1, 0x81, data, report)
+
+
+def test_trivial_passwords_are_passed_over(monkeypatch):
+    signer = KeyFileSigner(ROOT, 1)
+    digest = b"\xff\xff\xff" + b"\0\0\0" + b"\0\0\1" + bytes(23)
+    monkeypatch.setattr(hmac, "digest", lambda *_: digest)
+    assert signer.card_psc(1) == b"\0\0\1"
+
+
+@pytest.mark.parametrize(
+    ("root", "region"), [(bytes(31), 1), (bytes(32), -1), (bytes(32), 0x10000), (bytes(32), True)]
+)
+def test_impossible_root_or_region_is_refused(root, region):
+    with pytest.raises(RequestError):
+        KeyFileSigner(root, region)
+
+
+def test_key_file_is_made_once_and_for_its_owner_only(tmp_path):
+    path = tmp_path / "region.key"
+    made = KeyFileSigner.create(path, 0x21)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert KeyFileSigner.load(path).card_psc(1) == made.card_psc(1)
+    assert KeyFileSigner.load(path).region == 0x21
+    with pytest.raises(GasError) as refusal:
+        KeyFileSigner.create(path, 0x21)
+    assert refusal.value.code == errors.KEY_FILE
+    other = KeyFileSigner.create(tmp_path / "other.key", 0x21)
+    assert other.card_psc(1) != made.card_psc(1)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files are POSIX")
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
+def test_key_file_open_to_others_is_refused(tmp_path, mode):
+    path = tmp_path / "region.key"
+    KeyFileSigner.create(path, 1)
+    path.chmod(mode)
+    with pytest.raises(GasError) as refusal:
+        KeyFileSigner.load(path)
+    assert refusal.value.code == errors.KEY_FILE
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", '{"format": "other", "region": 1, "root": ""}']
+    + [
+        json.dumps({"format": "icgas key file 1", "region": region, "root": root})
+        for region, root in [(1, "00"), (1, "zz"), (-1, "00" * 32), ("1", "00" * 32), (1, None)]
+    ],
+)
+def test_malformed_key_file_is_refused_without_quoting_it(tmp_path, text):
+    path = tmp_path / "region.key"
+    path.touch(0o600)
+    path.write_text(text)
+    with pytest.raises(GasError) as refusal:
+        KeyFileSigner.load(path)
+    assert refusal.value.code == errors.KEY_FILE
+    assert refusal.value.__cause__ is None
+
+
+def test_missing_key_file_is_refused(tmp_path):
+    for attempt in (
+        lambda: KeyFileSigner.load(tmp_path / "none"),
+        lambda: KeyFileSigner.create(tmp_path / "a/b", 1),
+    ):
+        with pytest.raises(GasError) as refusal:
+            attempt()
+        assert refusal.value.code == errors.KEY_FILE
+
+
+def test_signer_shows_and_gives_away_no_key():
+    signer = KeyFileSigner(ROOT, 0x21)
+    assert repr(signer) == str(signer) == "KeyFileSigner(region=0x0021)"
+    for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError):
+            attempt(signer)

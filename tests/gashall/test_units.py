@@ -1,0 +1,121 @@
+"""m³ to pulses and back, exactly or not at all; times; numbers people type."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gascard import codes
+from gashall import errors, units
+from gashall.errors import RequestError
+
+WHOLE = [
+    (30, 2, 3000),
+    ("30", 2, 3000),
+    ("0.01", 2, 1),
+    ("12.340", 2, 1234),
+    (Decimal("12.30"), 1, 123),
+    (Decimal("1E+2"), 0, 100),
+    ("-0", 2, 0),
+    (0, 0, 0),
+    ("999999.99", 2, 99_999_999),
+    (99_999_999, 0, 99_999_999),
+    (" 7 ", 0, 7),
+]
+REFUSED = [
+    (0.1, 2, errors.AMOUNT),
+    (True, 2, errors.AMOUNT),
+    (None, 2, errors.AMOUNT),
+    ("", 2, errors.AMOUNT),
+    ("abc", 2, errors.AMOUNT),
+    ("1,5", 2, errors.AMOUNT),
+    ("1e3", 2, errors.AMOUNT),
+    ("1_0", 2, errors.AMOUNT),
+    ("٣", 2, errors.AMOUNT),
+    ("9" * 50, 2, errors.AMOUNT),
+    (Decimal("NaN"), 2, errors.AMOUNT),
+    (Decimal("sNaN"), 2, errors.AMOUNT),
+    (Decimal("Infinity"), 2, codes.RANGE),
+    (Decimal("1E+999999"), 2, codes.RANGE),
+    ("0.001", 2, errors.NOT_WHOLE_PULSES),
+    ("0.05", 1, errors.NOT_WHOLE_PULSES),
+    (Decimal("0.5"), 0, errors.NOT_WHOLE_PULSES),
+    (Decimal("1E-999999"), 2, errors.NOT_WHOLE_PULSES),
+    (Decimal("1.00000000000000000000000000000000001"), 2, errors.NOT_WHOLE_PULSES),
+    (-1, 2, codes.RANGE),
+    ("-0.01", 2, codes.RANGE),
+    ("1000000", 2, codes.RANGE),
+    (100_000_000, 0, codes.RANGE),
+    (10**400, 0, codes.RANGE),
+    (-(10**400), 0, codes.RANGE),
+    (1, 3, codes.WEIGHT),
+    (1, -1, codes.WEIGHT),
+    (1, True, codes.WEIGHT),
+]
+
+
+@pytest.mark.parametrize(("volume", "weight", "count"), WHOLE)
+def test_pulses_of_a_whole_volume_are_exact(volume, weight, count):
+    assert units.pulses(volume, weight) == count
+
+
+@pytest.mark.parametrize(("volume", "weight", "code"), REFUSED)
+def test_pulses_of_an_impossible_volume_are_refused(volume, weight, code):
+    with pytest.raises(RequestError) as refusal:
+        units.pulses(volume, weight)
+    assert refusal.value.code == code
+
+
+def test_pulses_above_the_field_are_refused():
+    with pytest.raises(RequestError, match=r"alarm of 655\.36 m³ is outside 0 to 655\.35") as refusal:
+        units.pulses("655.36", 2, most=0xFFFF, what="alarm")
+    assert refusal.value.code == codes.RANGE
+
+
+@given(st.integers(0, 99_999_999), st.integers(0, 2))
+def test_volume_and_pulses_are_inverse(count, weight):
+    volume = units.volume(count, weight)
+    assert units.pulses(volume, weight) == units.pulses(str(volume), weight) == count
+
+
+def test_volume_shows_the_decimals_of_its_weight():
+    assert [str(units.volume(-1200, weight)) for weight in (0, 1, 2)] == ["-1200", "-120.0", "-12.00"]
+
+
+def test_minutes_round_down_and_come_back():
+    moment = datetime(2026, 3, 1, 20, 0, 59, tzinfo=timezone(timedelta(hours=8)))
+    assert units.moment(units.minutes(moment)) == datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+    assert units.minutes(units.EPOCH) == 0
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [datetime(2026, 3, 1), datetime(1999, 12, 31, 23, 59, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)],
+)
+def test_minutes_of_no_card_time_are_refused(moment):
+    with pytest.raises(RequestError) as refusal:
+        units.minutes(moment)
+    assert refusal.value.code == errors.FIELD
+
+
+def test_moment_beyond_the_calendar_is_refused():
+    with pytest.raises(RequestError):
+        units.moment(0xFFFFFFFF)
+
+
+@pytest.mark.parametrize(
+    "number", ["", "3206001234567", "320600123456789", "3206001234567a", "３" * 14, 32060012345678]
+)
+def test_meter_number_of_another_form_is_refused(number):
+    with pytest.raises(RequestError) as refusal:
+        units.meter_number(number)
+    assert refusal.value.code == errors.NUMBER_MALFORMED
+
+
+def test_numbers_of_the_right_form_are_taken():
+    assert units.meter_number("32060012345678") == "32060012345678"
+    assert units.account_number("0000104417") == "0000104417"
+    with pytest.raises(RequestError):
+        units.account_number("104417")

@@ -1,0 +1,42 @@
+"""meter.judging: the portable tests, and cards nobody thought of."""
+
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from portable_judging import *  # noqa: F403
+from portable_judging import Stand, card, identity_byte, judged, mend_crc, shown
+
+from gascard import codes
+from gascard.chip import Chip
+from gascard.records import ORDER_AT
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 255), st.integers(0, 255)), max_size=20), st.booleans(), st.booleans())
+def test_any_card_is_refused_with_a_code(changes, identity_mended, order_mended):
+    stand = STAND
+    chip = card()
+    good = bytes(chip.main)
+    for place, value in changes:
+        chip.main[place] = value
+    if identity_mended:
+        identity_byte(9, chip.main[8 + 9])(chip)
+    if order_mended:
+        mend_crc(chip)
+    if chip.main[8:21] == good[8:21] and chip.main[ORDER_AT : ORDER_AT + 59] == good[ORDER_AT : ORDER_AT + 59]:
+        return
+    stand.meter.lockout.tokens[0] = 8
+    assert judged(stand, chip) < codes.REPEAT
+
+
+STAND = Stand()
+
+
+def test_random_images_change_nothing():
+    dice = random.Random(6)
+    stand = Stand()
+    for _ in range(100):
+        chip = Chip()
+        chip.main[4:] = dice.randbytes(252)
+        assert shown(stand, chip) < codes.REPEAT

@@ -1,0 +1,48 @@
+"""meter.store: the portable tests, and the whole search."""
+
+import pytest
+from portable_store import *  # noqa: F403
+from portable_store import GARBAGE, CutEeprom, CutFram, brute
+
+
+@pytest.mark.parametrize("generation", [0, 1, 0xFFFE, 0xFFFF])
+def test_one_lane_every_count_every_byte(generation):
+    fired, wrong = brute(CutFram, 1, 64, generation, 0, 64 + 64 + 5)
+    assert fired > 5000
+    assert not wrong, wrong[:5]
+
+
+@pytest.mark.parametrize("start, pulses", [(0, 14), (120, 12), (245, 16)])
+@pytest.mark.parametrize("generation", [0, 0xFFFF])
+@pytest.mark.parametrize("kind", [CutEeprom, CutFram])
+def test_four_lanes_every_byte(kind, generation, start, pulses):
+    fired, wrong = brute(kind, 4, 64, generation, start, pulses)
+    assert fired > 150
+    assert not wrong, wrong[:5]
+
+
+def test_four_lanes_every_count():
+    fired, wrong = brute(CutEeprom, 4, 64, 1, 0, 256 + 8)
+    assert fired > 30000
+    assert not wrong, wrong[:5]
+
+
+@pytest.mark.parametrize("batch", [2, 3, 7, 16, 64])
+def test_one_lane_batches_every_byte(batch):
+    fired, wrong = brute(CutFram, 1, 64, 3, 33, 64 + batch, batch=batch)
+    assert fired > 500
+    assert not wrong, wrong[:5]
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_lanes_of_several_pages(lanes):
+    kind = CutEeprom if lanes == 4 else CutFram
+    for start in (lanes * 64 - 3, lanes * 192 - 3):
+        fired, wrong = brute(kind, lanes, 192, 5, start, 6, torns=(0xFF, 0x5A, 0xA5))
+        assert fired > 20
+        assert not wrong, wrong[:5]
+
+
+def test_one_lane_on_a_memory_that_garbles_pages_fails():
+    fired, wrong = brute(CutEeprom, 1, 64, 0, 10, 3, torns=GARBAGE, deep=False)
+    assert fired and any(case[5] is not None and abs(case[5] - case[4]) > 1 for case in wrong)
