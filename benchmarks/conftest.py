@@ -71,10 +71,10 @@ class Table:
 
 
 def rounded(value: float | None) -> float | int | None:
-    """Four figures are more than any of these measurements carries; counts stay whole."""
+    """Five figures are more than any of these measurements carries; counts stay whole."""
     if not isinstance(value, float):
         return value
-    short = float(f"{value:.4g}")
+    short = float(f"{value:.5g}")
     return int(short) if short == int(short) and abs(short) >= 1000 else short
 
 
@@ -147,9 +147,7 @@ def detail(request: pytest.FixtureRequest) -> Callable[[str, float, str], None]:
     details = request.config.stash[TABLE].details
 
     def add(name: str, value: float, unit: str) -> None:
-        details.append(
-            {"name": name, "value": rounded(value), "unit": unit, "goal": None, "met": None, "detail": True}
-        )
+        details.append({"name": name, "value": rounded(value), "unit": unit, "goal": None, "met": None, "detail": True})
 
     return add
 
@@ -168,9 +166,7 @@ def rate(benchmark: Any) -> Callable[..., float]:
     The median of ``rounds``; ``setup`` gives each round its ``(args, kwargs)`` and is not timed.
     """
 
-    def measure(
-        work: Callable[..., Any], count: int, setup: Callable[[], Any] | None = None, rounds: int = 7
-    ) -> float:
+    def measure(work: Callable[..., Any], count: int, setup: Callable[[], Any] | None = None, rounds: int = 7) -> float:
         benchmark.pedantic(work, setup=setup, rounds=rounds, iterations=1, warmup_rounds=1)
         return count / statistics.median(benchmark.stats.stats.data)
 

@@ -63,9 +63,7 @@ def bits(words: dict[int, tuple[str, str]], digits: int) -> str:
 
 
 def kinds(words: dict[int, tuple[str, str, str]]) -> str:
-    rows = (
-        (f"{number:02X}", f"`{name}`", english, chinese) for number, (name, english, chinese) in words.items()
-    )
+    rows = ((f"{number:02X}", f"`{name}`", english, chinese) for number, (name, english, chinese) in words.items())
     return table(("number", "name", "English", "中文"), rows)
 
 
@@ -91,10 +89,7 @@ def area_table() -> str:
         (records.IDENTITY_AT, identity, "identity, protected when the card is issued"),
         (records.IDENTITY_AT + identity, 11, "the maker's: application number, protected; unused"),
         (records.ORDER_AT, order, "order, written by the hall"),
-        *(
-            (at, report, f"report slot {slot}, written by the meter")
-            for slot, at in enumerate(records.REPORT_AT)
-        ),
+        *((at, report, f"report slot {slot}, written by the meter") for slot, at in enumerate(records.REPORT_AT)),
         (records.SPARE_AT, records.IMAGE_SIZE - records.SPARE_AT, "spare"),
     ]
     place = 0
@@ -233,14 +228,14 @@ def link_table() -> str:
         (link.SET_START_VALUE, "set start value"),
     )
     asked = ", ".join(f"{number:02X} {what}" for number, what in controls)
-    head = link.SHORTEST - link.encode(0, 0, 0, wake=0)[10] - 2
+    least = link.encode(0, 0, 0, wake=0)[10]
     rows = (
         ("0 or more", f"wake-up, {link.WAKE:02X}; {link.WAKE_BYTES} unless it is known that nobody sleeps"),
         (1, f"start, {link.START:02X}"),
         (1, f"type: {link.TYPE_GAS:02X}–{link.TYPE_GAS_LAST:02X} a gas meter, {link.TYPE_ANY:02X} any"),
         (link.METER_BYTES, "meter number, 14 BCD digits, **low byte first**; all AA is any meter"),
         (1, f"control: {asked}; an answer adds {link.ANSWER:02X}, an error {link.ANSWER | link.ERROR:02X}"),
-        (1, f"length of what follows, up to the checksum: {link.SHORTEST - head - 2}–{link.MAX_BODY + 3}"),
+        (1, f"length of what follows, up to the checksum: {least}–{least + link.MAX_BODY}"),
         (2, "identifier, **low byte first**"),
         (1, "serial number, repeated by the answer"),
         (f"0–{link.MAX_BODY}", "body"),

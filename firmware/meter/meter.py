@@ -30,12 +30,11 @@ from gascard.records import (
     STATUS_VALVE_OPEN,
     TOTAL_MAX,
 )
-
 from meter import display, events, valve
 from meter.account import Account
 from meter.deadlines import DISPLAY, REFILL, WINDOW, Deadlines
 from meter.hot import COUNT, STOP, make_pulse, make_pulses
-from meter.layouts import BOUND, KEYS, KEYS_AT, STATE, STATE_AT
+from meter.layouts import KEYS, KEYS_AT, STATE, STATE_AT
 from meter.lockout import CARDS, REFILL_MINUTES, Lockout
 from meter.session import Session
 from meter.store import Pair, Register, StoreFault

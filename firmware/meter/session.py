@@ -20,7 +20,6 @@ from gascard.records import (
     size_of,
 )
 from gascard.sle4442 import ATR, COMPARE, READ_MAIN, READ_SECURITY, TRIES_FULL, UPDATE_MAIN, UPDATE_SECURITY, tries_left
-
 from meter.judging import judge
 
 TYPE_CHECKING = False

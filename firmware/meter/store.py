@@ -19,7 +19,6 @@ except ImportError:
 from gascard.codec import RecordError, pack_into, unpack
 from gascard.crc import crc16
 from gascard.records import TOTAL_MAX, size_of
-
 from meter.hot import COUNT, MARKER, STOP
 from meter.layouts import CHECKPOINT, CHECKPOINT_AT, COPY_SIZE, LAYOUT_VERSION, TALLY_AT
 

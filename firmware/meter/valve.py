@@ -61,6 +61,7 @@ class Valve:
         self.moves = 0
         self.failures = 0
         self._attempts = 0
+        self._retreating = False  # shutting because opening failed: arriving there gives no tries back
         self._travelled_ms = 0
         self.travel_ms = 0  # of the last whole movement
 
@@ -80,23 +81,35 @@ class Valve:
         if event == LATE:
             self.failures = min(255, self.failures + 1)
             self._attempts += 1
-            if self._attempts >= _ATTEMPTS:
-                self.state = STUCK
-                self._motor.drive(DRIVE_STOP)
-                return True
+            # One that will not open is driven shut before it is given up; one that will not shut stays where it is.
+            if self._attempts >= _ATTEMPTS and state == SHUTTING:
+                return self._give_up()
         row = TRANSITIONS.get(state * 4 + event)
         if row is None:
             return False
         if event == ARRIVED:
             self.moves = min(0xFFFF, self.moves + 1)
             self.travel_ms = self._travelled_ms
-            self._attempts = 0
+            if not self._retreating:
+                self._attempts = 0
+            elif self._attempts >= _ATTEMPTS:
+                return self._give_up()
         elif event != LATE and state == STUCK:
             self._attempts = 0
+        if event != LATE:
+            self._retreating = False
+        elif state == OPENING:
+            self._retreating = True
         self.state, drive = row
         self._travelled_ms = 0
         self._motor.drive(drive)
         return state != self.state
+
+    def _give_up(self) -> bool:
+        self._retreating = False
+        self.state = STUCK
+        self._motor.drive(DRIVE_STOP)
+        return True
 
     def advance(self, milliseconds: int) -> bool:
         """Time has passed while moving; True if the state is another now."""

@@ -138,9 +138,7 @@ def report_rank(report: Part) -> tuple[int, int]:
     return report.values["binding"], report.values["report_number"]
 
 
-def encode_identity(
-    *, region: int, card: int, kind: int = records.CARD_CUSTOMER, issue_batch: int = 0
-) -> bytes:
+def encode_identity(*, region: int, card: int, kind: int = records.CARD_CUSTOMER, issue_batch: int = 0) -> bytes:
     """The 13 identity bytes of a card (they go to 0x08 and are protected).
 
     ``region`` 0…65535, ``card`` 0…2³²−1, ``kind`` a card kind of ``gascard.records``, ``issue_batch``
@@ -190,9 +188,7 @@ def encode_order(signer: Signer, card: int, values: Values, kind: int = records.
     meter, key_version = complete["meter"], complete["key_version"]
     if mask is None:
         frame[_MASK_AT : _MASK_AT + 3] = signer.masked_psc(meter, key_version, card)
-    mac = signer.order_mac(
-        meter, key_version, card, records.FORMAT_VERSION, kind, bytes(frame[frames.HEAD : end])
-    )
+    mac = signer.order_mac(meter, key_version, card, records.FORMAT_VERSION, kind, bytes(frame[frames.HEAD : end]))
     return frames.close(frame, end, mac)
 
 
@@ -269,10 +265,7 @@ def decode_card(image: bytes, signer: Signer | None = None, *, key_version: int 
     main = bytes(image[:IMAGE_SIZE])
     identity = _identity(main)
     order = _frame("order", "order", main, ORDER_AT, ORDER_KINDS)
-    reports = [
-        _frame(f"report {i}", "report", main, at, (records.REPORT,))
-        for i, at in enumerate(REPORT_AT, start=1)
-    ]
+    reports = [_frame(f"report {i}", "report", main, at, (records.REPORT,)) for i, at in enumerate(REPORT_AT, start=1)]
     if signer is not None and identity.values is not None:
         card: int = identity.values["card"]
         if order.values is not None:
@@ -280,9 +273,7 @@ def decode_card(image: bytes, signer: Signer | None = None, *, key_version: int 
             order = _with_mac(order, signer, card, its_version)
             key_version = its_version if key_version is None else key_version
         reports = [
-            part
-            if part.values is None
-            else _with_mac(part, signer, card, 1 if key_version is None else key_version)
+            part if part.values is None else _with_mac(part, signer, card, 1 if key_version is None else key_version)
             for part in reports
         ]
     return Card(main, identity, order, (reports[0], reports[1]), None if signer is None else signer.region)
@@ -361,9 +352,7 @@ def _with_mac(part: Part, signer: Signer, card: int, key_version: int) -> Part:
 
 def _values(part: Part, size: int, data: bytes) -> Values:
     if not part.written:
-        raise CardError(
-            codes.SHAPE, f"There is no {part.name} here: the bytes are as the maker shipped them."
-        )
+        raise CardError(codes.SHAPE, f"There is no {part.name} here: the bytes are as the maker shipped them.")
     if part.values is None:
         raise CardError(part.code)
     if len(data) != size:

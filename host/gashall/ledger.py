@@ -59,7 +59,7 @@ _bindings = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("meter", sa.ForeignKey("meters.number"), nullable=False),
     sa.Column("number", sa.Integer, nullable=False),
-    sa.Column("account", sa.ForeignKey("accounts.number"), nullable=False),
+    sa.Column("account", sa.ForeignKey("accounts.number"), nullable=False, index=True),
     sa.Column("initial_reading", sa.Integer, nullable=False),
     sa.Column("alarm", sa.Integer, nullable=False),
     sa.Column("ceiling", sa.Integer, nullable=False),
@@ -73,7 +73,7 @@ _cards = sa.Table(
     "cards",
     _metadata,
     sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("account", sa.ForeignKey("accounts.number"), nullable=False),
+    sa.Column("account", sa.ForeignKey("accounts.number"), nullable=False, index=True),
     sa.Column("replacement", sa.Integer, nullable=False),
     sa.Column("issue_batch", sa.Integer, nullable=False),
     sa.Column("psc_bytes", sa.Integer, nullable=False),
@@ -83,13 +83,11 @@ _orders = sa.Table(
     "orders",
     _metadata,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("account", sa.ForeignKey("accounts.number"), nullable=False),
+    sa.Column("account", sa.ForeignKey("accounts.number"), nullable=False, index=True),
     sa.Column("binding", sa.ForeignKey("bindings.id"), nullable=False),
     sa.Column("card", sa.ForeignKey("cards.number"), nullable=False),
     sa.Column("sequence", sa.Integer, nullable=False),
-    sa.Column(
-        "state", sa.String(7), sa.CheckConstraint("state IN ('pending', 'written', 'done')"), nullable=False
-    ),
+    sa.Column("state", sa.String(7), sa.CheckConstraint("state IN ('pending', 'written', 'done')"), nullable=False),
     sa.Column("frame", sa.LargeBinary, nullable=False),
     sa.Column("paid_pulses", sa.Integer, nullable=False),
     sa.Column("released_pulses", sa.Integer, nullable=False),
@@ -115,6 +113,60 @@ _reports = sa.Table(
     sa.Column("card", sa.BigInteger, nullable=False),
     sa.Column("frame", sa.LargeBinary, nullable=False),
     sa.Column("seen_at", sa.Integer, nullable=False),
+)
+
+
+def _first(table: sa.Table, where: Any, *order: Any) -> sa.Select[Any]:
+    return sa.select(table).where(where).order_by(*order).limit(1)
+
+
+# Statements are built once: building one costs more than running it, and a sale runs eighteen. "_key" is asked for.
+_KEY: sa.BindParameter[Any] = sa.bindparam("_key")
+_ACCOUNT = _first(_accounts, _accounts.c.number == _KEY)
+_METER = _first(_meters, _meters.c.number == _KEY)
+_CARD = _first(_cards, _cards.c.number == _KEY)
+_CARD_OF = _first(_cards, _cards.c.account == _KEY, _cards.c.replacement.desc())
+_BINDING_OF = _first(_bindings, (_bindings.c.account == _KEY) & _bindings.c.open)
+_BINDING_ON = _first(_bindings, (_bindings.c.meter == _KEY) & _bindings.c.open)
+_LAST_ORDER = _first(_orders, _orders.c.binding == _KEY, _orders.c.sequence.desc())
+_LAST_REPORT = _first(_reports, _reports.c.meter == _KEY, _reports.c.binding.desc(), _reports.c.report_number.desc())
+_ORDERS = sa.select(_orders).where(_orders.c.account == _KEY).order_by(_orders.c.id)
+# Where a card belongs, in one go: every column under "table_column", and the account's newest replacement number.
+_LABELS = {
+    table.name: [(column.name, f"{table.name}_{column.name}") for column in table.columns]
+    for table in (_cards, _accounts, _bindings, _meters)
+}
+_newer = _cards.alias()
+_PLACE = (
+    sa.select(
+        *[
+            column.label(f"{table.name}_{column.name}")
+            for table in (_cards, _accounts, _bindings, _meters)
+            for column in table.columns
+        ],
+        sa.select(sa.func.max(_newer.c.replacement))
+        .where(_newer.c.account == _cards.c.account)
+        .scalar_subquery()
+        .label("newest"),
+    )
+    .join_from(_cards, _accounts)
+    .outerjoin(_bindings, (_bindings.c.account == _accounts.c.number) & _bindings.c.open)
+    .outerjoin(_meters, _meters.c.number == _bindings.c.meter)
+    .where(_cards.c.number == _KEY)
+)
+_INSERT = {table.name: sa.insert(table) for table in _metadata.sorted_tables}
+_RAISE_BINDING = sa.update(_meters).where(_meters.c.number == _KEY)
+_MARK_CARD = sa.update(_cards).where(_cards.c.number == _KEY)
+_MARK_WRITTEN = sa.update(_orders).where(_orders.c.id == _KEY, _orders.c.state == PENDING).values(state=WRITTEN)
+_MARK_DONE = (
+    sa.update(_orders)
+    .where(
+        _orders.c.binding == _KEY,
+        _orders.c.sequence <= sa.bindparam("_sequence"),
+        _orders.c.released_pulses <= sa.bindparam("_bought_total"),
+        _orders.c.state != DONE,
+    )
+    .values(state=DONE)
 )
 
 
@@ -195,6 +247,17 @@ class ReportRow:
     seen_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a card belongs. ``binding`` and ``meter`` are None if the account has no meter."""
+
+    card: CardRow
+    replaced: bool
+    account: Account
+    binding: Binding | None
+    meter: MeterRow | None
+
+
 class Ledger:
     """The hall's books: an SQLite file, or any database SQLAlchemy reaches by URL."""
 
@@ -243,49 +306,60 @@ class Books:
 
     def account(self, number: str) -> Account | None:
         """The account of that number."""
-        row = self._one(_accounts, _accounts.c.number == number)
+        row = self._one(_ACCOUNT, number)
         return None if row is None else Account(**row)
 
     def meter(self, number: str) -> MeterRow | None:
         """The meter of that number."""
-        row = self._one(_meters, _meters.c.number == number)
+        row = self._one(_METER, number)
         return None if row is None else MeterRow(**row)
 
     def card(self, number: int) -> CardRow | None:
         """The card of that number."""
-        row = self._one(_cards, _cards.c.number == number)
+        row = self._one(_CARD, number)
         return None if row is None else CardRow(**row)
+
+    def place(self, card: int) -> Place | None:
+        """Where the card of that number belongs."""
+        row = self._one(_PLACE, card)
+        if row is None:
+            return None
+        bound = row["bindings_id"] is not None
+        return Place(
+            card=CardRow(**_columns(row, _cards)),
+            replaced=row["newest"] > row["cards_replacement"],
+            account=Account(**_columns(row, _accounts)),
+            binding=Binding(**_columns(row, _bindings)) if bound else None,
+            meter=MeterRow(**_columns(row, _meters)) if bound else None,
+        )
 
     def card_of(self, account: str) -> CardRow | None:
         """The account's card with the highest replacement number."""
-        row = self._one(_cards, _cards.c.account == account, _cards.c.replacement.desc())
+        row = self._one(_CARD_OF, account)
         return None if row is None else CardRow(**row)
 
     def binding_of(self, account: str) -> Binding | None:
         """The open binding of an account."""
-        row = self._one(_bindings, (_bindings.c.account == account) & _bindings.c.open)
+        row = self._one(_BINDING_OF, account)
         return None if row is None else Binding(**row)
 
     def binding_on(self, meter: str) -> Binding | None:
         """The open binding of a meter."""
-        row = self._one(_bindings, (_bindings.c.meter == meter) & _bindings.c.open)
+        row = self._one(_BINDING_ON, meter)
         return None if row is None else Binding(**row)
 
     def last_order(self, binding: int) -> Order | None:
         """The order of the highest sequence in the binding of that row id."""
-        row = self._one(_orders, _orders.c.binding == binding, _orders.c.sequence.desc())
+        row = self._one(_LAST_ORDER, binding)
         return None if row is None else Order(**row)
 
     def orders(self, account: str) -> list[Order]:
         """All orders of an account, oldest first."""
-        query = sa.select(_orders).where(_orders.c.account == account).order_by(_orders.c.id)
-        return [Order(**row) for row in self._connection.execute(query).mappings()]
+        return [Order(**row) for row in self._connection.execute(_ORDERS, {"_key": account}).mappings()]
 
     def last_report(self, meter: str) -> ReportRow | None:
         """The newest report kept of a meter, by (binding, report number)."""
-        row = self._one(
-            _reports, _reports.c.meter == meter, _reports.c.binding.desc(), _reports.c.report_number.desc()
-        )
+        row = self._one(_LAST_REPORT, meter)
         return None if row is None else ReportRow(**row)
 
     def add_account(self, name: str, opened_at: int, number: str | None = None) -> Account:
@@ -311,16 +385,12 @@ class Books:
         """A new meter."""
         self._insert(_meters, meter)
 
-    def bind(
-        self, meter: MeterRow, account: str, initial_reading: int, parameters: dict[str, int]
-    ) -> Binding:
+    def bind(self, meter: MeterRow, account: str, initial_reading: int, parameters: dict[str, int]) -> Binding:
         """Bind ``meter`` to ``account`` under its next binding number; parameters in pulses and seconds."""
         number = meter.highest_binding + 1
         if number > BINDING_MAX:
             raise LedgerError(codes.NUMBER_USED_UP, f"Meter {meter.number} cannot be bound again.")
-        self._connection.execute(
-            sa.update(_meters).where(_meters.c.number == meter.number).values(highest_binding=number)
-        )
+        self._connection.execute(_RAISE_BINDING, {"_key": meter.number, "highest_binding": number})
         values: dict[str, Any] = {
             "meter": meter.number,
             "number": number,
@@ -329,7 +399,7 @@ class Books:
             "open": True,
             **parameters,
         }
-        key = self._connection.execute(sa.insert(_bindings).values(values)).inserted_primary_key
+        key = self._connection.execute(_INSERT["bindings"], values).inserted_primary_key
         assert key is not None
         return Binding(id=key[0], **values)
 
@@ -360,45 +430,40 @@ class Books:
             "fen": fen,
             "made_at": made_at,
         }
-        key = self._connection.execute(sa.insert(_orders).values(values)).inserted_primary_key
+        key = self._connection.execute(_INSERT["orders"], values).inserted_primary_key
         assert key is not None
         return Order(id=key[0], **values)
 
     def mark_written(self, order: int) -> None:
         """The card was read back and holds the order's frame. A row that is done already stays so."""
-        query = sa.update(_orders).where(_orders.c.id == order, _orders.c.state == PENDING)
-        self._connection.execute(query.values(state=WRITTEN))
+        self._connection.execute(_MARK_WRITTEN, {"_key": order})
 
     def mark_done(self, binding: int, sequence: int, bought_total: int) -> None:
         """Orders of a binding that a report of this sequence and bought total covers are loaded."""
-        query = sa.update(_orders).where(
-            _orders.c.binding == binding,
-            _orders.c.sequence <= sequence,
-            _orders.c.released_pulses <= bought_total,
-            _orders.c.state != DONE,
-        )
-        self._connection.execute(query.values(state=DONE))
+        values = {"_key": binding, "_sequence": sequence, "_bought_total": bought_total}
+        self._connection.execute(_MARK_DONE, values)
 
     def mark_card(self, card: int, *, psc_bytes: int, issued: bool) -> None:
         """How far the card's own password may have been written, and whether the card is issued."""
-        query = sa.update(_cards).where(_cards.c.number == card)
-        self._connection.execute(query.values(psc_bytes=psc_bytes, issued=issued))
+        self._connection.execute(_MARK_CARD, {"_key": card, "psc_bytes": psc_bytes, "issued": issued})
 
     def keep_report(self, report: ReportRow) -> None:
-        """Keep an authentic report; one that is kept already stays as it was first seen."""
+        """Keep an authentic report. LedgerError if this (binding, report number) is kept already."""
         self._insert(_reports, report)
 
-    def _one(self, table: sa.Table, where: Any, *order: Any) -> dict[str, Any] | None:
-        query = sa.select(table).where(where).order_by(*order).limit(1)
-        row = self._connection.execute(query).mappings().first()
-        return None if row is None else dict(row)
+    def _one(self, statement: sa.Select[Any], key: Any) -> sa.RowMapping | None:
+        return self._connection.execute(statement, {"_key": key}).mappings().first()
 
     def _highest(self, column: sa.Column[Any]) -> Any:
         return self._connection.execute(sa.select(sa.func.max(column))).scalar()
 
     def _insert(self, table: sa.Table, row: Any) -> None:
         values = {column.name: getattr(row, column.name) for column in table.columns}
-        self._connection.execute(sa.insert(table).values(values))
+        self._connection.execute(_INSERT[table.name], values)
+
+
+def _columns(row: sa.RowMapping, table: sa.Table) -> dict[str, Any]:
+    return {name: row[label] for name, label in _LABELS[table.name]}
 
 
 @contextmanager
@@ -420,6 +485,5 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    # Writer from the start: two windows that read the same state and both write would else meet at the
-    # commit.
+    # Writer from the start: two windows that read the same state and both write would else meet too late.
     connection.exec_driver_sql("BEGIN IMMEDIATE")

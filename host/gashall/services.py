@@ -117,8 +117,7 @@ class Reconciliation:
     def lines(self) -> list[str]:
         """A slip for people: account and readings, then the figures in m³ and the difference in pulses."""
         closing, initial = (
-            units.volume(reading, self.pulse_weight)
-            for reading in (self.closing_reading, self.initial_reading)
+            units.volume(reading, self.pulse_weight) for reading in (self.closing_reading, self.initial_reading)
         )
         head = [f"account {self.account}, meter {self.meter}, index {initial} to {closing} m³"]
         body = [f"{words:<20}{cubic:>14} m³" for words, cubic in self.rows()]
@@ -164,9 +163,7 @@ class Hall:
         self._clock = clock if clock is not None else lambda: datetime.now(UTC)
 
     @classmethod
-    def open(
-        cls, path: str | os.PathLike[str], keyfile: str | os.PathLike[str], clock: Clock | None = None
-    ) -> "Hall":
+    def open(cls, path: str | os.PathLike[str], keyfile: str | os.PathLike[str], clock: Clock | None = None) -> "Hall":
         """A hall on a key file and a ledger; ``path`` is a folder (its ``ledger.db``), a file or a URL.
 
         GasError KEY_FILE; LedgerError LEDGER or LEDGER_REGION.
@@ -231,9 +228,7 @@ class Hall:
                     standing = self._judge(books, card)
                     self._keep(books, standing)
                     if standing.last.state == DONE:
-                        return _sale(
-                            standing.binding, standing.last, request.meter.pulse_weight, resumed=True
-                        )
+                        return _sale(standing.binding, standing.last, request.meter.pulse_weight, resumed=True)
             if begun is None:
                 _check_blank(card, reader.protection())
                 if not reader.present(DEFAULT_PSC):
@@ -247,9 +242,7 @@ class Hall:
             else:
                 row, binding, order = begun
             self._issue(reader, card, row, order, presented=begun is None)
-        return _sale(
-            binding, replace(order, state=WRITTEN), request.meter.pulse_weight, resumed=begun is not None
-        )
+        return _sale(binding, replace(order, state=WRITTEN), request.meter.pulse_weight, resumed=begun is not None)
 
     def sell(self, reader: Reader, volume: Volume, *, fen: int | None = None, rescue: bool = False) -> Sale:
         """Sell ``volume`` m³ to the customer whose card is in ``reader`` (购气); ``fen`` is the money taken.
@@ -289,9 +282,7 @@ class Hall:
                     raise LedgerError(errors.PENDING_ELSEWHERE)
                 order = self._book(books, standing, self._next_order(standing, volume, fen), fen)
             self._write_order(reader, card, order)
-        return _sale(
-            standing.binding, replace(order, state=WRITTEN), standing.meter.pulse_weight, resumed=False
-        )
+        return _sale(standing.binding, replace(order, state=WRITTEN), standing.meter.pulse_weight, resumed=False)
 
     def read_back(self, reader: Reader) -> ReadBack:
         """Read the card in ``reader`` and take its report into the ledger; nothing is written to the card.
@@ -348,9 +339,7 @@ class Hall:
         wheel = meter.wheel_pulses
         closing: int = report["index"]
         if closing_reading is not None:
-            closing = units.pulses(
-                closing_reading, meter.pulse_weight, most=wheel - 1, what="closing reading"
-            )
+            closing = units.pulses(closing_reading, meter.pulse_weight, most=wheel - 1, what="closing reading")
         used = (closing - binding.initial_reading) % wheel
         # Whole turns of the wheels cannot be seen; the register tells how many there were.
         used += (report["used"] - used + wheel // 2) // wheel * wheel
@@ -376,19 +365,15 @@ class Hall:
     def _judge(self, books: Books, card: Card) -> _Standing:
         """Who this card is, and what it and its report say against the ledger. Writes nothing."""
         _check_ours(card)
-        row = books.card(_found(card.number))
-        if row is None:
+        place = books.place(_found(card.number))
+        if place is None:
             raise CardError(errors.CARD_UNKNOWN, f"The ledger has no card {card.number}.")
-        if row != books.card_of(row.account):
+        if place.replaced:
             raise CardError(codes.REPLACED)
-        binding = books.binding_of(row.account)
-        if binding is None:
+        row, account, binding, meter = place.card, place.account, place.binding, place.meter
+        if binding is None or meter is None:
             raise LedgerError(errors.ACCOUNT_UNKNOWN, f"Account {row.account} has no meter.")
-        account, meter, last = (
-            _found(books.account(row.account)),
-            _found(books.meter(binding.meter)),
-            _found(books.last_order(binding.id)),
-        )
+        last: Order = _found(books.last_order(binding.id))
         # Once more with the ledger's key version: the order that names it on the card may be torn.
         card = decode_card(card.image, self._signer, key_version=meter.key_version)
         _check_order(card.order, binding, last)
@@ -555,9 +540,7 @@ class Hall:
         number = request.meter.number
         known = books.meter(number)
         if known is not None and known.pulse_weight != request.meter.pulse_weight:
-            raise RequestError(
-                codes.WEIGHT, f"Meter {number} is booked with a pulse weight of {known.pulse_weight}."
-            )
+            raise RequestError(codes.WEIGHT, f"Meter {number} is booked with a pulse weight of {known.pulse_weight}.")
         binding = books.binding_on(number)
         if binding is None:
             if request.account is not None and books.account(request.account) is not None:
@@ -612,9 +595,7 @@ class Hall:
         ledger before it is written, so that whoever takes over has at most two passwords to choose from,
         and three tries.
         """
-        identity = encode.encode_identity(
-            region=self._signer.region, card=row.number, issue_batch=row.issue_batch
-        )
+        identity = encode.encode_identity(region=self._signer.region, card=row.number, issue_batch=row.issue_batch)
         target = _with(_with(card.image, ORDER_AT, order.frame), IDENTITY_AT, identity)
         # A byte cut short on a blank place has cleared some of the bits it should clear, and no others.
         if not _is_half_made(card.image, target):
@@ -801,9 +782,7 @@ def _check_read_back(reader: Reader, expected: bytes) -> None:
     actual = reader.read(0, IMAGE_SIZE)
     if actual != expected:
         wrong = [f"{i:#04x}" for i in range(IMAGE_SIZE) if actual[i] != expected[i]]
-        raise CardError(
-            errors.READ_BACK_DIFFERS, f"The card differs from what was written at {', '.join(wrong)}."
-        )
+        raise CardError(errors.READ_BACK_DIFFERS, f"The card differs from what was written at {', '.join(wrong)}.")
 
 
 def _resumed(standing: _Standing, order: Order, volume: Volume, fen: int | None) -> Sale:

@@ -30,9 +30,7 @@ class Signer(Protocol):
     def region(self) -> int:
         """The region whose root this is, 0…65535."""
 
-    def order_mac(
-        self, meter: str, key_version: int, card: int, version: int, kind: int, data: bytes
-    ) -> bytes:
+    def order_mac(self, meter: str, key_version: int, card: int, version: int, kind: int, data: bytes) -> bytes:
         """The 8-byte MAC of an order for ``meter`` on card number ``card``."""
 
     def report_is_authentic(
@@ -86,9 +84,7 @@ class KeyFileSigner:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            with contextlib.suppress(
-                OSError
-            ):  # so that the name is on the disk too, where a folder can be synced
+            with contextlib.suppress(OSError):  # so that the name is on the disk too, where a folder can be synced
                 folder = os.open(Path(path).absolute().parent, os.O_RDONLY)
                 try:
                     os.fsync(folder)
@@ -123,9 +119,7 @@ class KeyFileSigner:
                 raise ValueError
             return cls(bytes.fromhex(content["root"]), content["region"])
         except OSError as error:
-            raise GasError(
-                errors.KEY_FILE, f"The key file {name} cannot be read: {error.strerror}."
-            ) from error
+            raise GasError(errors.KEY_FILE, f"The key file {name} cannot be read: {error.strerror}.") from error
         except (ValueError, KeyError, TypeError, RequestError):
             # Not chained: the cause's text could quote the file.
             raise GasError(errors.KEY_FILE, f"{name} is no key file of this program.") from None
@@ -135,9 +129,7 @@ class KeyFileSigner:
         """The region, 0…65535."""
         return self._region
 
-    def order_mac(
-        self, meter: str, key_version: int, card: int, version: int, kind: int, data: bytes
-    ) -> bytes:
+    def order_mac(self, meter: str, key_version: int, card: int, version: int, kind: int, data: bytes) -> bytes:
         """The 8-byte MAC of an order for ``meter`` on card number ``card``."""
         return self._mac(self._keys(meter, key_version)[0], card, version, kind, data)
 

@@ -25,9 +25,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
 def check_weight(weight: int) -> int:
     """``weight`` itself if it is a pulse weight (0, 1 or 2 decimals); else RequestError WEIGHT."""
     if isinstance(weight, bool) or weight not in PULSE_WEIGHTS:
-        raise RequestError(
-            codes.WEIGHT, f"No meter counts in a pulse weight of {weight!r}.", "Use 0, 1 or 2."
-        )
+        raise RequestError(codes.WEIGHT, f"No meter counts in a pulse weight of {weight!r}.", "Use 0, 1 or 2.")
     return weight
 
 
@@ -116,7 +114,5 @@ def account_number(number: str) -> str:
 
 def _digits(number: str, length: int, what: str) -> str:
     if not isinstance(number, str) or not re.fullmatch(f"[0-9]{{{length}}}", number):
-        raise RequestError(
-            errors.NUMBER_MALFORMED, f"{number!r} is no {what} number: it has {length} digits, as text."
-        )
+        raise RequestError(errors.NUMBER_MALFORMED, f"{number!r} is no {what} number: it has {length} digits, as text.")
     return number

@@ -42,8 +42,13 @@ def command(argv: list[str]) -> int:
     )
     show_parser.add_argument("--meanings", action="store_true", help="say what each field means")
     show_parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    show_parser.add_argument("--key", metavar="FILE", type=Path, help="key file of the region: MACs are checked")
     show_parser.add_argument(
-        "--key", metavar="FILE", type=Path, help="key file of the region: MACs are checked"
+        "--key-version",
+        metavar="N",
+        type=int,
+        choices=range(256),
+        help="version of the meter's keys, if the order does not tell",
     )
     show_parser.add_argument("--vector", metavar="NAME", help="the case of a .json file to show")
     try:
@@ -51,10 +56,12 @@ def command(argv: list[str]) -> int:
     except SystemExit as stop:
         return UNUSABLE if stop.code else FINE
     try:
-        image, signer = _load(arguments.image, arguments.vector)
+        image, signer, key_version = _load(arguments.image, arguments.vector)
         if arguments.key is not None:
             signer = KeyFileSigner.load(arguments.key)
-        description = describe(image, signer)
+        if arguments.key_version is not None:
+            key_version = arguments.key_version
+        description = describe(image, signer, key_version)
     except GasError as error:
         print(f"icgas card show: {error}", file=sys.stderr)
         return UNUSABLE
@@ -71,13 +78,13 @@ def command(argv: list[str]) -> int:
     return DAMAGED if description["problems"] else FINE
 
 
-def describe(image: bytes, signer: Signer | None = None) -> dict[str, Any]:
+def describe(image: bytes, signer: Signer | None = None, key_version: int | None = None) -> dict[str, Any]:
     """All there is to say about a card image of 256 or 264 bytes, as JSON holds it.
 
     Keys: ``verdict`` ("fine", "blank" or "damaged"), ``problems``, ``parts``, ``newest_report``, ``spare``
     and, for 264 bytes, ``security``. RequestError IMAGE_SIZE for another size.
     """
-    card = decode_card(image, signer)
+    card = decode_card(image, signer, key_version=key_version)
     weight = _weight(card)
     problems = _problems(card)
     description: dict[str, Any] = {
@@ -100,11 +107,11 @@ def describe(image: bytes, signer: Signer | None = None) -> dict[str, Any]:
     return description
 
 
-def _load(path: Path, vector: str | None) -> tuple[bytes, Signer | None]:
-    """The image in a file, and for a test vector the signer of its keys."""
+def _load(path: Path, vector: str | None) -> tuple[bytes, Signer | None, int | None]:
+    """The image in a file, and for a test vector the signer of its keys and their version."""
     if path.suffix != ".json":
         with path.open("rb") as file:
-            return file.read(DUMP_SIZE + 1), None
+            return file.read(DUMP_SIZE + 1), None, None
     content = json.loads(path.read_text(encoding="utf-8"))
     cases = {
         str(case.get("name")): case
@@ -114,13 +121,13 @@ def _load(path: Path, vector: str | None) -> tuple[bytes, Signer | None]:
     if vector is None and len(cases) == 1:
         vector = next(iter(cases))
     if vector not in cases:
-        raise ValueError(
-            f"{path} has no case {vector!r}; --vector names one of: {', '.join(cases) or 'none'}."
-        )
+        raise ValueError(f"{path} has no case {vector!r}; --vector names one of: {', '.join(cases) or 'none'}.")
     case = cases[vector]
     keys = case.get("keys")
-    signer = KeyFileSigner(bytes.fromhex(keys["root"]), keys["region"]) if isinstance(keys, dict) else None
-    return bytes.fromhex(case["image"]), signer
+    image = bytes.fromhex(case["image"])
+    if not isinstance(keys, dict):
+        return image, None, None
+    return image, KeyFileSigner(bytes.fromhex(keys["root"]), keys["region"]), keys.get("key_version")
 
 
 def _problems(card: Card) -> list[dict[str, Any]]:
@@ -272,9 +279,7 @@ def _print(description: dict[str, Any], meanings: bool) -> None:
             table.add_row(bytes.fromhex(part["raw"]).hex(" "))
         console.print(table, "")
     spare = description["spare"]
-    console.print(
-        f"spare at 0x{SPARE_AT:02X}: {'not written' if not spare.strip('f') else spare}", highlight=False
-    )
+    console.print(f"spare at 0x{SPARE_AT:02X}: {'not written' if not spare.strip('f') else spare}", highlight=False)
     if "security" in description:
         security = description["security"]
         console.print(

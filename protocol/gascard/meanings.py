@@ -153,7 +153,11 @@ FIELD_MEANINGS: dict[str, dict[str, tuple[str, str]]] = {
             "What the display shows as the counter's reading: register plus index offset, modulo the wheels.",
         ),
         "status": ("bits", "What holds at the moment of writing: the sum of the status bits."),
-        "last_code": ("", "Result code of the last card session as its absolute value (0 is OK, 17 is MAC)."),
+        "last_code": (
+            "",
+            "Result code of the card session before the one that wrote this report, as its absolute value "
+            "(0 is OK, 17 is MAC); after a restart the last one that was stored.",
+        ),
         "battery": ("20 mV", "Battery voltage in steps of 20 mV; 0 if it has not been measured."),
         "time": ("min since 2000-01-01 UTC", "The meter's clock when it wrote the report."),
         "valve_moves": (

@@ -2,8 +2,8 @@
 
 A request is an identifier and a body, as the service port's frames carry them (gascard.link); the answer is a
 body. The bench answers only for meters of region FFFF, the test region: no bench opens a meter in the field.
-Time and gas come from the rig in large pieces ("this hour, so much gas") and are played out here, quarter pulse
-by quarter pulse.
+Time and gas come from the rig in large pieces ("this hour, so much gas") and are played out here, a quarter
+of a pulse after the other.
 """
 
 from gascard.chip import DUMP_SIZE, Chip
@@ -14,6 +14,12 @@ from meter.factory import create
 from meter.layouts import EVENT
 from meter.meter import Meter, Settings
 from meter.reeds import Reeds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    Layout: TypeAlias = "tuple[tuple[str, int], ...]"
 
 TEST_REGION = 0xFFFF
 
@@ -92,7 +98,7 @@ WEAR_ANSWER = (
 )
 
 
-def pack(layout, values) -> bytes:
+def pack(layout: "Layout", values: "dict[str, Any]") -> bytes:
     """A record as bytes."""
     buffer = bytearray(size_of(layout))
     pack_into(layout, values, buffer)
@@ -103,14 +109,21 @@ class Bench:
     """A meter and its world as far as it reaches the wall it hangs on. ``answer`` is all a target calls."""
 
     def __init__(self) -> None:
-        self.meter: "Meter | None" = None
+        self._core: "Meter | None" = None
         self.slot = CardSlot()
         self._card = bytearray(DUMP_SIZE)
 
+    @property
+    def meter(self) -> "Meter":
+        """The core. ValueError while it has no power: then there is none."""
+        if self._core is None:
+            raise ValueError("no power")
+        return self._core
+
     # --- physical world
 
-    def build(self, config) -> None:
-        """Manufacture a meter: its memory written, its keys in place, its power still off."""
+    def build(self, config: "dict[str, Any]") -> None:
+        """Manufacture a meter, its memory written and its keys in place, and give it power."""
         if config["region"] != TEST_REGION:
             raise ValueError("the bench serves meters of region FFFF only")
         sort = config["memory"]
@@ -129,10 +142,11 @@ class Bench:
 
     def power_on(self) -> int:
         """Give the meter power: a new core over the same memory."""
-        self.meter = Meter(self.memory, self.key_memory, self.motor, self.slot, self.panel, self.settings)
+        meter = Meter(self.memory, self.key_memory, self.motor, self.slot, self.panel, self.settings)
+        self._core = meter
         self.reeds = Reeds(self.wheels.levels)
-        code = self.meter.boot(self.minutes)
-        self.meter.battery_mv = self.battery.millivolts
+        code = meter.boot(self.minutes)
+        meter.battery_mv = self.battery.millivolts
         return code
 
     def power_off(self, warned: bool) -> None:
@@ -143,14 +157,15 @@ class Bench:
         self.motor.drive(0)
         if self.slot.chip is not None:
             self.slot.chip.power_off()
-        self.meter = None
+        self._core = None
 
     def _step(self, most: int) -> int:
         # The shortest piece of time that matters: what the core asks for, what the card's bus has just taken.
+        meter = self.meter
         busy, self.slot.busy_ms = self.slot.busy_ms, 0
-        step = min(most, max(1, busy, self.meter.next_ms))
+        step = min(most, max(1, busy, meter.next_ms))
         self.motor.advance(step)
-        self.meter.tick(step)
+        meter.tick(step)
         return step
 
     def pass_time(self, milliseconds: int) -> None:
@@ -158,7 +173,7 @@ class Bench:
         while milliseconds > 0:
             milliseconds -= self._step(milliseconds)
 
-    def run(self, milliseconds: int, milli_pulses: int):
+    def run(self, milliseconds: int, milli_pulses: int) -> "tuple[int, int]":
         """Draw gas evenly until time is over or the valve has shut: (milliseconds, thousandths) done."""
         meter, motor, wheels, reeds = self.meter, self.motor, self.wheels, self.reeds
         time_left, gas_left = milliseconds, milli_pulses
@@ -211,20 +226,18 @@ class Bench:
         if identifier == CARD_GET:
             at = body[0] * CHUNK
             return bytes(self._card[at : at + CHUNK])
-        meter = self.meter
         if identifier == CLOCK:
             # The clock has a cell of its own: it goes on, and can be set, while the meter has no power.
             self.minutes = int.from_bytes(body[:4], "big")
-            if meter is not None:
-                meter.clock(self.minutes)
+            if self._core is not None:
+                self._core.clock(self.minutes)
             return b""
         if identifier == JAM:
             self.motor.jammed = body[0] != 0
             return b""
-        if identifier == POWER_ON and meter is None:
+        if identifier == POWER_ON and self._core is None:
             return self.snapshot(-self.power_on())
-        if meter is None:
-            raise ValueError("no power")
+        meter = self.meter
         if identifier == RUN:
             request = unpack(RUN_REQUEST, body)
             elapsed, drawn = self.run(request["milliseconds"], request["milli_pulses"])
@@ -249,9 +262,9 @@ class Bench:
                 code = meter.last_code
             return self.snapshot(-code, spent)
         if identifier == REMOVE:
-            chip = self.slot.remove()
-            if chip is not None:
-                self._card[:] = chip.dump()
+            pulled = self.slot.remove()
+            if pulled is not None:
+                self._card[:] = pulled.dump()
             meter.card_out()
             return self.snapshot(0)
         if identifier == KEY:

@@ -31,8 +31,8 @@ DAYS_MOST = 3650
 SEED = 1
 DIFFERENCE = 3  # exit code: the books do not balance
 
-# The household's habits. The two coldest days burn 28 m³, the three coldest 41 m³: who goes within two days of
-# an alarm at 45 m³ is never without gas, and who waits for the valve is.
+# The household's habits. The two coldest days burn 28 m³, the three coldest 41 m³: who goes within two days
+# of an alarm at 45 m³ is never without gas, and who waits for the valve is.
 FIRST_GAS = 80
 ALARM = 45
 VOLUMES = (100, 120, 150, 150, 180, 200, 200, 250)  # what people ask for, in m³
@@ -260,9 +260,7 @@ def live(
     )
 
 
-def _balance(
-    world: Any, customer: _Customer, closing: int, register: int, worn: dict[str, int]
-) -> dict[str, Any]:
+def _balance(world: Any, customer: _Customer, closing: int, register: int, worn: dict[str, int]) -> dict[str, Any]:
     # Four figures from four places: the ledger's rows, the wheels, the meter's account, the card's image.
     from gashall.encode import decode_card
 
@@ -357,16 +355,14 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--days", type=_days, default=DAYS, metavar="N", help=f"how long (default {DAYS})")
     parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"whose story (default {SEED})")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
-    parser.add_argument(
-        "--keep", metavar="DIR", help="leave ledger, key file and card image in this new folder"
-    )
+    parser.add_argument("--keep", metavar="DIR", help="leave ledger, key file and card image in this new folder")
     return parser.parse_args(argv)
 
 
 def _days(text: str) -> int:
-    days = int(text)
+    days = int(text) if text.isdecimal() else 0
     if not 1 <= days <= DAYS_MOST:
-        raise argparse.ArgumentTypeError(f"between 1 and {DAYS_MOST} days")
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to {DAYS_MOST}, not {text!r}")
     return days
 
 
@@ -404,7 +400,8 @@ def _print_summary(result: Result, folder: Path | None) -> None:
     from rich.table import Table
 
     who = f"meter {result.meter}, account {result.account}"
-    table = Table(title=f"{who}\n{result.days} days, seed {result.seed}, target {result.target}")
+    days = "1 day" if result.days == 1 else f"{result.days} days"
+    table = Table(title=f"{who}\n{days}, seed {result.seed}, target {result.target}")
     table.add_column("")
     table.add_column("m³", justify="right")
     table.add_column("pulses", justify="right")
@@ -414,6 +411,7 @@ def _print_summary(result: Result, folder: Path | None) -> None:
         ("left on the meter", result.remaining_pulses),
         ("on the card, not loaded yet", result.on_card_pulses),
         ("difference", result.difference_pulses),
+        ("difference, as the hall reckons", result.hall_difference_pulses),
     ):
         table.add_row(words, f"{Decimal(pulses).scaleb(-2)}", f"{pulses}")
     table.add_section()

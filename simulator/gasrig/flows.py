@@ -51,7 +51,19 @@ from gasrig.bench import MEMORY_EEPROM, TEST_REGION
 from gasrig.handset import MeterUnderTest, Snapshot
 from meter.valve import OPEN, SHUT, STUCK
 
-__all__ = ["FLOWS", "METER", "PRANKS", "ROOT", "Flow", "FlowError", "Step", "new_card", "play"]
+__all__ = [
+    "FLOWS",
+    "METER",
+    "ORDER_DEFAULTS",
+    "PRANKS",
+    "ROOT",
+    "Flow",
+    "FlowError",
+    "Step",
+    "new_card",
+    "play",
+    "write_order",
+]
 
 Step: TypeAlias = tuple[Any, ...]
 
@@ -65,7 +77,7 @@ KEY_VERSION = 1
 PRANKS = ("wrong_mac", "signed_for")
 
 _KINDS = {"opening": ORDER_OPENING, "user": ORDER_USER}
-_USUAL: dict[str, Any] = {
+ORDER_DEFAULTS: dict[str, Any] = {
     "meter": METER,
     "account": "0000000001",
     "binding": 1,
@@ -153,7 +165,7 @@ class _Player:
         self.meter = under_test
         self.snapshots: list[Snapshot] = []
         self.card = new_card()
-        self.fields = dict(_USUAL)
+        self.fields = dict(ORDER_DEFAULTS)
         self.code = codes.OK
 
     def step(self, step: Step) -> None:
@@ -165,7 +177,7 @@ class _Player:
 
     def _build(self, config: Mapping[str, Any]) -> Snapshot:
         key, tool_key = KeyFileSigner(ROOT, TEST_REGION).meter_keys(METER, KEY_VERSION)
-        usual = {"meter": METER, "key": key, "tool_key": tool_key, "index": 500, "minutes": _USUAL["time"]}
+        usual = {"meter": METER, "key": key, "tool_key": tool_key, "index": 500, "minutes": ORDER_DEFAULTS["time"]}
         self.fields["pulse_weight"] = config.get("pulse_weight", 2)
         return self.meter.build(**{**usual, **config})
 
@@ -434,6 +446,28 @@ FLOWS: dict[str, Flow] = {
             ("key",),
         ),
         {"reasons": 0, "remaining": 490, "status": STATUS_VALVE_OPEN, "failures": 3, **_OPEN},
+    ),
+    "valve stuck shut": Flow(
+        (
+            *_BUILD,
+            ("jam", True),
+            ("card", "opening", {"bought_total": 3000}),
+            *_says(codes.OK, valve=STUCK, failures=3, status=STATUS_VALVE_FAULT),
+            ("wait", 60_000),
+            ("expect", {"valve": STUCK, "failures": 3, "flows": 0}),
+            ("jam", False),
+            ("key",),
+        ),
+        {"reasons": 0, "remaining": 3000, "status": STATUS_VALVE_OPEN, **_OPEN},
+    ),
+    "valve too slow to open": Flow(
+        (
+            ("build", {"travel_ms": 15_000}),
+            ("card", "opening", {"bought_total": 3000}),
+            *_says(codes.OK, valve=STUCK, flows=0, status=STATUS_VALVE_FAULT),
+            ("gas", 1_000, _HOUR),
+        ),
+        {"drawn_milli": 0, "remaining": 3000, "failures": 3, "valve": STUCK, "flows": 0},
     ),
     "power cut": Flow(
         (

@@ -18,6 +18,13 @@ QUARTER = 250  # one reed changes at each quarter of a pulse; the last quarter e
 _LEVELS = b"\x00\x01\x03\x02"
 
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Data: TypeAlias = "bytes | bytearray"
+
+
 class Fram:
     """A ferroelectric memory: byte by byte, at bus speed. ``cells`` is the storage itself.
 
@@ -43,13 +50,13 @@ class Fram:
             raise OSError(5)
         return place
 
-    def read_into(self, address: int, buffer) -> None:
+    def read_into(self, address: int, buffer: bytearray) -> None:
         """Fill ``buffer`` from ``address`` on. OSError past the end."""
         if address < 0 or address + len(buffer) > self.size:
             raise OSError(5)
         buffer[:] = self.cells[address : address + len(buffer)]
 
-    def write(self, address: int, data) -> None:
+    def write(self, address: int, data: "Data") -> None:
         """Write ``data`` from ``address`` on."""
         touched = -1
         for i in range(len(data)):
@@ -86,6 +93,14 @@ class Eeprom(Fram):
         base = address - address % self.page
         return super()._place(base + (address + i) % self.page, 0)
 
+    def fill(self, address: int, value: int, count: int) -> None:
+        """Write ``count`` equal bytes, page by page, as a driver must."""
+        while count > 0:
+            length = min(count, self.page - address % self.page)
+            self.write(address, bytes((value,)) * length)
+            address += length
+            count -= length
+
 
 class MappedFram:
     """A memory the processor sees in its own address space: written without a call, its wear not counted."""
@@ -95,11 +110,11 @@ class MappedFram:
         self.buffer = bytearray(b"\xff" * size)
         self.cells = self.buffer
 
-    def read_into(self, address: int, buffer) -> None:
+    def read_into(self, address: int, buffer: bytearray) -> None:
         """Fill ``buffer`` from ``address`` on."""
         buffer[:] = self.buffer[address : address + len(buffer)]
 
-    def write(self, address: int, data) -> None:
+    def write(self, address: int, data: "Data") -> None:
         """Write ``data`` from ``address`` on."""
         if address < 0 or address + len(data) > self.size:
             raise OSError(5)
@@ -108,6 +123,10 @@ class MappedFram:
     def put(self, address: int, value: int) -> None:
         """Write one byte."""
         self.buffer[address] = value
+
+    def fill(self, address: int, value: int, count: int) -> None:
+        """Write ``count`` equal bytes."""
+        self.write(address, bytes((value,)) * count)
 
 
 class Wheels:
@@ -185,13 +204,13 @@ class CardSlot:
         self.busy_ms = 0
         self.compares = 0  # password bytes presented since the card went in
 
-    def insert(self, chip) -> None:
+    def insert(self, chip: "Chip") -> None:
         """Push a card in."""
         self.chip = chip
         self.powered = False
         self.compares = 0
 
-    def remove(self):
+    def remove(self) -> "Chip | None":
         """Pull the card out, whatever is going on; the chip, or None."""
         chip, self.chip = self.chip, None
         if chip is not None:
@@ -199,7 +218,7 @@ class CardSlot:
         self.powered = False
         return chip
 
-    def power_on(self):
+    def power_on(self) -> "bytes | None":
         """Reset: the four bytes of the answer, or None if nothing answers."""
         self.busy_ms += milliseconds(CLOCKS_ATR)
         if self.chip is None:
@@ -213,7 +232,7 @@ class CardSlot:
             self.chip.power_off()
         self.powered = False
 
-    def read(self, control: int, address: int, buffer) -> None:
+    def read(self, control: int, address: int, buffer: bytearray) -> None:
         """Fill ``buffer`` with what the card sends; where nothing answers the line is high, FF."""
         data = self.chip.read(control, address) if self.chip is not None and self.powered else b""
         self.busy_ms += milliseconds(24 + 8 * len(data))

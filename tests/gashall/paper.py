@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gascard.records import REPORT_AT
+from gascard.records import REPORT_AT, STATUS_VALVE_OPEN
 from gashall import encode
 from gashall.encode import decode_card
 from gashall.readers import FileReader
@@ -28,7 +28,7 @@ REPORT = {
     "register": 0,
     "used": 0,
     "index": 0,
-    "status": 1,
+    "status": STATUS_VALVE_OPEN,
     "last_code": 0,
     "battery": 178,
     "time": 13_762_695,

@@ -104,10 +104,7 @@ def test_engines_build_the_same_frame(name, kind, key):
 
 @pytest.mark.parametrize(
     ("name", "case"),
-    [
-        pytest.param(*pair, id=f"{pair[0]}-{pair[1]['name']}")
-        for pair in vector_cases("order") + vector_cases("report")
-    ],
+    [pytest.param(*pair, id=f"{pair[0]}-{pair[1]['name']}") for pair in vector_cases("order") + vector_cases("report")],
 )
 def test_engines_agree_on_every_frame_vector(name, case):
     layout, image, at = LAYOUTS[name], bytes.fromhex(case["image"]), case["at"]
@@ -120,17 +117,14 @@ def test_engines_agree_on_every_frame_vector(name, case):
     assert (second is not None) == whole
     if whole and case["direction"] == "both":
         fields = {
-            key: value.hex() if isinstance(value, bytes) else value
-            for key, value in second.body.value.data.items()
+            key: value.hex() if isinstance(value, bytes) else value for key, value in second.body.value.data.items()
         }
         assert fields.items() >= case["fields"].items()
         built = FRAMES[name].build({"body": {"value": second.body.value}})
         assert built.hex() == case["frame"]
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, id=case["name"]) for _, case in vector_cases("identity")]
-)
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["name"]) for _, case in vector_cases("identity")])
 def test_engines_agree_on_every_identity_vector(case):
     raw = bytes.fromhex(case["image"])[0x08:0x15]
     code = frames.check_identity(bytes(8) + raw)

@@ -251,9 +251,7 @@ BAD_CARDS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("bend", "part", "code"), [row[1:] for row in BAD_CARDS], ids=[row[0] for row in BAD_CARDS]
-)
+@pytest.mark.parametrize(("bend", "part", "code"), [row[1:] for row in BAD_CARDS], ids=[row[0] for row in BAD_CARDS])
 def test_bad_card_is_called_by_its_fault(signer, bend, part, code):
     card = decode_card(bend(signer, image(signer)), signer)
     assert {each.name: each.code for each in card.parts}[part] == code
@@ -325,9 +323,7 @@ def test_record_vector_is_decoded_as_published(case):
         part = next(part for part in card.parts if part.at == case["at"])
     assert judge(card, part, keys) == case["expect"]["code"]
     if case["direction"] == "both":
-        values = {
-            name: value.hex() if isinstance(value, bytes) else value for name, value in part.values.items()
-        }
+        values = {name: value.hex() if isinstance(value, bytes) else value for name, value in part.values.items()}
         assert {name: values[name] for name in case["fields"]} == case["fields"]
 
 

@@ -72,6 +72,21 @@ def test_rows_come_back_as_they_were_written(ledger):
         assert books.last_report(METER.number) is None
 
 
+def test_place_of_a_card_is_what_its_rows_say(ledger):
+    with ledger.begin() as books:
+        binding, card = bound(books)
+        place = books.place(card.number)
+        assert (place.card, place.binding, place.replaced) == (card, binding, False)
+        assert (place.account, place.meter) == (books.account(binding.account), books.meter(METER.number))
+        assert books.place(9) is None
+        lone = books.add_card(books.add_account("Wang", 0).number, 0)
+        assert (books.place(lone.number).binding, books.place(lone.number).meter) == (None, None)
+        insert = "INSERT INTO cards SELECT 7, account, 1, 0, 3, 1 FROM cards WHERE number = 1"
+        books._connection.exec_driver_sql(insert)
+        assert books.place(card.number).replaced
+        assert not books.place(7).replaced
+
+
 def test_transaction_that_fails_leaves_nothing(ledger):
     with pytest.raises(ZeroDivisionError), ledger.begin() as books:
         bound(books)

@@ -4,11 +4,12 @@ import shutil
 from decimal import Decimal
 
 import pytest
-from gascard import codes, frames, records
-from gascard.chip import DEFAULT_PSC, Chip
-from gascard.records import ORDER_AT, REPORT_AT
 from paper import METER, NEIGHBOUR, ORDER, REGION, REPORT, ROOT, PaperMeter, put
 
+from gascard import codes, frames, records
+from gascard.chip import DEFAULT_PSC, Chip
+from gascard.crc import crc16
+from gascard.records import ORDER_AT, REPORT_AT
 from gashall import encode, errors
 from gashall.encode import decode_card
 from gashall.errors import CardError, GasError, LedgerError, ReaderError, RequestError
@@ -88,7 +89,7 @@ def test_open_account_issues_a_card_the_meter_can_load(desk):
         "ceiling": 100_000,
         "overdraft": 200,
         "over_flow_seconds": 9,
-        "time": 13_760_640,
+        "time": 13_761_360,
         "flags": records.FLAG_PARAMETERS,
         "psc_mask": desk.signer.masked_psc(METER, 1, 1),
     }
@@ -352,41 +353,9 @@ def flip(at):
     return lambda desk: put(desk.card_path, at, bytes((desk.card_path.read_bytes()[at] ^ 0x10,)))
 
 
-BAD_CARDS = [
-    ("blank", lambda desk: put(desk.card_path, 0, bytes(Chip().main)), errors.CARD_BLANK),
-    ("foreign", lambda desk: put(desk.card_path, 0x08, bytes(13)), codes.NOT_OURS),
-    ("identity wiped", lambda desk: put(desk.card_path, 0x08, b"\xff" * 13), codes.NOT_OURS),
-    ("identity flipped", flip(0x0E), codes.CRC),
-    ("identity of a newer format", lambda desk: put(desk.card_path, 0x08, newer_identity()), codes.VERSION),
-    ("wrong region", re_region, codes.REGION),
-    ("no customer card", re_kind, codes.KIND),
-    (
-        "unknown card",
-        lambda desk: put(desk.card_path, 0x08, encode.encode_identity(region=REGION, card=9)),
-        errors.CARD_UNKNOWN,
-    ),
-    ("order truncated", lambda desk: put(desk.card_path, 0x40, b"\xff" * 27), codes.SHAPE),
-    ("order flipped", flip(0x30), codes.CRC),
-    ("order wiped", lambda desk: put(desk.card_path, ORDER_AT, b"\xff" * 59), errors.ORDER_MISSING),
-    ("newer version", newer_version, codes.VERSION),
-    ("wrong key", lambda desk: forge(desk, signer=KeyFileSigner(bytes(32), REGION)), codes.MAC),
-    ("wrong meter", lambda desk: forge(desk, meter=NEIGHBOUR), codes.METER),
-    ("earlier binding", lambda desk: rebind(desk), codes.BINDING),
-    ("older sequence", lambda desk: roll_back(desk), codes.OLDER),
-    ("order ahead of the ledger", lambda desk: forge(desk, sequence=2), errors.LEDGER_BEHIND),
-    ("binding ahead of the ledger", lambda desk: forge(desk, binding=2), errors.LEDGER_BEHIND),
-    ("other order of the same number", lambda desk: forge(desk, bought_total=9999), codes.SEQUENCE_CONFLICT),
-    ("report ahead by sequence", lambda desk: report(desk, sequence=2), errors.LEDGER_BEHIND),
-    ("report ahead by total", lambda desk: report(desk, bought_total=3001), errors.LEDGER_BEHIND),
-    ("report ahead by binding", lambda desk: report(desk, binding=2), errors.LEDGER_BEHIND),
-]
-
-
 def newer_identity():
     identity = bytearray(encode.encode_identity(region=REGION, card=1))
     identity[1] = 2
-    from gascard.crc import crc16
-
     identity[-2:] = crc16(identity, 0, 11).to_bytes(2, "big")
     return bytes(identity)
 
@@ -401,6 +370,17 @@ def rebind(desk):
         books._connection.exec_driver_sql("UPDATE orders SET frame = X'00'")
 
 
+def replace_card(desk):
+    with desk.hall().ledger.begin() as books:
+        insert = "INSERT INTO cards SELECT 7, account, 1, 0, 3, 1 FROM cards WHERE number = 1"
+        books._connection.exec_driver_sql(insert)
+
+
+def unbind(desk):
+    with desk.hall().ledger.begin() as books:
+        books._connection.exec_driver_sql("UPDATE bindings SET open = 0")
+
+
 def roll_back(desk):
     """The customer shows the image of before the last purchase."""
     old = desk.card_path.read_bytes()
@@ -408,14 +388,44 @@ def roll_back(desk):
     put(desk.card_path, 0, old)
 
 
+BAD_CARDS = [
+    ("blank", lambda desk: put(desk.card_path, 0, bytes(Chip().main)), errors.CARD_BLANK),
+    ("foreign", lambda desk: put(desk.card_path, 0x08, bytes(13)), codes.NOT_OURS),
+    ("identity wiped", lambda desk: put(desk.card_path, 0x08, b"\xff" * 13), codes.NOT_OURS),
+    ("identity flipped", flip(0x0E), codes.CRC),
+    ("identity of a newer format", lambda desk: put(desk.card_path, 0x08, newer_identity()), codes.VERSION),
+    ("wrong region", re_region, codes.REGION),
+    ("no customer card", re_kind, codes.KIND),
+    (
+        "unknown card",
+        lambda desk: put(desk.card_path, 0x08, encode.encode_identity(region=REGION, card=9)),
+        errors.CARD_UNKNOWN,
+    ),
+    ("card replaced", replace_card, codes.REPLACED),
+    ("account without a meter", unbind, errors.ACCOUNT_UNKNOWN),
+    ("order truncated", lambda desk: put(desk.card_path, 0x40, b"\xff" * 27), codes.SHAPE),
+    ("order flipped", flip(0x30), codes.CRC),
+    ("order wiped", lambda desk: put(desk.card_path, ORDER_AT, b"\xff" * 59), errors.ORDER_MISSING),
+    ("newer version", newer_version, codes.VERSION),
+    ("wrong key", lambda desk: forge(desk, signer=KeyFileSigner(bytes(32), REGION)), codes.MAC),
+    ("wrong meter", lambda desk: forge(desk, meter=NEIGHBOUR), codes.METER),
+    ("earlier binding", rebind, codes.BINDING),
+    ("older sequence", roll_back, codes.OLDER),
+    ("order ahead of the ledger", lambda desk: forge(desk, sequence=2), errors.LEDGER_BEHIND),
+    ("binding ahead of the ledger", lambda desk: forge(desk, binding=2), errors.LEDGER_BEHIND),
+    ("other order of the same number", lambda desk: forge(desk, bought_total=9999), codes.SEQUENCE_CONFLICT),
+    ("report ahead by sequence", lambda desk: report(desk, sequence=2), errors.LEDGER_BEHIND),
+    ("report ahead by total", lambda desk: report(desk, bought_total=3001), errors.LEDGER_BEHIND),
+    ("report ahead by binding", lambda desk: report(desk, binding=2), errors.LEDGER_BEHIND),
+]
+
+
 @pytest.mark.parametrize(("bend", "code"), [row[1:] for row in BAD_CARDS], ids=[row[0] for row in BAD_CARDS])
 @pytest.mark.parametrize("service", ["sell", "read_back"])
 def test_bad_card_is_refused_by_its_own_code(desk, bend, code, service):
     hall = desk.opened()
     bend(desk)
-    attempt = {"sell": lambda: hall.sell(desk.card, 20), "read_back": lambda: hall.read_back(desk.card)}[
-        service
-    ]
+    attempt = {"sell": lambda: hall.sell(desk.card, 20), "read_back": lambda: hall.read_back(desk.card)}[service]
     refused(desk, attempt, code)
 
 
@@ -456,9 +466,7 @@ FORGED_REPORTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("make", "code"), [row[1:] for row in FORGED_REPORTS], ids=[row[0] for row in FORGED_REPORTS]
-)
+@pytest.mark.parametrize(("make", "code"), [row[1:] for row in FORGED_REPORTS], ids=[row[0] for row in FORGED_REPORTS])
 def test_report_that_proves_nothing_moves_nothing(desk, make, code):
     hall = desk.hall()
     hall.open_account(desk.blank(), meter=METER, volume=30)
@@ -533,9 +541,7 @@ def test_wrong_password_leaves_no_order(desk):
     assert hall.sell(desk.card, 20).sequence == 2
 
 
-@pytest.mark.parametrize(
-    ("tries", "code"), [(4, errors.LAST_TRY), (2, errors.LAST_TRY), (0, errors.CARD_DEAD)]
-)
+@pytest.mark.parametrize(("tries", "code"), [(4, errors.LAST_TRY), (2, errors.LAST_TRY), (0, errors.CARD_DEAD)])
 def test_last_try_is_not_spent_and_a_dead_card_not_written(desk, tries, code):
     hall = desk.opened()
     sidecar = desk.folder / "card.bin.chip"
@@ -745,9 +751,7 @@ def test_sale_begun_at_another_window_blocks_this_one(desk):
 def half_opened(desk, stored=30, **changes):
     hall = desk.hall()
     with pytest.raises(DeadError):
-        hall.open_account(
-            die_at(desk.blank(), stored), **{"meter": METER, "volume": 30, "name": "Li Wei"} | changes
-        )
+        hall.open_account(die_at(desk.blank(), stored), **{"meter": METER, "volume": 30, "name": "Li Wei"} | changes)
     return desk.hall()
 
 

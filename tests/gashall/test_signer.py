@@ -41,9 +41,7 @@ def test_trivial_passwords_are_passed_over(monkeypatch):
     assert signer.card_psc(1) == b"\0\0\1"
 
 
-@pytest.mark.parametrize(
-    ("root", "region"), [(bytes(31), 1), (bytes(32), -1), (bytes(32), 0x10000), (bytes(32), True)]
-)
+@pytest.mark.parametrize(("root", "region"), [(bytes(31), 1), (bytes(32), -1), (bytes(32), 0x10000), (bytes(32), True)])
 def test_impossible_root_or_region_is_refused(root, region):
     with pytest.raises(RequestError):
         KeyFileSigner(root, region)

@@ -1,0 +1,188 @@
+# A board made of virtual parts, for the loop and the factory program of docs/porting.md. Runs on every target; the
+# loop's class and the factory's function come in as arguments, as the document has them.
+
+from gascard import codes
+from gascard.chip import DEFAULT_PSC, Chip
+from gascard.frames import build, build_identity, check
+from gascard.keys import ORDER_KEY, WRAP_KEY, derive, mask_psc
+from gascard.records import (
+    CARD_CUSTOMER,
+    FORMAT_VERSION,
+    IDENTITY_AT,
+    MARK,
+    ORDER,
+    ORDER_AT,
+    ORDER_OPENING,
+    REPORT,
+    REPORT_AT,
+    REPORT_DATA,
+    size_of,
+)
+from gasrig.parts import QUARTER, CardSlot, Eeprom, Fram, Panel, ValveMotor, Wheels
+from meter import valve
+from meter.meter import Meter, Settings
+
+METER = "32060012345678"
+REGION = 0xFFFF
+CARD = 0x00A1B2C3
+KEY = bytes(range(16))
+MINUTES = 13762695
+REGISTER = 120
+LONGEST_SLEEP_MS = 1000
+PULSE_MS = 400  # of full flow
+
+
+class FlakyFram(Fram):
+    # Does not answer the first ``refusals`` marks.
+    refusals = 0
+
+    def put(self, address, value):
+        if self.refusals:
+            self.refusals -= 1
+            raise OSError(5)
+        Fram.put(self, address, value)
+
+
+class Board:
+    # What a port has to supply. ``failing_after`` is the number of turns of the loop before the supply goes.
+
+    def __init__(self, memory, lanes, lane_length, wheels):
+        self.memory = memory
+        self.key_memory = Fram(128)
+        self.motor = ValveMotor(700)
+        self.slot = CardSlot()
+        self.panel = Panel()
+        self.settings = Settings(lanes, lane_length, 2)
+        self.wheels = wheels
+        self.failing_after = 0
+        self.plan = {}  # turn of the loop -> what a person does before it
+        self.turns = 0
+        self.resets = 0
+        self.key = False
+        self._reed = None
+        self._elapsed_ms = 0
+        self._flow_ms = 0
+
+    def on_reeds(self, handler):
+        self._reed = handler
+
+    def reed_levels(self):
+        return self.wheels.levels
+
+    def minutes(self):
+        return MINUTES
+
+    def battery_mv(self):
+        return 3600
+
+    def card_present(self):
+        return self.slot.chip is not None
+
+    def key_pressed(self):
+        key, self.key = self.key, False
+        return key
+
+    def supply_failing(self):
+        self.turns += 1
+        self.plan.get(self.turns, lambda: None)()
+        return self.turns > self.failing_after
+
+    def elapsed_ms(self):
+        elapsed, self._elapsed_ms = self._elapsed_ms, 0
+        return elapsed
+
+    def sleep(self, milliseconds):
+        milliseconds = max(1, min(milliseconds, LONGEST_SLEEP_MS)) + self.slot.busy_ms
+        self.slot.busy_ms = 0
+        self._elapsed_ms += milliseconds
+        self.motor.advance(milliseconds)
+        if self.motor.flows:
+            self._flow_ms += milliseconds
+        while self._flow_ms >= PULSE_MS // 4:
+            self._flow_ms -= PULSE_MS // 4
+            self.wheels.turn(QUARTER)
+            self._reed(None)
+
+    def reset(self):
+        self.resets += 1
+
+
+def opening_card():
+    order = {"meter": METER, "account": "0000104417", "binding": 1, "replacement": 0, "key_version": 1}
+    order.update({"sequence": 1, "bought_total": 1000, "amount": 1000, "correction_total": 0, "pulse_weight": 2})
+    order.update({"alarm": 0, "ceiling": 0, "overdraft": 0, "over_flow_seconds": 0, "time": MINUTES, "flags": 0})
+    order["psc_mask"] = mask_psc(derive(KEY, WRAP_KEY), CARD, DEFAULT_PSC)
+    identity = {"mark": MARK, "format": FORMAT_VERSION, "region": REGION, "kind": CARD_CUSTOMER}
+    identity.update({"card": CARD, "issue_batch": 1})
+    chip = Chip()
+    raw = build_identity(identity)
+    chip.main[IDENTITY_AT : IDENTITY_AT + len(raw)] = raw
+    raw = build(ORDER, order, ORDER_OPENING, CARD, REGION, derive(KEY, ORDER_KEY))
+    chip.main[ORDER_AT : ORDER_AT + len(raw)] = raw
+    return chip
+
+
+def made(make, memory, lanes, lane_length):
+    board = Board(memory, lanes, lane_length, Wheels(REGISTER + 25))
+    make(board, METER, REGISTER, REGISTER + 25, REGION, 1, KEY, bytes(16))
+    return board
+
+
+def play(loop_class, make, memory, lanes, lane_length):
+    # A meter is made, opened by its card, gives gas, loses its supply, and wakes up with the same register.
+    board = made(make, memory, lanes, lane_length)
+    chip = opening_card()
+    board.plan[3] = lambda: board.slot.insert(chip)
+    board.plan[200] = board.slot.remove
+    board.plan[210] = lambda: setattr(board, "key", True)
+    board.failing_after = 400
+    if isinstance(memory, FlakyFram):
+        board.plan[150] = lambda: setattr(memory, "refusals", 2)
+    loop = loop_class(board)
+    loop.run()
+    meter = loop.meter
+    assert not getattr(memory, "refusals", 0)
+    assert meter.last_code == codes.OK, meter.last_code
+    assert check(chip.main, REPORT_AT[0], size_of(REPORT_DATA)) == codes.OK
+    assert chip.main[REPORT_AT[0] + 1] == REPORT
+    turned = board.wheels.pulses - (REGISTER + 25)
+    assert turned > 100, turned
+    assert meter.register.value == REGISTER + turned, (meter.register.value, turned)
+    assert meter.remaining == 1000 - turned
+    assert meter.valve.state == valve.SHUT and not board.motor.flows
+    assert board.resets == 1 and board.turns == board.failing_after + 1
+
+    board.failing_after = board.turns + 5
+    loop = loop_class(board)
+    loop.run()
+    assert loop.meter.register.value == REGISTER + turned, "nothing lost by the warned cut"
+    assert loop.meter.state.values["boots"] == 2
+    assert loop.meter.state.values["power_failures"] == 0
+    assert board.resets == 2
+
+
+def play_dead_memory(loop_class, make):
+    # A memory that takes no mark any more ends the loop, and what comes after the reset is shut.
+    memory = FlakyFram()
+    board = made(make, memory, 1, 4096)
+    board.slot.insert(opening_card())
+    board.plan[150] = lambda: setattr(memory, "refusals", 1000000)
+    board.failing_after = 400
+    loop = loop_class(board)
+    try:
+        loop.run()
+    except OSError:
+        assert board.turns < 400
+    else:
+        raise AssertionError("the loop went on")
+    meter = Meter(memory, board.key_memory, board.motor, board.slot, board.panel, board.settings)
+    assert meter.boot(MINUTES) == codes.OK
+    assert meter.valve.state == valve.SHUTTING
+
+
+def play_all(loop_class, make):
+    play(loop_class, make, FlakyFram(), 1, 4096)
+    play(loop_class, make, Fram(0x1000 + 64), 1, 64)
+    play(loop_class, make, Eeprom(), 4, 1024)
+    play_dead_memory(loop_class, make)
+    print("played")

@@ -1,0 +1,172 @@
+"""The main job, whole: sold, burned, balanced, the same on every target."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gasrig import demo
+from gasrig.demo import Result, command, live
+from gasrig.household import hourly_use
+from gasrig.targets import TARGETS, available
+
+pytestmark = pytest.mark.needs("demandlib", "sqlalchemy")
+
+SPEED = {"target", "seconds", "meter_years_per_second"}
+PROMISED = {
+    "target",
+    "days",
+    "seed",
+    "index_pulses",
+    "bought_pulses",
+    "remaining_pulses",
+    "on_card_pulses",
+    "purchases",
+    "valve",
+    "difference_pulses",
+    "meter_years_per_second",
+    "alarms",
+    "zero_shuts",
+    "late",
+    "register_pulses",
+}
+
+
+def balanced(result: Result) -> bool:
+    whole = result.index_pulses + result.remaining_pulses + result.on_card_pulses
+    return (
+        result.difference_pulses == result.hall_difference_pulses == 0
+        and result.bought_pulses == whole
+        and result.index_pulses == result.register_pulses
+    )
+
+
+def told(result: Result) -> dict[str, Any]:
+    return {name: value for name, value in dataclasses.asdict(result).items() if name not in SPEED}
+
+
+@pytest.mark.parametrize("days", [3, 30])
+def test_demo_is_the_same_on_every_target(days: int, target_name: str) -> None:
+    result = live(target_name, days, 2)
+    assert balanced(result)
+    assert told(result) == told(live("cpython", days, 2))
+
+
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_demo_year_has_one_late_day_and_balances(seed: int) -> None:
+    story: list[str] = []
+    result = live("cpython", 365, seed, say=lambda moment, sentence: story.append(sentence))
+    assert balanced(result)
+    assert (result.zero_shuts, result.late) == (1, True)
+    assert 8 <= result.purchases <= 16
+    assert result.alarms >= result.purchases - 1
+    # All that the household wanted, but for the hours behind a shut valve.
+    wanted = sum(hourly_use())
+    drawn = result.index_pulses * 1000
+    assert 0 <= wanted - drawn - result.refused_milli_pulses < 1000
+    assert result.refused_milli_pulses < wanted // 20
+    shut = next(i for i, line in enumerate(story) if line.startswith("nothing left"))
+    assert "buying is put off" in story[shut - 1]
+    assert story[shut + 2].startswith("card in the meter: purchase loaded")
+    assert story[shut + 2].endswith("valve open")
+
+
+def test_demo_year_on_the_vm_is_the_same_and_within_its_minute(vm_name: str) -> None:
+    result = live(vm_name, 365, 1)
+    assert balanced(result)
+    assert told(result) == told(live("cpython", 365, 1))
+    assert result.seconds < 60
+
+
+def test_demo_leaves_gas_on_the_card_in_some_seeds_only() -> None:
+    results = [live("cpython", 1, seed) for seed in range(12)]
+    assert all(balanced(result) for result in results)
+    left = [result.on_card_pulses for result in results]
+    assert 0 in left
+    assert max(left) >= 10_000
+
+
+def test_demo_report_comes_back_at_every_purchase(tmp_path: Path) -> None:
+    from gashall import Ledger
+    from gashall.ledger import DONE
+
+    result = live("cpython", 60, 1, folder=tmp_path)
+    assert result.purchases >= 3
+    ledger = Ledger(tmp_path / "ledger.db", 0xFFFF)
+    with ledger.begin() as books:
+        orders = books.orders(result.account)
+    ledger.close()
+    assert len(orders) == result.purchases + 1
+    assert [order.state for order in orders[:-1]] == [DONE] * result.purchases
+
+
+def test_command_json_is_one_object_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["--target", "cpython", "--days", "30", "--seed", "2", "--json"]) == 0
+    said = capsys.readouterr()
+    result = json.loads(said.out)
+    assert said.out.count("\n") == 1
+    assert result.keys() >= PROMISED
+    assert (result["target"], result["days"], result["seed"]) == ("cpython", 30, 2)
+    assert result["difference_pulses"] == 0
+    assert result["meter_years_per_second"] > 0
+    assert "alarm" in said.err
+
+
+def test_command_summary_says_that_it_balances(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    assert command(["--target", "cpython", "--days", "5", "--keep", str(folder)]) == 0
+    said = capsys.readouterr()
+    assert "difference 0 pulses" in said.out
+    assert "sold" in said.out
+    assert "CPython" in said.err
+    assert {file.name for file in folder.iterdir()} == {"card.bin", "ledger.db", "region.key"}
+    assert len((folder / "card.bin").read_bytes()) == 256
+    assert command(["--target", "cpython", "--days", "5", "--keep", str(folder)]) == 2
+    assert str(folder) in capsys.readouterr().err
+
+
+def test_command_chooses_the_real_vm_where_there_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["--days", "1", "--json"]) == 0
+    chosen = json.loads(capsys.readouterr().out)["target"]
+    assert chosen == ("cpython" if available("micropython") else "micropython")
+
+
+def test_command_without_a_vm_says_so_and_runs_here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ICGAS_MICROPYTHON", "no-such-file")
+    assert command(["--days", "1", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["target"] == "cpython"
+    assert "ICGAS_MICROPYTHON" in said.err
+    assert command(["--days", "1", "--target", "micropython"]) == 2
+
+
+@pytest.mark.parametrize("field", ["difference_pulses", "hall_difference_pulses"])
+@pytest.mark.parametrize("shape", [["--json"], []])
+def test_command_exits_3_if_the_books_do_not_balance(
+    field: str, shape: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = dataclasses.replace(live("cpython", 1, 1), **{field: -1})
+    monkeypatch.setattr(demo, "live", lambda *arguments, **options: short)
+    assert command(["--target", "cpython", "--days", "1", *shape]) == 3
+    assert "-1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--days", "0"], ["--days", "-3"], ["--days", "x"], ["--days", "99999"], ["--target", "z80"], ["--what"]],
+)
+def test_command_used_wrongly_exits_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        command(arguments)
+    assert leaving.value.code == 2
+
+
+def test_command_offers_every_target(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command(["--help"])
+    said = capsys.readouterr().out
+    assert all(name in said for name in TARGETS)

@@ -1,0 +1,3 @@
+"""meter.display: the portable tests."""
+
+from portable_display import *  # noqa: F403

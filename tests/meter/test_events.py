@@ -1,0 +1,3 @@
+"""meter.events: the portable tests."""
+
+from portable_events import *  # noqa: F403

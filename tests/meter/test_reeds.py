@@ -1,0 +1,3 @@
+"""meter.reeds: the portable tests."""
+
+from portable_reeds import *  # noqa: F403

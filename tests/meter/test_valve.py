@@ -1,0 +1,3 @@
+"""meter.valve: the portable tests."""
+
+from portable_valve import *  # noqa: F403
