@@ -155,10 +155,13 @@ EVENT_MEANINGS: dict[int, tuple[str, str, str]] = {
     ),
     events.ALARM: ("alarm", "Remaining gas has reached the alarm.", "0"),
     events.ZERO: ("zero", "Gas and overdraft are used up.", "0"),
-    events.STORE_LOST: ("store_lost", "A record could not be read; reserved, such a meter writes no log.", "0"),
     events.REGISTER_END: ("register_end", "The register has reached its last number.", "0"),
     events.SCRUBBED: ("scrubbed", "Recovery has put places of the tally right.", "how many places"),
-    events.FAULT: ("fault", "A fault was latched; only the first of a run is entered.", "0"),
+    events.FAULT: (
+        "fault",
+        "A fault was latched; only the first of a run is entered.",
+        "the address that does not hold what is written, or the error number",
+    ),
     events.REPORT_NOT_WRITTEN: (
         "report_not_written",
         "The gas was loaded and the card could not take the report.",

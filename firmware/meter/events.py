@@ -22,7 +22,6 @@ VALVE_SHUT = const(7)
 VALVE_FAULT = const(8)
 ALARM = const(9)
 ZERO = const(10)
-STORE_LOST = const(11)
 REGISTER_END = const(12)
 SCRUBBED = const(13)
 FAULT = const(14)
@@ -56,7 +55,7 @@ class Events:
         return values if values and values["number"] else None
 
     def note(self, kind: int, detail: int, register: int, minutes: int) -> None:
-        """Append an entry. ``detail`` 0..65535 by kind (docs/SPEC.md), ``minutes`` the clock's."""
+        """Append an entry. ``detail`` 0..65535 by kind (SPEC 10.4), ``minutes`` the clock's."""
         if self.number >= _NUMBER_MAX:
             return
         self.number += 1

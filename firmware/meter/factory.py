@@ -8,6 +8,7 @@ from meter.layouts import (
     CHECKPOINT,
     CHECKPOINT_AT,
     COPY_SIZE,
+    EVENTS_AT,
     FACTORY,
     KEYED,
     KEYS,
@@ -43,6 +44,9 @@ def create(memory: "Memory", key_memory: "Memory", settings: "Settings", values:
     create_pair(memory, STATE_AT, STATE, {"index_offset": offset, "warned": 1})
     create_pair(memory, ACCOUNT_AT, ACCOUNT, {"state": keyed})
     create_lockout(memory)
+    # The log and the final record of an earlier life of this memory.
+    for address in range(EVENTS_AT, TALLY_AT, COPY_SIZE):
+        write_checked(memory, address, bytes(COPY_SIZE))
     create_pair(key_memory, KEYS_AT, KEYS, keys)
 
 

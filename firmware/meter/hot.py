@@ -35,6 +35,9 @@ MARKER = const(2)
 ORIGIN = const(3)
 LANE = const(4)
 
+# Pulses one write may cover: what a cut in the middle of it can garble. Recovery rests on this (meter.store).
+WRITE_MOST = const(64)
+
 _RUN = const(16)  # bytes of one slice store
 
 
@@ -71,9 +74,9 @@ def plain_pulse(cells: "array[int]", memory: "Memory", reached: "Callable[[], No
 
 
 def plain_pulses(cells: "array[int]", memory: "Memory", reached: "Callable[[], None]") -> "Callable[[int], None]":
-    """Make ``pulses(count)``: as that many single pulses; on one lane one write a stretch up to STOP.
+    """Make ``pulses(count)``: as that many single pulses; on one lane one write for up to WRITE_MOST of them.
 
-    If that write raises OSError, COUNT stays at the beginning of the stretch. Portable twin."""
+    If a write raises OSError, COUNT stays at the beginning of what it covers. Portable twin."""
     if cells[LANE]:
         pulse = plain_pulse(cells, memory, reached)
 
@@ -96,6 +99,8 @@ def plain_pulses(cells: "array[int]", memory: "Memory", reached: "Callable[[], N
                 return
             if stretch < 0 or stretch > count:
                 stretch = count
+            if stretch > WRITE_MOST:
+                stretch = WRITE_MOST
             fill(origin + n, cells[MARKER], stretch)
             n += stretch
             cells[COUNT] = n

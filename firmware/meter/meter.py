@@ -6,7 +6,7 @@
 #   clock(minutes)        what the clock says             power_failing()  the supply is going, this much is left
 # and may sleep for ``next_ms`` after each. Only pulse() is hot; everything else may allocate.
 #
-# Whatever the firmware was not built for ends in _fail: the first cause is kept, the valve shuts, cards are read
+# Whatever the firmware was not built for ends in fail(): the first cause is kept, the valve shuts, cards are read
 # no more. A pulse is stored before it is counted, a credit before it is acted upon, a number before it is used.
 
 try:
@@ -26,6 +26,7 @@ from gascard.records import (
     SHUT_ZERO,
     STATUS_KEY_NEEDED,
     STATUS_LOCKED_OUT,
+    STATUS_SENSOR,
     STATUS_VALVE_FAULT,
     STATUS_VALVE_OPEN,
     TOTAL_MAX,
@@ -36,6 +37,7 @@ from meter.deadlines import DISPLAY, REFILL, WINDOW, Deadlines
 from meter.hot import COUNT, STOP, make_pulse, make_pulses
 from meter.layouts import KEYS, KEYS_AT, STATE, STATE_AT
 from meter.lockout import CARDS, REFILL_MINUTES, Lockout
+from meter.reeds import Reeds
 from meter.session import Session
 from meter.store import Pair, Register, StoreFault
 
@@ -57,7 +59,7 @@ class Settings:
         lanes: int = 1,
         lane_length: int = 4096,
         pulse_weight: int = 2,
-        wheels: int = 100000000,
+        wheels: int = 10000000,
         travel_limit_ms: int = 10000,
     ) -> None:
         self.lanes = lanes
@@ -90,6 +92,7 @@ class Meter:
         self.valve = valve.Valve(motor, settings.travel_limit_ms)
         self.session = Session(self, slot)
         self.deadlines = Deadlines()
+        self.reeds = Reeds()
         self.reasons = SHUT_UNBOUND
         self.last_code = codes.OK
         self.battery_mv = 0
@@ -134,30 +137,39 @@ class Meter:
             if not self.lockout.full:
                 self.deadlines.set(REFILL, _REFILL_MS)
             self._count()
-        except (StoreFault, OSError):
-            self._fail()
+        except (StoreFault, OSError) as cause:
+            self.fail(cause)
         return codes.FAULT if self._latched & SHUT_FAULT else codes.OK
 
     def power_failing(self) -> None:
-        """The supply is going; the stored charge moves the valve once and writes one record."""
+        """The supply is going; the stored charge moves the valve once and writes an event and a record.
+
+        What the valve does afterwards is no longer stored: power-up finds it by its end switches.
+        """
         self._latched |= SHUT_POWER
+        self.session.end()
         self._review()
         if not self._latched & SHUT_STORE_LOST:
             self.state.values["warned"] = 1
             self._note(events.POWER_FAILING, 0)
             try:
                 self.save_state()
-            except (StoreFault, OSError):
-                self._fail()
+            except (StoreFault, OSError) as cause:
+                self.fail(cause)
 
-    def _fail(self) -> None:
-        # Latch, keep the first cause, shut. The event may not be writable any more.
+    def fail(self, cause: Exception) -> None:
+        """What nothing was built for has happened: latch FAULT until the next power-up, shut, keep the first cause.
+
+        For the board too, when the memory refuses a pulse time after time. The event's detail is the address that
+        does not hold (StoreFault) or the error number (OSError).
+        """
         first = not self._latched & SHUT_FAULT
         self._latched |= SHUT_FAULT
         self._stop_counting()
         self.session.end()
         if first:
-            self._note(events.FAULT, 0)
+            what = cause.args[0] if cause.args else 0
+            self._note(events.FAULT, what if isinstance(what, int) else 0)
         self._review()
 
     # --- pulses
@@ -188,8 +200,8 @@ class Meter:
             if register.cells[COUNT] >= register.capacity:
                 register.checkpoint()
             self._review()
-        except (StoreFault, OSError):
-            self._fail()
+        except (StoreFault, OSError) as cause:
+            self.fail(cause)
 
     def _review(self) -> None:
         # Which reasons to stay shut hold now, when do the next arise, and does the valve agree?
@@ -281,8 +293,8 @@ class Meter:
                 self._due()
             if self.valve.moving and self.valve.advance(milliseconds):
                 self._valve_changed()
-        except (StoreFault, OSError):
-            self._fail()
+        except (StoreFault, OSError) as cause:
+            self.fail(cause)
         if self.session.active:
             self._step()
 
@@ -344,8 +356,8 @@ class Meter:
         """The key was pressed: acknowledge the alarm, ask the valve to open, show the next page."""
         try:
             self.asked()
-        except (StoreFault, OSError):
-            self._fail()
+        except (StoreFault, OSError) as cause:
+            self.fail(cause)
         self._show(display.INDEX if self._page == display.REMAINING else display.REMAINING)
 
     def card_in(self) -> int:
@@ -360,8 +372,8 @@ class Meter:
             code = self.session.insert()
             if not self.lockout.full and not self.deadlines.runs(REFILL):
                 self.deadlines.set(REFILL, _REFILL_MS)
-        except (StoreFault, OSError):
-            self._fail()
+        except (StoreFault, OSError) as cause:
+            self.fail(cause)
             code = codes.FAULT
         return self._answer(code)
 
@@ -451,6 +463,8 @@ class Meter:
             bits |= STATUS_KEY_NEEDED
         if not self.lockout.tokens[CARDS]:
             bits |= STATUS_LOCKED_OUT
+        if self.reeds.fault:
+            bits |= STATUS_SENSOR
         return bits
 
     def _show(self, page: int) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
             """Store one byte. Called once a pulse: allocate nothing."""
 
         def fill(self, address: int, value: int, count: int) -> None:
-            """Store ``count`` equal bytes in order (one lane only). Called for a batch: allocate nothing."""
+            """Store ``count`` (1 to 64) equal bytes in order, one lane only. Called for a batch: allocate nothing."""
 
     class Motor(Protocol):
         """The valve's motor and its end switches."""

@@ -43,7 +43,7 @@ class Session:
         self.active = False
 
     def insert(self) -> int:
-        """A card is in: everything but the report. The code of RULES' judging, OK, REPEAT or what went wrong."""
+        """A card is in: everything but the report. The code of the judging (RULES 1), OK, REPEAT or what went wrong."""
         slot = self._slot
         self.active = False  # a switch that bounced: what was being written belongs to the visit before
         if slot.power_on() != ATR:
@@ -75,7 +75,7 @@ class Session:
             meter.journal(values, lowers)
         meter.asked()
         if not verified:
-            verified = self._prepare(identity, codes.REPEAT if repeat else codes.OK)
+            verified = self._prepare(identity)
         return verified or code
 
     def _verify(self, card: int, psc: bytes) -> int:
@@ -107,7 +107,7 @@ class Session:
             state.values["barred_card"] = 0
         return codes.OK
 
-    def _prepare(self, identity: dict, code: int) -> int:
+    def _prepare(self, identity: dict) -> int:
         # The report goes into the slot that does not hold the newest one; its number is stored before it is used.
         meter = self._meter
         state = meter.state

@@ -19,7 +19,7 @@ except ImportError:
 from gascard.codec import RecordError, pack_into, unpack
 from gascard.crc import crc16
 from gascard.records import TOTAL_MAX, size_of
-from meter.hot import COUNT, MARKER, STOP
+from meter.hot import COUNT, MARKER, STOP, WRITE_MOST
 from meter.layouts import CHECKPOINT, CHECKPOINT_AT, COPY_SIZE, LAYOUT_VERSION, TALLY_AT
 
 TYPE_CHECKING = False
@@ -157,6 +157,8 @@ class Register:
 
     def checkpoint(self) -> None:
         """Close a full tally: base up by its count, the other marker, place 0. StoreFault as write_checked."""
+        # A write that got lost left the marker that comes next: there it would be a pulse.
+        self._scrub(self.capacity)
         base = self.value
         generation = (self.generation + 1) & 0xFFFF
         self._write_checkpoint(generation, base)
@@ -174,6 +176,11 @@ class Register:
             return False
         self.base = newest["base"]
         self._begin(newest["generation"])
+        if not (first and second) and self._ended() and self.base + self.capacity <= TOTAL_MAX:
+            # The checkpoint that closed this tally was torn, or is unreadable since: it says what follows from here.
+            self.base += self.capacity
+            self._begin((self.generation + 1) & 0xFFFF)
+            self._write_checkpoint(self.generation, self.base)
         count = self._agree([self._run(lane) for lane in range(self._lanes)])
         if count < 0 or self.base + count > TOTAL_MAX:
             return False
@@ -183,17 +190,31 @@ class Register:
             self.checkpoint()
         return True
 
+    def _ended(self) -> bool:
+        # Whether the last place of every lane bears this generation's marker: the tally has been full.
+        cell = bytearray(1)
+        for lane in range(1, self._lanes + 1):
+            self._memory.read_into(TALLY_AT + lane * self._length - 1, cell)
+            if cell[0] != self.cells[MARKER]:
+                return False
+        return True
+
     def _run(self, lane: int) -> int:
-        # How many places at the head of the lane bear this generation's marker.
+        # How many places at the head of the lane bear this generation's marker. On one lane a write covers at most
+        # WRITE_MOST places, so a mark as far as that behind a place without says that the place is damaged, not new.
         chunk = bytearray(COPY_SIZE)
         marker = self.cells[MARKER]
         at = TALLY_AT + lane * self._length
+        hole = -1
         for start in range(0, self._length, COPY_SIZE):
             self._memory.read_into(at + start, chunk)
             for i in range(COPY_SIZE):
                 if chunk[i] != marker:
-                    return start + i
-        return self._length
+                    if hole < 0:
+                        hole = start + i
+                elif 0 <= hole <= start + i - WRITE_MOST and self._lanes == 1:
+                    hole = -1
+        return self._length if hole < 0 else hole
 
     def _agree(self, runs: list) -> int:
         # The count that all lanes, else all but one, bear out; of two such the larger. -1: there is none.
@@ -212,15 +233,18 @@ class Register:
         chunk = bytearray(COPY_SIZE)
         marker = self.cells[MARKER]
         other = MARKERS[0] ^ MARKERS[1] ^ marker
+        full, bare = bytes((marker,)) * COPY_SIZE, bytes((other,)) * COPY_SIZE
         for lane in range(self._lanes):
             marks = (count + 3 - lane) >> 2 if self._lanes == 4 else count
             for start in range(0, self._length, COPY_SIZE):
                 at = TALLY_AT + lane * self._length + start
                 self._memory.read_into(at, chunk)
+                if chunk == (full if start + COPY_SIZE <= marks else bare):
+                    continue
                 for i in range(COPY_SIZE):
                     right = marker if start + i < marks else other
                     if chunk[i] != right:
-                        self._memory.put(at + i, right)
+                        write_checked(self._memory, at + i, bytes((right,)))
                         self.scrubbed += 1
 
     def stop_after(self, pulses: int) -> None:

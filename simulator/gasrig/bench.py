@@ -59,6 +59,7 @@ CONFIG = (
     ("tool_key", RAW16),
     ("register", TOTAL),
     ("index", TOTAL),
+    ("wheels", TOTAL),
     ("travel_ms", U16),
     ("minutes", U32),
 )
@@ -135,7 +136,7 @@ class Bench:
         self.panel = Panel()
         self.battery = Battery()
         self.wheels = Wheels(config["index"])
-        self.settings = Settings(config["lanes"], config["lane_length"], config["pulse_weight"])
+        self.settings = Settings(config["lanes"], config["lane_length"], config["pulse_weight"], config["wheels"])
         self.minutes = config["minutes"]
         create(self.memory, self.key_memory, self.settings, config)
         self.power_on()
@@ -143,8 +144,8 @@ class Bench:
     def power_on(self) -> int:
         """Give the meter power: a new core over the same memory."""
         meter = Meter(self.memory, self.key_memory, self.motor, self.slot, self.panel, self.settings)
+        meter.reeds = Reeds(self.wheels.levels)
         self._core = meter
-        self.reeds = Reeds(self.wheels.levels)
         code = meter.boot(self.minutes)
         meter.battery_mv = self.battery.millivolts
         return code
@@ -175,7 +176,8 @@ class Bench:
 
     def run(self, milliseconds: int, milli_pulses: int) -> "tuple[int, int]":
         """Draw gas evenly until time is over or the valve has shut: (milliseconds, thousandths) done."""
-        meter, motor, wheels, reeds = self.meter, self.motor, self.wheels, self.reeds
+        meter, motor, wheels = self.meter, self.motor, self.wheels
+        reeds = meter.reeds
         time_left, gas_left = milliseconds, milli_pulses
         while gas_left and (motor.flows or meter.valve.moving):
             part = min(wheels.to_edge, gas_left)

@@ -119,8 +119,7 @@ class _Customer:
             volume=FIRST_GAS,
             name=name,
             pulse_weight=world.pulse_weight,
-            initial_reading=_cubic(world, reading),
-            wheel_digits=8 - world.pulse_weight,
+            initial_reading=world.index_volume(),
             alarm=ALARM,
         )
         self.account: str = sale.account
@@ -273,7 +272,7 @@ def _balance(world: Any, customer: _Customer, closing: int, register: int, worn:
     if not order.authentic or order.values is None:
         raise TargetError("the card's order is not authentic")
     on_card = max(0, order.values["bought_total"] - snapshot["bought_total"])
-    slip = world.hall.reconcile(customer.account, _cubic(world, closing))
+    slip = world.hall.reconcile(customer.account, _cubic(world, closing % world.wheels))
     return {
         "meter": world.number,
         "account": customer.account,

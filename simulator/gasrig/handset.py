@@ -27,6 +27,7 @@ BUILD_DEFAULTS: dict[str, Any] = {
     "key_version": 1,
     "register": 0,
     "index": 0,
+    "wheels": 10000000,
     "travel_ms": 4000,
     "minutes": 0,
 }

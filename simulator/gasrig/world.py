@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +24,7 @@ from gashall.readers.chip import ChipReader
 from gashall.services import Hall
 from gashall.signer import KEY_FILE_FORMAT, KeyFileSigner
 from gasrig.bench import TEST_REGION
-from gasrig.handset import MeterUnderTest, Snapshot
+from gasrig.handset import BUILD_DEFAULTS, MeterUnderTest, Snapshot
 from gasrig.targets import Target, open_target
 
 __all__ = ["CARD_FILE", "HOUR_MS", "KEY_FILE", "LEDGER_FILE", "World"]
@@ -129,7 +130,9 @@ class World:
         self.number = made["meter"]
         meter = MeterUnderTest(self.target)
         self.index_at_start = meter.build(**made)["index"]
-        self.pulse_weight: int = made.get("pulse_weight", 2)
+        made = {**BUILD_DEFAULTS, **made}
+        self.pulse_weight: int = made["pulse_weight"]
+        self.wheels: int = made["wheels"]  # in pulses: the index returns to 0 there
         return meter
 
     # --- time
@@ -163,6 +166,12 @@ class World:
             milliseconds -= step
             if milliseconds <= 0:
                 return snapshot
+
+    def days(self, count: int) -> Snapshot:
+        """Let ``count`` days pass, hour by hour; the meter's latest snapshot."""
+        for _ in range(24 * count):
+            self.tick()
+        return self.meter.last
 
     def _wanted(self, step: int) -> int:
         # Thousandths of a pulse in the next ``step`` of this hour, by difference: no rounding adds up.
@@ -231,3 +240,7 @@ class World:
     def index_reading(self) -> int:
         """What the wheels show, in pulses: somebody looks."""
         return self.meter.snapshot()["index"]
+
+    def index_volume(self) -> Decimal:
+        """The same in m³, as a person reads it off."""
+        return units.volume(self.index_reading() % self.wheels, self.pulse_weight)

@@ -85,7 +85,14 @@ ROWS = (
     ({}, {"bought_total": 1100, "correction_total": 100}, codes.OK, 1100, 400, False),
     ({}, {"bought_total": 1100, "correction_total": 101}, codes.OK, 1100, 399, True),
     ({}, {"bought_total": 700, "correction_total": 100, "flags": FLAG_REFUND}, codes.OK, 700, 0, True),
-    ({}, {"bought_total": 700, "correction_total": 101, "flags": FLAG_REFUND}, codes.REFUND_TOO_LARGE, None, None, None),
+    (
+        {},
+        {"bought_total": 700, "correction_total": 101, "flags": FLAG_REFUND},
+        codes.REFUND_TOO_LARGE,
+        None,
+        None,
+        None,
+    ),
     # ceiling: none at 0; judged on what was left before the load; not for refunds; the account's, not the order's
     ({"ceiling": 400}, {"bought_total": 9000}, codes.OK, 9000, 8400, False),
     ({"ceiling": 399}, {"bought_total": 9000}, codes.CEILING, None, None, None),
@@ -102,7 +109,14 @@ ROWS = (
     ({"state": KEYED, "binding": 0}, {"bought_total": 300}, codes.OK, 300, 300, False),
     ({"state": KEYED, "ceiling": 1}, {"bought_total": 300, "binding": 2}, codes.OK, 300, 300, False),
     ({"state": KEYED}, {"bought_total": 0, "correction_total": 5, "binding": 2}, codes.OK, 0, -5, True),
-    ({"state": KEYED}, {"bought_total": TOTAL_MAX - 1600, "binding": 2}, codes.OK, TOTAL_MAX - 1600, TOTAL_MAX - 1600, False),
+    (
+        {"state": KEYED},
+        {"bought_total": TOTAL_MAX - 1600, "binding": 2},
+        codes.OK,
+        TOTAL_MAX - 1600,
+        TOTAL_MAX - 1600,
+        False,
+    ),
     ({"state": KEYED}, {"bought_total": TOTAL_MAX - 1599, "binding": 2}, codes.RANGE, None, None, None),
 )
 
@@ -152,7 +166,9 @@ def test_plan_keeps_what_identifies_the_order():
 
 def test_binding_starts_at_the_register():
     made = account(state=KEYED, bought_total=777, sequence=9, correction_total=5, replacement=3)
-    code, values, lowers = made.plan(order(binding=2, sequence=1, replacement=0, bought_total=50), 9, b"newnewne", 123456)
+    code, values, lowers = made.plan(
+        order(binding=2, sequence=1, replacement=0, bought_total=50), 9, b"newnewne", 123456
+    )
     assert code == codes.OK and not lowers
     assert values["register_at_binding"] == 123456 and values["bought_total"] == 50
     assert values["state"] == BOUND and values["binding"] == 2 and values["sequence"] == 1

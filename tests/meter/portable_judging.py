@@ -192,10 +192,18 @@ BREAK = {
     codes.REFUND_TOO_LARGE: ({"flags": FLAG_REFUND, "bought_total": 10}, None),
     codes.CEILING: ({}, "over the ceiling"),
 }
-UNBOUND = {
+# The same for a meter that is not bound, whose good card is an opening card.
+BREAK_UNBOUND = {
     codes.NOT_BOUND: ({"kind": ORDER_USER}, None),
-    codes.BINDING: ({"kind": ORDER_OPENING, "binding": 2}, None),
+    codes.NUMBER_USED_UP: ({}, "last binding"),
+    codes.REFUND_TOO_LARGE: ({"flags": FLAG_REFUND, "bought_total": 10, "correction_total": 20}, None),
 }
+# These speak of a binding, and there is none; those of one that is to be.
+BOUND_ONLY = (codes.ALREADY_BOUND, codes.REPLACED, codes.OLDER, codes.SEQUENCE_CONFLICT, codes.CEILING)
+UNBOUND_ONLY = (codes.NOT_BOUND, codes.NUMBER_USED_UP)
+for _rule in BREAK:
+    if _rule not in BOUND_ONLY and _rule not in BREAK_UNBOUND:
+        BREAK_UNBOUND[_rule] = BREAK[_rule]
 # Rules that cannot be broken by one card at once, and why.
 EXCLUSIVE = (
     (codes.ALREADY_BOUND, codes.BINDING),  # a binding is own + 1 or it is not
@@ -208,26 +216,30 @@ EXCLUSIVE = (
 
 def spoilt(rules, breaks):
     """(chip, marks) of a card that breaks all ``rules``."""
-    changed = {}
+    changed = {"kind": ORDER_OPENING} if breaks is BREAK_UNBOUND else {}
     for rule in rules:
         changed.update(breaks[rule][0])
     chip = card(**changed)
     marks = []
     # The frame is mended after its version and before its checksum is spoilt.
-    for rule in sorted(rules, key=lambda rule: (codes.VERSION, codes.SHAPE, codes.CRC).index(rule) if rule in (codes.VERSION, codes.SHAPE, codes.CRC) else 9):
+    for what in [breaks[rule][1] for rule in rules if rule == codes.VERSION]:
+        what(chip)
+    for rule in rules:
         what = breaks[rule][1]
         if isinstance(what, str):
             marks.append(what)
-        elif what:
+        elif what and rule != codes.VERSION:
             what(chip)
     return chip, marks
 
 
 def prepare(stand, marks):
-    if "empty bucket" in marks:
-        stand.meter.lockout.tokens[CARDS] = 0
-    if "over the ceiling" in marks:
-        stand.meter.account.values["ceiling"] = stand.meter.remaining - 1
+    meter = stand.meter
+    values = meter.account.values
+    meter.lockout.tokens[CARDS] = 0 if "empty bucket" in marks else TOKENS_FULL
+    values["ceiling"] = meter.remaining - 1 if "over the ceiling" in marks else 7000
+    if not meter.account.bound:
+        values["binding"] = 255 if "last binding" in marks else 0
 
 
 def judged(stand, chip):
@@ -264,52 +276,44 @@ def test_good_card_is_loaded():
     assert stand.visit(chip) == codes.REPEAT
 
 
+def test_every_rule_of_the_order_is_here():
+    assert len(BREAK) == len(codes.JUDGING_ORDER) - len(UNBOUND_ONLY)
+    assert len(BREAK_UNBOUND) == len(codes.JUDGING_ORDER) - len(BOUND_ONLY)
+    for rule in codes.JUDGING_ORDER:
+        assert rule in BREAK or rule in BREAK_UNBOUND, rule
+
+
 def test_each_rule_has_its_code():
-    rules = [rule for rule in codes.JUDGING_ORDER if rule in BREAK]
-    assert len(rules) == len(codes.JUDGING_ORDER) - 1 == len(BREAK)
-    stand = Stand()
-    for rule in rules:
-        chip, marks = spoilt([rule], BREAK)
-        prepare(stand, marks)
-        assert judged(stand, chip) == rule
-        stand.meter.lockout.tokens[CARDS] = 0 if "empty bucket" in marks else TOKENS_FULL
-        assert shown(stand, chip) == rule, rule
-        stand.meter.lockout.tokens[CARDS] = TOKENS_FULL
-        stand.meter.account.values["ceiling"] = 7000
-    assert stand.visit(card()) == codes.OK  # and none of it harmed the customer
-    stand = Stand(bound=False)
-    for rule in UNBOUND:
-        chip, marks = spoilt([rule], UNBOUND)
-        assert shown(stand, chip) == rule, rule
+    for bound, breaks in ((True, BREAK), (False, BREAK_UNBOUND)):
+        stand = Stand(bound)
+        for rule in codes.JUDGING_ORDER:
+            if rule not in breaks:
+                continue
+            chip, marks = spoilt([rule], breaks)
+            prepare(stand, marks)
+            assert judged(stand, chip) == rule, (bound, rule)
+            prepare(stand, marks)
+            assert shown(stand, chip) == rule, (bound, rule)
+        prepare(stand, ())
+        # None of it harmed the customer.
+        assert stand.visit(card() if bound else card(kind=ORDER_OPENING)) == codes.OK
 
 
 def test_first_rule_broken_names_the_answer():
-    stand = Stand()
-    order_of = codes.JUDGING_ORDER
-    pairs = 0
-    for i in range(len(order_of)):
-        for j in range(i + 1, len(order_of)):
-            first, second = order_of[i], order_of[j]
-            if first not in BREAK or second not in BREAK or (first, second) in EXCLUSIVE:
-                continue
-            chip, marks = spoilt([first, second], BREAK)
-            stand.meter.lockout.tokens[CARDS] = TOKENS_FULL
-            stand.meter.account.values["ceiling"] = 7000
-            prepare(stand, marks)
-            assert judged(stand, chip) == first, (first, second)
-            pairs += 1
-    assert pairs == 19 * 18 // 2 - len(EXCLUSIVE)
-    stand = Stand(bound=False)
-    for second in order_of[order_of.index(codes.NOT_BOUND) + 1 :]:
-        if second in (codes.ALREADY_BOUND, codes.REPLACED, codes.OLDER, codes.SEQUENCE_CONFLICT, codes.CEILING):
-            continue  # these speak of a binding, and there is none
-        chip, marks = spoilt([second], BREAK)
-        stand.meter.lockout.tokens[CARDS] = TOKENS_FULL
-        prepare(stand, marks)
-        assert judged(stand, chip) == codes.NOT_BOUND, second
-    for first in order_of[: order_of.index(codes.NOT_BOUND)]:
-        chip, marks = spoilt([first], BREAK)
-        assert judged(stand, chip) == first
+    for bound, breaks in ((True, BREAK), (False, BREAK_UNBOUND)):
+        stand = Stand(bound)
+        rules = [rule for rule in codes.JUDGING_ORDER if rule in breaks]
+        pairs = 0
+        for i in range(len(rules)):
+            for j in range(i + 1, len(rules)):
+                if (rules[i], rules[j]) in EXCLUSIVE:
+                    continue
+                chip, marks = spoilt([rules[i], rules[j]], breaks)
+                prepare(stand, marks)
+                assert judged(stand, chip) == rules[i], (bound, rules[i], rules[j])
+                pairs += 1
+        exclusive = len([pair for pair in EXCLUSIVE if pair[0] in breaks and pair[1] in breaks])
+        assert pairs == len(rules) * (len(rules) - 1) // 2 - exclusive
 
 
 def test_identity_is_judged_whole_before_the_order():

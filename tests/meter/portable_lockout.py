@@ -76,7 +76,7 @@ def test_ring_goes_round_and_wraps():
     for start in (0, 0xFFF0):
         memory, lockout = made()
         lockout._number = start
-        for place in range(LOCKOUT_PLACES):
+        for _ in range(LOCKOUT_PLACES):
             lockout.refill()
         for step in range(40):
             lockout.take(CARDS)

@@ -158,7 +158,8 @@ def test_batches_are_the_same_as_single_pulses():
     for alarm in (0, 1, 30, 64, 100):
         for overdraft in (0, 1, 40):
             for batch in (1, 3, 64, 150):
-                seen |= same_in_batches([batch] * (150 // batch + 1), bought_total=100, alarm=alarm, overdraft=overdraft)
+                batches = [batch] * (150 // batch + 1)
+                seen |= same_in_batches(batches, bought_total=100, alarm=alarm, overdraft=overdraft)
     assert seen == SHUT_ALARM | SHUT_ZERO
 
 
@@ -166,11 +167,9 @@ def test_batches_are_the_same_at_the_end_of_the_register():
     for memory, lanes in ((MEMORY_FRAM, 1), (MEMORY_EEPROM, 4), (MEMORY_MAPPED, 1), (MEMORY_MAPPED, 4)):
         for ahead in (1, 2, 63, 64, 65, 100):
             for batch in (1, 7, 64, 120):
-                start = TOTAL_MAX - ahead
-                reasons = same_in_batches(
-                    [batch] * (150 // batch + 1), memory=memory, lanes=lanes, register=start, bought_total=0, overdraft=99
-                )
-                assert reasons & SHUT_REGISTER_END
+                batches = [batch] * (150 // batch + 1)
+                built = {"memory": memory, "lanes": lanes, "register": TOTAL_MAX - ahead, "bought_total": 0}
+                assert same_in_batches(batches, overdraft=99, **built) & SHUT_REGISTER_END
 
 
 def test_alarm_zero_and_overdraft_come_at_their_pulse():
@@ -584,11 +583,14 @@ def test_both_copies_unreadable_is_store_lost():
     ):
         for spoilt in ((0,), (1,), (0, 1)):
             made = bench(bought_total=1000)
+            made.meter.pulses(70)
             made.power_off(False)
             for copy in spoilt:
                 getattr(made, name).cells[places[copy] + 3] ^= 0x40
             # One of two may cost what its last entry brought, never the meter.
             assert made.power_on() == (codes.OK if len(spoilt) == 1 else codes.STORE_LOST), (places, spoilt)
+            if len(spoilt) == 1:
+                assert made.meter.register.value == 70
         nothing_works(made, codes.STORE_LOST)
 
 
@@ -625,6 +627,21 @@ def test_memory_that_does_not_answer_at_power_up_is_store_lost():
     assert made.meter.remaining == 1000
 
 
+def refuse_records(made):
+    """From now on the memory stores the tally and nothing else: (its real write, [writes refused])."""
+    real = made.memory.write
+    refused = [0]
+
+    def refuse(address, data):
+        if address < TALLY_AT:
+            refused[0] += 1
+            raise OSError(5)
+        real(address, data)
+
+    made.memory.write = refuse
+    return real, refused
+
+
 def test_memory_that_takes_no_more_records_shuts_the_valve():
     # Wherever the first failing write happens, nothing is raised at the board and the valve ends shut.
     def alarm(made):
@@ -657,16 +674,7 @@ def test_memory_that_takes_no_more_records_shuts_the_valve():
             made.meter.account.values["alarm"] = 0
             made.meter._reached()
         assert made.motor.position() == 1
-        real = made.memory.write
-        refused = [0]
-
-        def refuse(address, data):
-            if address < TALLY_AT:
-                refused[0] += 1
-                raise OSError(5)
-            real(address, data)
-
-        made.memory.write = refuse
+        real, refused = refuse_records(made)
         what(made)
         made.settle()
         assert refused[0] and made.meter.reasons & SHUT_FAULT, what
@@ -684,29 +692,32 @@ def test_memory_that_takes_no_more_records_shuts_the_valve():
         assert made.meter.register.value == before
 
 
+def refuse_some(made, count):
+    """The next ``count`` writes fail, single bytes and runs alike."""
+    real_put, real_write = made.memory.put, made.memory.write
+    left = [count]
+
+    def put(address, value):
+        if left[0]:
+            left[0] -= 1
+            raise OSError(5)
+        real_put(address, value)
+
+    def write(address, data):
+        if left[0]:
+            left[0] -= 1
+            raise OSError(5)
+        real_write(address, data)
+
+    made.memory.put, made.memory.write = put, write
+
+
 def test_pulse_that_cannot_be_stored_is_not_counted():
     # It raises at the board, which tells it again: a memory that recovers has lost nothing.
     for one in (True, False):
         made = bench(bought_total=500)
-        refusals = [2]
-
-        real_put, real_write = made.memory.put, made.memory.write
-
-        def put(address, value):
-            if refusals[0]:
-                refusals[0] -= 1
-                raise OSError(5)
-            real_put(address, value)
-
-        def write(address, data):
-            if refusals[0]:
-                refusals[0] -= 1
-                raise OSError(5)
-            real_write(address, data)
-
-        made.memory.put, made.memory.write = put, write
+        refuse_some(made, 2)
         made.meter._count()  # the hot path takes hold of its memory here
-        refusals[0] = 2
         told = 0
         raised = 0
         while told < 20:

@@ -64,7 +64,7 @@ def test_bounce_of_either_reed_counts_nothing():
         reeds = Reeds()
         wheel = Wheel()
         count = 0
-        for turns in range(3):
+        for _ in range(3):
             for step in range(4):
                 count += wheel.step(1)
                 assert reeds.edge(wheel.levels) == (step == 3)
@@ -95,10 +95,10 @@ def test_reversal_is_paid_back_before_a_pulse_counts():
 def test_dead_reed_is_flagged_and_counts_nothing():
     for alive, dead in ((REED_A, SENSOR_B), (REED_B, SENSOR_A)):
         reeds = Reeds()
-        for i in range(8):
+        for _ in range(8):
             assert turn(reeds, (alive, 0)) == 0
         assert reeds.fault == 0  # as many as a bounce has
-        for i in range(8):
+        for _ in range(8):
             turn(reeds, (alive, 0))
         assert reeds.fault == dead
         # One that lives again clears the flag with a whole turn.
@@ -109,7 +109,7 @@ def test_dead_reed_is_flagged_and_counts_nothing():
 def test_reed_that_is_stuck_closed_is_flagged():
     for stuck, other, dead in ((REED_B, REED_A, SENSOR_B), (REED_A, REED_B, SENSOR_A)):
         reeds = Reeds(stuck)
-        for i in range(9):
+        for _ in range(9):
             assert turn(reeds, (stuck | other, stuck)) <= 1
         assert reeds.fault == dead
         assert turn(reeds, (stuck | other, stuck) * 50) == 0

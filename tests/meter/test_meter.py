@@ -37,9 +37,9 @@ def test_batches_are_the_same_as_single_pulses_anywhere(kind, batches, register,
     )
 
 
-@pytest.mark.parametrize("bought", range(0, 6))
-@pytest.mark.parametrize("alarm", range(0, 6))
-@pytest.mark.parametrize("overdraft", range(0, 3))
+@pytest.mark.parametrize("bought", range(6))
+@pytest.mark.parametrize("alarm", range(6))
+@pytest.mark.parametrize("overdraft", range(3))
 def test_batches_are_the_same_in_the_small(bought, alarm, overdraft):
     for first in range(1, 9):
         for second in (1, 4):

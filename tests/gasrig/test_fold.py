@@ -1,0 +1,69 @@
+"""Folding of constants across modules: the same program, without the names."""
+
+import pytest
+
+from gasrig.fold import FoldError, fold
+
+SHIM = "try:\n    from micropython import const\nexcept ImportError:\n    const = lambda x: x\n\n"
+COLOURS = SHIM + "RED = const(1)\n_BLUE = const(RED + 1)\nNAMES = ('red', 'blue')\nWIDTH = 8 * 3\n"
+
+
+def run(*modules: tuple[str, str], last: str) -> dict:
+    """What the folded module ``last`` defines; the others stand where it imports them from."""
+    import sys
+    from types import ModuleType
+
+    texts = fold(modules)
+    made = []
+    try:
+        for path, text in texts.items():
+            name = path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+            module = sys.modules[name] = ModuleType(name)
+            module.__path__ = []
+            made.append(name)
+            exec(compile(text, path, "exec"), module.__dict__)
+        return dict(sys.modules[last].__dict__)
+    finally:
+        for name in made:
+            del sys.modules[name]
+
+
+def test_fold_imported_names_and_attributes_become_numbers():
+    user = (
+        "from paint import colours\nfrom paint.colours import NAMES, RED, WIDTH as W\n"
+        "def mix(a=RED):\n    return (a, colours.RED + W, NAMES[0])\n"
+    )
+    made = run(("paint/__init__.py", ""), ("paint/colours.py", COLOURS), ("paint/user.py", user), last="paint.user")
+    assert made["mix"]() == (1, 25, "red")
+    assert "RED" not in made and "W" not in made and "colours" not in made
+
+
+def test_fold_leaves_no_shim_and_no_type_imports():
+    text = COLOURS + "TYPE_CHECKING = False\nif TYPE_CHECKING:\n    from typing import Any\n"
+    folded = fold([("paint/colours.py", text)])["paint/colours.py"]
+    assert folded.strip() == "NAMES = ('red', 'blue')"
+
+
+def test_fold_other_names_and_modules_stay():
+    text = "import gc\nfrom os import path as RED\nlimit = 5\nBYTES = b'ab'\nFLAG = True\nprint(RED, limit, BYTES)\n"
+    assert fold([("a.py", text)])["a.py"].replace('"', "'") == text
+
+
+def test_fold_a_module_used_for_more_than_constants_is_still_imported():
+    user = "from paint import colours\nx = colours.RED\ny = colours.NAMES\n"
+    folded = fold([("paint/colours.py", COLOURS), ("paint/user.py", user)])["paint/user.py"]
+    assert folded == "from paint import colours\nx = 1\ny = colours.NAMES\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["RED = 1\ndef f():\n    RED = 2\n", "RED = 1\ndef f(RED):\n    pass\n", "RED = 1\nfor RED in ():\n    pass\n"],
+)
+def test_fold_name_of_a_constant_used_otherwise_is_refused(text):
+    with pytest.raises(FoldError, match="RED is a constant"):
+        fold([("a.py", text)])
+
+
+def test_fold_constant_assigned_twice_is_refused():
+    with pytest.raises(FoldError, match="RED"):
+        fold([("a.py", "RED = 1\nRED = 2\nprint(RED)\n")])
