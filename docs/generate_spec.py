@@ -106,7 +106,7 @@ def area_table() -> str:
 def store_record(name: str) -> str:
     layout = store_meanings.RECORDS[name]
     size = records.size_of(layout)
-    if layout[0][0] == "entry" and size != layouts.COPY_SIZE:
+    if layout.names[0] == "entry" and size != layouts.COPY_SIZE:
         raise SystemExit(f"the record {name} takes {size} bytes, not a copy's {layouts.COPY_SIZE}")
     return fields_table(layout, store_meanings.FIELD_MEANINGS[name])
 
@@ -263,11 +263,10 @@ def requests_table() -> str:
 def bodies_table() -> str:
     rows = []
     for name, layout in vars(bench).items():
-        if not name.isupper() or hasattr(layouts, name) or not isinstance(layout, tuple):
+        if not isinstance(layout, records.Layout) or hasattr(layouts, name):
             continue
-        if all(isinstance(row, tuple) and isinstance(row[0], str) for row in layout):
-            fields = ", ".join(f"`{field}` {records.kind_size(kind)}" for field, kind in layout)
-            rows.append((f"`{name}`", records.size_of(layout), fields))
+        fields = ", ".join(f"`{field}` {records.kind_size(kind)}" for field, kind in layout)
+        rows.append((f"`{name}`", records.size_of(layout), fields))
     return table(("body", "bytes", "fields and their bytes, in order"), rows)
 
 

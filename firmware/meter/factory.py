@@ -24,6 +24,7 @@ from meter.store import MARKERS, Pair, write_checked, write_small
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from gascard.records import Layout
     from meter.meter import Settings
     from meter.parts import Memory
 
@@ -50,7 +51,7 @@ def create(memory: "Memory", key_memory: "Memory", settings: "Settings", values:
     create_pair(key_memory, KEYS_AT, KEYS, keys)
 
 
-def create_pair(memory: "Memory", places: tuple, layout: tuple, values: dict) -> None:
+def create_pair(memory: "Memory", places: tuple, layout: "Layout", values: dict) -> None:
     """First entry of a record, in both copies. Fields not named in ``values`` are nought."""
     pair = Pair(memory, places, layout)
     pair.values = unpack(layout, bytearray(COPY_SIZE))

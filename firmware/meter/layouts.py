@@ -5,18 +5,18 @@ try:
 except ImportError:
     const = lambda x: x  # noqa: E731
 
-from gascard.records import BCD5, BCD7, RAW8, RAW12, RAW13, RAW16, S24, TIME, TOTAL, U8, U16, U24, U32
+from gascard.records import BCD5, BCD7, RAW8, RAW12, RAW13, RAW16, S24, TIME, TOTAL, U8, U16, U24, U32, Layout
 
 LAYOUT_VERSION = const(1)
 COPY_SIZE = const(64)  # of account, state and keys: one page, one write
 
-CHECKPOINT = (
+CHECKPOINT = Layout(
     ("generation", U16),
     ("base", TOTAL),
     ("crc", U16),
 )
 
-ACCOUNT = (
+ACCOUNT = Layout(
     ("entry", U16),
     ("layout", U8),
     ("state", U8),
@@ -38,7 +38,7 @@ ACCOUNT = (
     ("crc", U32),
 )
 
-STATE = (
+STATE = Layout(
     ("entry", U16),
     ("layout", U8),
     ("alarm_binding", U8),
@@ -62,7 +62,7 @@ STATE = (
     ("crc", U32),
 )
 
-KEYS = (
+KEYS = Layout(
     ("entry", U16),
     ("layout", U8),
     ("state", U8),
@@ -76,7 +76,7 @@ KEYS = (
     ("crc", U32),
 )
 
-EVENT = (
+EVENT = Layout(
     ("number", U24),
     ("kind", U8),
     ("detail", U16),
@@ -85,7 +85,7 @@ EVENT = (
     ("crc", U16),
 )
 
-LOCKOUT = (
+LOCKOUT = Layout(
     ("number", U16),
     ("cards", U8),
     ("service", U8),

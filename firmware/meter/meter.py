@@ -17,6 +17,7 @@ except ImportError:
 from gascard import codes
 from gascard.records import (
     FORMAT_VERSION,
+    REPORT_DATA,
     SHUT_ALARM,
     SHUT_FAULT,
     SHUT_POWER,
@@ -43,6 +44,8 @@ from meter.store import Pair, Register, StoreFault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from meter.parts import Memory, Motor, Panel, Slot
 
 _WINDOW_MS = const(60000)
@@ -102,8 +105,8 @@ class Meter:
         self._latched = 0
         self._page = display.REMAINING
         self._memory = memory
-        self.pulse = self._pulse_lost
-        self.pulses = self._pulses_lost
+        self.pulse: "Callable[[], None]" = self._pulse_lost
+        self.pulses: "Callable[[int], None]" = self._pulses_lost
 
     # --- power
 
@@ -411,7 +414,8 @@ class Meter:
             keys.values["binding"] = values["binding"]
             keys.save()
         opening = not self.account.bound
-        self.account.commit(values, lowers)
+        # An opening stands in both copies as well: without its only one the same card would bind the meter again.
+        self.account.commit(values, lowers or opening)
         self._note(events.BOUND if opening else events.LOADED, values["sequence"])
 
     def save_state(self) -> None:
@@ -436,8 +440,11 @@ class Meter:
     def report(self) -> dict:
         """All fields of a report as of now (gascard.records.REPORT_DATA)."""
         account = self.account.values
-        values = dict(self.state.values)
-        values.update(account)
+        values = {}
+        for source in (self.state.values, account):
+            for name in REPORT_DATA.names:
+                if name in source:
+                    values[name] = source[name]
         values["meter"] = self.keys.values["meter"]
         values["versions"] = FORMAT_VERSION << 4 | FORMAT_VERSION
         values["register"] = self.register.value

@@ -9,7 +9,7 @@ except ImportError:
     const = lambda x: x  # noqa: E731
 
 from gascard import codes
-from gascard.frames import build, check, frame_size, read
+from gascard.frames import HEAD, build, check, frame_size
 from gascard.keys import REPORT_KEY, WRAP_KEY, derive, mask_psc
 from gascard.records import (
     IMAGE_SIZE,
@@ -17,6 +17,7 @@ from gascard.records import (
     REPORT_AT,
     REPORT_DATA,
     REPORT_NUMBER_MAX,
+    offset_of,
     size_of,
 )
 from gascard.sle4442 import ATR, COMPARE, READ_MAIN, READ_SECURITY, TRIES_FULL, UPDATE_MAIN, UPDATE_SECURITY, tries_left
@@ -124,14 +125,18 @@ class Session:
         return codes.OK
 
     def _newest(self) -> int:
-        newest, highest = 1, (-1, -1)
+        # Of whole reports the one of the latest binding, and of that the highest number; read in place, since a
+        # whole dict for each would be the most a session takes of the heap.
+        image = self._image
+        newest, highest = 1, (-1, b"")
+        binding = HEAD + offset_of(REPORT_DATA, "binding")
+        number = HEAD + offset_of(REPORT_DATA, "report_number")
         for place in (0, 1):
             at = REPORT_AT[place]
-            if check(self._image, at, size_of(REPORT_DATA)):
-                continue
-            values = read(REPORT_DATA, self._image, at)
-            if values and (values["binding"], values["report_number"]) > highest:
-                newest, highest = place, (values["binding"], values["report_number"])
+            if not check(image, at, size_of(REPORT_DATA)):
+                rank = (image[at + binding], bytes(image[at + number : at + number + 3]))
+                if rank > highest:
+                    newest, highest = place, rank
         return newest
 
     def step(self) -> int:

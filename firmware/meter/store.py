@@ -24,6 +24,7 @@ from meter.layouts import CHECKPOINT, CHECKPOINT_AT, COPY_SIZE, LAYOUT_VERSION, 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from gascard.records import Layout
     from meter.parts import Memory
 
 MARKERS = b"\xa5\x5a"
@@ -53,7 +54,7 @@ def write_checked(memory: "Memory", address: int, data: bytes | bytearray) -> No
     raise StoreFault(address)
 
 
-def write_small(memory: "Memory", address: int, layout: tuple, values: dict) -> None:
+def write_small(memory: "Memory", address: int, layout: "Layout", values: dict) -> None:
     """Write a record whose last field is a CRC-16 over the rest. StoreFault as write_checked."""
     raw = bytearray(size_of(layout))
     values["crc"] = 0
@@ -63,7 +64,7 @@ def write_small(memory: "Memory", address: int, layout: tuple, values: dict) -> 
     write_checked(memory, address, raw)
 
 
-def read_small(memory: "Memory", address: int, layout: tuple) -> "dict | None":
+def read_small(memory: "Memory", address: int, layout: "Layout") -> "dict | None":
     """The values of such a record, None if it is not whole."""
     raw = bytearray(size_of(layout))
     memory.read_into(address, raw)
@@ -77,7 +78,7 @@ def read_small(memory: "Memory", address: int, layout: tuple) -> "dict | None":
 class Pair:
     """Two copies of one record. ``layout`` begins with ``entry`` and ``layout`` and ends with a CRC-32."""
 
-    def __init__(self, memory: "Memory", places: tuple, layout: tuple) -> None:
+    def __init__(self, memory: "Memory", places: tuple, layout: "Layout") -> None:
         self._memory = memory
         self._places = places
         self._layout = layout
@@ -233,13 +234,13 @@ class Register:
         chunk = bytearray(COPY_SIZE)
         marker = self.cells[MARKER]
         other = MARKERS[0] ^ MARKERS[1] ^ marker
-        full, bare = bytes((marker,)) * COPY_SIZE, bytes((other,)) * COPY_SIZE
+        full = bytes((marker,)) * COPY_SIZE
         for lane in range(self._lanes):
             marks = (count + 3 - lane) >> 2 if self._lanes == 4 else count
             for start in range(0, self._length, COPY_SIZE):
                 at = TALLY_AT + lane * self._length + start
                 self._memory.read_into(at, chunk)
-                if chunk == (full if start + COPY_SIZE <= marks else bare):
+                if start + COPY_SIZE <= marks and chunk == full:
                     continue
                 for i in range(COPY_SIZE):
                     right = marker if start + i < marks else other

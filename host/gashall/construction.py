@@ -11,7 +11,7 @@ import construct
 import crcmod.predefined
 
 from gascard import records
-from gascard.records import FORMAT_VERSION, IDENTITY, ORDER, REPORT_DATA, TIME_MAX, TOTAL_MAX, kind_size
+from gascard.records import FORMAT_VERSION, IDENTITY, ORDER, REPORT_DATA, TIME_MAX, TOTAL_MAX, Layout, kind_size
 
 _crc16 = crcmod.predefined.mkPredefinedCrcFun("x-25")
 _HIGHEST = {records.TOTAL >> 4: TOTAL_MAX, records.TIME >> 4: TIME_MAX}
@@ -61,12 +61,12 @@ def field(kind: int) -> Any:
     return _UNSIGNED[size]
 
 
-def record(layout: tuple[tuple[str, int], ...]) -> Any:
+def record(layout: Layout) -> Any:
     """A record table as ``construct.Struct``: the data of a frame, or the identity with its CRC unchecked."""
     return construct.Struct(*[name / field(kind) for name, kind in layout])
 
 
-def frame(layout: tuple[tuple[str, int], ...]) -> Any:
+def frame(layout: Layout) -> Any:
     """The frame round a record: ``68 | kind | length | version | data | MAC 8 | CRC 2 | 16``, CRC checked.
 
     Parses to, and builds from, ``{"body": {"value": {"kind", "version", "data", "mac"}}}``; length, CRC and
@@ -90,7 +90,7 @@ def frame(layout: tuple[tuple[str, int], ...]) -> Any:
 def identity() -> Any:
     """The 13 identity bytes with their CRC checked; builds from ``{"body": {"value": fields}}``."""
     return construct.Struct(
-        "body" / construct.RawCopy(record(IDENTITY[:-1])),
+        "body" / construct.RawCopy(record(Layout(*list(IDENTITY)[:-1]))),
         "crc" / construct.Checksum(construct.Int16ub, _crc16, construct.this.body.data),
     )
 

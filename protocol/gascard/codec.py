@@ -4,12 +4,16 @@ from binascii import hexlify, unhexlify
 
 from gascard.records import TIME, TIME_MAX, TOTAL, TOTAL_MAX, kind_size
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gascard.records import Layout
+
 
 class RecordError(ValueError):
     """A value that does not fit its field, or bytes that no encoder writes. ``args[0]`` names the field."""
 
 
-def pack_into(layout: tuple, values: dict, buffer: bytearray, offset: int = 0) -> int:
+def pack_into(layout: "Layout", values: dict, buffer: bytearray, offset: int = 0) -> int:
     """Write ``values`` (a dict, name to value) as ``layout`` into ``buffer`` at ``offset``; return the end.
 
     The whole record is checked before the first byte is written. RecordError if a field is missing, of the
@@ -56,7 +60,7 @@ def _within(kind: int, value: int) -> bool:
     return 0 <= value < top
 
 
-def unpack(layout: tuple, data: bytes | bytearray, offset: int = 0) -> dict:
+def unpack(layout: "Layout", data: bytes | bytearray, offset: int = 0) -> dict:
     """Read the record at ``offset`` of ``data``: a dict, name to value.
 
     RecordError if the bytes are too few, a BCD field holds a nibble above 9, or a total or time is out of range.

@@ -13,18 +13,22 @@ from gascard.crc import crc16
 from gascard.keys import equal, frame_mac
 from gascard.records import FORMAT_VERSION, IDENTITY, IDENTITY_AT, MARK, size_of
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gascard.records import Layout
+
 HEAD = const(4)
 TAIL = const(11)  # MAC 8, CRC 2, end mark 1
 _START = const(0x68)
 _END = const(0x16)
 
 
-def frame_size(layout: tuple) -> int:
+def frame_size(layout: "Layout") -> int:
     """Bytes of a whole frame round a record of this layout."""
     return size_of(layout) + HEAD + TAIL
 
 
-def begin(layout: tuple, values: dict, kind: int, version: int = FORMAT_VERSION) -> "tuple[bytearray, int]":
+def begin(layout: "Layout", values: dict, kind: int, version: int = FORMAT_VERSION) -> "tuple[bytearray, int]":
     """(frame, end): a frame with head and data, and where the data end; ``close`` finishes it. RecordError."""
     size = size_of(layout)
     frame = bytearray(size + HEAD + TAIL)
@@ -33,7 +37,7 @@ def begin(layout: tuple, values: dict, kind: int, version: int = FORMAT_VERSION)
 
 
 def build(
-    layout: tuple, values: dict, kind: int, card: int, region: int, key: bytes, version: int = FORMAT_VERSION
+    layout: "Layout", values: dict, kind: int, card: int, region: int, key: bytes, version: int = FORMAT_VERSION
 ) -> bytes:
     """A whole frame for card number ``card`` of ``region``, its MAC made with ``key``. RecordError as pack_into."""
     frame, end = begin(layout, values, kind, version)
@@ -69,7 +73,7 @@ def check(image: bytes | bytearray, at: int, size: int) -> int:
     return codes.OK if image[at + 3] == FORMAT_VERSION else codes.VERSION
 
 
-def read(layout: tuple, image: bytes | bytearray, at: int) -> "dict | None":
+def read(layout: "Layout", image: bytes | bytearray, at: int) -> "dict | None":
     """The values of the frame at ``at``, which ``check`` has found whole; None if a field is malformed."""
     try:
         return unpack(layout, image, at + HEAD)

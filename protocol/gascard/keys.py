@@ -12,10 +12,14 @@ def hmac_sha256(key: bytes | bytearray, message: bytes | bytearray) -> bytes:
     """HMAC-SHA256 (RFC 2104) of ``message``, 32 bytes."""
     if len(key) > 64:
         key = sha256(key).digest()
-    key = bytes(key) + bytes(64 - len(key))
-    inner = sha256(bytes([b ^ 0x36 for b in key]))
+    pad = bytearray(b"\x36" * 64)
+    for i in range(len(key)):
+        pad[i] ^= key[i]
+    inner = sha256(pad)
     inner.update(message)
-    outer = sha256(bytes([b ^ 0x5C for b in key]))
+    for i in range(64):
+        pad[i] ^= 0x36 ^ 0x5C
+    outer = sha256(pad)
     outer.update(inner.digest())
     return outer.digest()
 

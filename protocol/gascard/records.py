@@ -73,7 +73,23 @@ STATUS_LOCKED_OUT = const(0x080000)
 STATUS_BATTERY_LOW = const(0x100000)
 STATUS_SENSOR = const(0x200000)
 
-IDENTITY = (
+def kind_size(kind: int) -> int:
+    """Bytes a field of this kind takes."""
+    return kind & 0x0F or 16
+
+
+class Layout:
+    """The table of one record. Iterating gives its rows, (name, kind); kept as two lines, it costs a meter a third."""
+
+    def __init__(self, *rows: "tuple[str, int]") -> None:
+        self.names = tuple([row[0] for row in rows])
+        self.kinds = bytes([row[1] for row in rows])
+
+    def __iter__(self) -> "zip[tuple[str, int]]":
+        return zip(self.names, self.kinds)  # noqa: B905 - no strict= on MicroPython
+
+
+IDENTITY = Layout(
     ("mark", U8),
     ("format", U8),
     ("region", U16),
@@ -83,7 +99,7 @@ IDENTITY = (
     ("crc", U16),
 )
 
-ORDER = (
+ORDER = Layout(
     ("meter", BCD7),
     ("account", BCD5),
     ("binding", U8),
@@ -103,7 +119,7 @@ ORDER = (
     ("flags", U8),
 )
 
-REPORT_DATA = (
+REPORT_DATA = Layout(
     ("report_number", U24),
     ("meter", BCD7),
     ("binding", U8),
@@ -139,21 +155,16 @@ REPORT_AT = (0x5B, 0xA5)
 SPARE_AT = const(0xEF)
 
 
-def kind_size(kind: int) -> int:
-    """Bytes a field of this kind takes."""
-    return kind & 0x0F or 16
-
-
-def size_of(layout: tuple) -> int:
+def size_of(layout: Layout) -> int:
     """Bytes a record of this layout takes."""
-    return sum([kind_size(row[1]) for row in layout])
+    return sum([kind_size(kind) for kind in layout.kinds])
 
 
-def offset_of(layout: tuple, name: str) -> int:
+def offset_of(layout: Layout, name: str) -> int:
     """Byte offset of the field ``name`` from the start of the record. KeyError if there is none."""
     offset = 0
-    for row in layout:
-        if row[0] == name:
+    for field, kind in layout:
+        if field == name:
             return offset
-        offset += kind_size(row[1])
+        offset += kind_size(kind)
     raise KeyError(name)

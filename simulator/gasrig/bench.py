@@ -8,7 +8,7 @@ of a pulse after the other.
 
 from gascard.chip import DUMP_SIZE, Chip
 from gascard.codec import pack_into, unpack
-from gascard.records import BCD7, RAW16, S32, TOTAL, U8, U16, U24, U32, size_of
+from gascard.records import BCD7, RAW16, S32, TOTAL, U8, U16, U24, U32, Layout, size_of
 from gasrig.parts import Battery, CardSlot, Eeprom, Fram, MappedFram, Panel, ValveMotor, Wheels
 from meter.factory import create
 from meter.layouts import EVENT
@@ -17,9 +17,7 @@ from meter.reeds import Reeds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypeAlias
-
-    Layout: TypeAlias = "tuple[tuple[str, int], ...]"
+    from typing import Any
 
 TEST_REGION = 0xFFFF
 
@@ -47,7 +45,7 @@ MEMORY_MAPPED = 2
 
 CHUNK = DUMP_SIZE // 2
 
-CONFIG = (
+CONFIG = Layout(
     ("memory", U8),
     ("lanes", U8),
     ("lane_length", U16),
@@ -64,12 +62,12 @@ CONFIG = (
     ("minutes", U32),
 )
 
-RUN_REQUEST = (
+RUN_REQUEST = Layout(
     ("milliseconds", U32),  # at most one hour
     ("milli_pulses", U32),
 )
 
-SNAPSHOT = (
+SNAPSHOT = Layout(
     ("elapsed_ms", U32),
     ("drawn_milli", U32),
     ("code", U8),
@@ -91,7 +89,7 @@ SNAPSHOT = (
     ("failures", U8),
 )
 
-WEAR_ANSWER = (
+WEAR_ANSWER = Layout(
     ("written", U32),
     ("writes", U32),
     ("cell_most", U32),

@@ -136,6 +136,15 @@ class _Folder(ast.NodeTransformer):
             raise FoldError(f"{self._module}, line {node.lineno}: {node.id} is a constant and assigned to")
         return ast.Constant(self._names[node.id])
 
+    def visit_Tuple(self, node: ast.Tuple) -> ast.expr:
+        self.generic_visit(node)
+        kinds = [type(e.value) if isinstance(e, ast.Constant) else None for e in node.elts]
+        if kinds == [str, int]:
+            # A row of a record table. As a constant the .mpy would keep a string of its own for each name; built when
+            # the module is imported, the row shares the one name the VM interns.
+            node.elts[1] = ast.Call(ast.Name("int", ast.Load()), [node.elts[1]], [])
+        return node
+
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         if isinstance(node.value, ast.Name) and node.attr in self._modules.get(node.value.id, {}):
             return ast.Constant(self._modules[node.value.id][node.attr])

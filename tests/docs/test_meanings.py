@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gascard.records import Layout
 from gasrig import bench
 from meter import events, layouts
 
@@ -24,7 +25,7 @@ bench_meanings = load("bench_meanings")
 
 
 def is_layout(value):
-    return isinstance(value, tuple) and bool(value) and all(isinstance(row, tuple) and len(row) == 2 for row in value)
+    return isinstance(value, Layout)
 
 
 def test_store_records_are_all_of_the_meters_layouts():

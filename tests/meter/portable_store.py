@@ -270,15 +270,30 @@ def test_register_four_lanes_without_agreement_are_lost():
 
 
 def test_register_scrub_mends_every_place():
-    for lanes in (1, 4):
-        memory = CutFram(TALLY_AT + lanes * 64)
-        tally(memory, lanes, 64, 0, 1000, 40)
+    # Whatever stands in one lane's page (in one place, where one lane is all there is): the tally is whole again.
+    fills = (0x00, 0x77, 0xA5, 0x5A)
+    mended = 0
+    for count in (0, 1, 40, 100, 255, 256):
+        for fill in fills:
+            memory = CutFram(TALLY_AT + 256)
+            tally(memory, 4, 64, 0, 1000, count)
+            image = bytes(memory.cells)
+            for i in range(64):
+                memory.cells[TALLY_AT + 64 + i] = fill
+            register = Register(memory, 4, 64)
+            assert register.recover()
+            assert 1000 + count <= register.value <= 1001 + count
+            mended += register.scrubbed
+            if register.value == 1000 + count < 1256:
+                assert bytes(memory.cells) == image, (count, fill)
+    assert mended > 500
+    for place in (41, 63):
+        memory = CutFram(TALLY_AT + 64)
+        tally(memory, 1, 64, 0, 1000, 40)
         image = bytes(memory.cells)
-        spoilt = TALLY_AT + 50  # one lane: a place ahead; four lanes: one of lane 0
-        memory.cells[spoilt] = 0x77
-        register = Register(memory, lanes, 64)
-        assert register.recover() and register.value == 1040
-        assert register.scrubbed == 1
+        memory.cells[TALLY_AT + place] = 0x77
+        register = Register(memory, 1, 64)
+        assert register.recover() and register.value == 1040 and register.scrubbed == 1
         assert bytes(memory.cells) == image
 
 

@@ -14,7 +14,7 @@ from gasrig.bench import MEMORY_EEPROM, MEMORY_FRAM, MEMORY_MAPPED
 MEMORIES = [(MEMORY_FRAM, 1), (MEMORY_EEPROM, 4), (MEMORY_MAPPED, 1), (MEMORY_MAPPED, 4)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     st.sampled_from(MEMORIES),
     st.lists(st.integers(0, 200), max_size=8),

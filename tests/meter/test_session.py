@@ -109,7 +109,7 @@ def test_order_of_a_load(flow):
     report = tape.places(lambda call: call[0] == "slot" and call[1] == UPDATE_MAIN)
     assert len(compares) == 3 and max(compares) < restored
     assert len(key) == (flow == "opening")
-    assert len(account) == {"opening": 1, "purchase": 1, "repeat": 0, "refund": 2}[flow]
+    assert len(account) == {"opening": 2, "purchase": 1, "repeat": 0, "refund": 2}[flow]
     steps = [*compares, restored, *key, *account, valve[0]]
     assert steps == sorted(steps)
     before = [at for at in numbered if at < report[0]]
@@ -552,6 +552,18 @@ def test_old_opening_order_never_rebinds():
     for binding in (1, 2):
         stand.meter.account.values["binding"] = binding
         assert stand.visit(clone(old)) == codes.BINDING
+
+
+@pytest.mark.parametrize("spoilt", ACCOUNT_AT)
+def test_opening_survives_the_loss_of_one_copy(spoilt):
+    stand, chip, _ = flow_of("opening")
+    old = clone(chip)
+    assert stand.visit(chip) == codes.OK
+    stand.meter.pulses(1000)
+    stand.memory.cells[spoilt + 5] ^= 1
+    assert stand.boot() == codes.OK
+    assert stand.visit(clone(old)) == codes.REPEAT
+    assert stand.meter.remaining == 4000
 
 
 def test_opening_that_died_between_key_record_and_account_binds_with_the_same_number():

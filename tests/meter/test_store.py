@@ -34,6 +34,13 @@ def test_one_lane_batches_every_byte(batch):
     assert not wrong, wrong[:5]
 
 
+@pytest.mark.parametrize("batch", [16, 64, 100])
+def test_one_lane_batches_over_several_pages(batch):
+    fired, wrong = brute(CutFram, 1, 192, 3, 20, 200, batch=batch)
+    assert fired > 1000
+    assert not wrong, wrong[:5]
+
+
 @pytest.mark.parametrize("lanes", [1, 4])
 def test_lanes_of_several_pages(lanes):
     kind = CutEeprom if lanes == 4 else CutFram
