@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from meter.parts import Memory
 
 MARKERS = b"\xa5\x5a"
+_ENOUGH = const(4)  # marks that outvote a place without
 _TRIES = const(3)  # a write that does not read back is repeated this often before it is a fault
 
 
@@ -158,8 +159,6 @@ class Register:
 
     def checkpoint(self) -> None:
         """Close a full tally: base up by its count, the other marker, place 0. StoreFault as write_checked."""
-        # A write that got lost left the marker that comes next: there it would be a pulse.
-        self._scrub(self.capacity)
         base = self.value
         generation = (self.generation + 1) & 0xFFFF
         self._write_checkpoint(generation, base)
@@ -202,19 +201,25 @@ class Register:
 
     def _run(self, lane: int) -> int:
         # How many places at the head of the lane bear this generation's marker. On one lane a write covers at most
-        # WRITE_MOST places, so a mark as far as that behind a place without says that the place is damaged, not new.
+        # WRITE_MOST places, so several marks together, as far as that behind a place without, say that the place is
+        # damaged and not new. One alone may be left of the last generation but one, by a write that got lost.
         chunk = bytearray(COPY_SIZE)
         marker = self.cells[MARKER]
         at = TALLY_AT + lane * self._length
-        hole = -1
+        hole, beyond = -1, 0
         for start in range(0, self._length, COPY_SIZE):
             self._memory.read_into(at + start, chunk)
             for i in range(COPY_SIZE):
+                far = 0 <= hole <= start + i - WRITE_MOST
                 if chunk[i] != marker:
+                    if far or self._lanes == 4:
+                        return start + i if hole < 0 else hole
                     if hole < 0:
-                        hole = start + i
-                elif 0 <= hole <= start + i - WRITE_MOST and self._lanes == 1:
-                    hole = -1
+                        hole, beyond = start + i, 0
+                elif far:
+                    beyond += 1
+                    if beyond == _ENOUGH:
+                        hole = -1
         return self._length if hole < 0 else hole
 
     def _agree(self, runs: list) -> int:
