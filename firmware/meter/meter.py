@@ -52,6 +52,7 @@ _WINDOW_MS = const(60000)
 _REFILL_MS = REFILL_MINUTES * 60000
 _MINUTE_MS = const(60000)
 _BATTERY_STEP_MV = const(20)
+_READ_TRIES = const(3)
 
 
 class Settings:
@@ -115,11 +116,14 @@ class Meter:
         self._minutes = minutes
         self.valve.start()
         try:
-            try:
-                self.events.recover()
-                whole = self.keys.load() and self.account.load() and self.state.load() and self.register.recover()
-            except OSError:
-                whole = False  # what does not answer cannot be read either
+            whole = False
+            for _ in range(_READ_TRIES):
+                try:
+                    self.events.recover()
+                    whole = self.keys.load() and self.account.load() and self.state.load() and self.register.recover()
+                    break
+                except OSError:
+                    pass  # what does not answer at last cannot be read either
             if not whole:
                 self._latched |= SHUT_STORE_LOST
                 self._review()
@@ -365,10 +369,9 @@ class Meter:
 
     def card_in(self) -> int:
         """A card was pushed in. The code that the display shows too (gascard.codes)."""
-        if self._latched & SHUT_STORE_LOST:
-            return self._answer(codes.STORE_LOST)
-        if self._latched & SHUT_FAULT:
-            return self._answer(codes.FAULT)
+        if self._latched:
+            # A supply that is going has nothing left for a card either.
+            return self._answer(codes.STORE_LOST if self._latched & SHUT_STORE_LOST else codes.FAULT)
         if not self.lockout.tokens[CARDS]:
             return self._answer(codes.LOCKED_OUT)
         try:

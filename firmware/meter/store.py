@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from meter.parts import Memory
 
 MARKERS = b"\xa5\x5a"
+_CHUNK = const(512)  # of a tally read at once, where it is that long
 _ENOUGH = const(4)  # marks that outvote a place without
 _TRIES = const(3)  # a write that does not read back is repeated this often before it is a fault
 
@@ -159,6 +160,8 @@ class Register:
 
     def checkpoint(self) -> None:
         """Close a full tally: base up by its count, the other marker, place 0. StoreFault as write_checked."""
+        # A write that got lost without a word left the marker that comes next: there it would be a pulse.
+        self._scrub(self.capacity)
         base = self.value
         generation = (self.generation + 1) & 0xFFFF
         self._write_checkpoint(generation, base)
@@ -202,7 +205,7 @@ class Register:
     def _run(self, lane: int) -> int:
         # How many places at the head of the lane bear this generation's marker. On one lane a write covers at most
         # WRITE_MOST places, so several marks together, as far as that behind a place without, say that the place is
-        # damaged and not new. One alone may be left of the last generation but one, by a write that got lost.
+        # damaged and not new.
         chunk = bytearray(COPY_SIZE)
         marker = self.cells[MARKER]
         at = TALLY_AT + lane * self._length
@@ -236,18 +239,19 @@ class Register:
 
     def _scrub(self, count: int) -> None:
         # Every place says again what the count says: marks of this generation below it, of the other above.
-        chunk = bytearray(COPY_SIZE)
+        size = COPY_SIZE if self._length % _CHUNK else _CHUNK
+        chunk = bytearray(size)
         marker = self.cells[MARKER]
         other = MARKERS[0] ^ MARKERS[1] ^ marker
-        full = bytes((marker,)) * COPY_SIZE
+        full = bytes((marker,)) * size
         for lane in range(self._lanes):
             marks = (count + 3 - lane) >> 2 if self._lanes == 4 else count
-            for start in range(0, self._length, COPY_SIZE):
+            for start in range(0, self._length, size):
                 at = TALLY_AT + lane * self._length + start
                 self._memory.read_into(at, chunk)
-                if start + COPY_SIZE <= marks and chunk == full:
+                if start + size <= marks and chunk == full:
                     continue
-                for i in range(COPY_SIZE):
+                for i in range(size):
                     right = marker if start + i < marks else other
                     if chunk[i] != right:
                         write_checked(self._memory, at + i, bytes((right,)))
