@@ -7,11 +7,20 @@ A test that needs one is skipped with the reason where it is missing, or fails i
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from gasrig import mpy, targets
+
+# The portable_*.py files are plain asserts over the portable packages, so that a VM can run their very text
+# (test_portable.py). On the host each is collected by the test file of its subject, with pytest's explanations.
+for _portable in sorted(Path(__file__).parent.rglob("portable_*.py")):
+    if str(_portable.parent) not in sys.path:
+        sys.path.insert(0, str(_portable.parent))
+    pytest.register_assert_rewrite(_portable.stem)
 
 
 def _command(name: str) -> Callable[[], str | None]:

@@ -217,6 +217,14 @@ def _drive(drive):
         pulses(count)
 
 
+def test_twins_agree():
+    assert check_twins() > 5000
+
+
+def test_neither_twin_takes_heap():
+    assert check_no_allocation() == (16 if micropython else 0)
+
+
 def main():
     twins = "portable" if hot.make_pulse is hot.plain_pulse else "viper"
     print(sys.implementation.name, twins, check_twins(), "runs,", check_no_allocation(), "paths without heap")

@@ -6,7 +6,8 @@ import pytest
 
 from gasrig.targets import run_script
 
-FILES = sorted(Path(__file__).parent.glob("portable_*.py"))
+TESTS = Path(__file__).parent
+FILES = sorted(file for file in TESTS.rglob("portable_*.py") if "\ndef test_" in file.read_text(encoding="utf-8"))
 
 RUN_ALL = """
 
@@ -23,9 +24,11 @@ print("passed", count)
 """
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_portable_files_are_found():
+    assert {file.parent.name for file in FILES} >= {"gascard", "meter"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_portable_tests_pass_on_the_vm(vm_name, file):
     source = file.read_text(encoding="utf-8")
-    count = source.count("\ndef test_")
-    assert count
-    assert run_script(vm_name, source + RUN_ALL).split()[-2:] == ["passed", str(count)]
+    assert run_script(vm_name, source + RUN_ALL).split()[-2:] == ["passed", str(source.count("\ndef test_"))]
