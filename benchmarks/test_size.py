@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-import gascard
-import meter
 from gascard import codes
 from gascard.records import FLAG_PARAMETERS, ORDER_OPENING
 from gashall import encode
@@ -24,8 +22,7 @@ from gasrig.parts import Fram
 from meter.factory import create
 from meter.meter import Settings
 
-PROTOCOL = ("__init__", "codes", "crc", "records", "codec", "keys", "frames", "sle4442")
-LEFT_OUT = ("parts", "factory")  # of meter: types only; production line
+PROTOCOL = ("codes", "crc", "records", "codec", "keys", "frames", "sle4442")  # in the order of need
 MACHINE_CODE = "meter/hot_viper.py"
 KB = 1024
 SECONDS = 60
@@ -42,9 +39,7 @@ GC_THRESHOLD = 1000  # what a board would set as it starts: vm/visit.py
 
 def core() -> list[tuple[str, Path]]:
     """Core and protocol: path on the board and source file of each module, machine code included."""
-    protocol = [(f"gascard/{name}.py", Path(gascard.__path__[0], f"{name}.py")) for name in PROTOCOL]
-    firmware = [row for row in mpy.source_files(Path(meter.__path__[0])) if row[1].stem not in LEFT_OUT]
-    return protocol + firmware
+    return mpy.firmware_files()
 
 
 def bytecode() -> list[tuple[str, Path]]:
@@ -54,7 +49,7 @@ def bytecode() -> list[tuple[str, Path]]:
 
 def modules() -> list[str]:
     """Names to import, in an order in which none needs a later one more than it must."""
-    first = [f"gascard.{name}" for name in PROTOCOL[1:]]
+    first = [f"gascard.{name}" for name in PROTOCOL]
     order = ("layouts", "hot", "store", "account", "deadlines", "display", "events", "lockout", "valve", "judging")
     names = [name.removesuffix(".py").replace("/", ".") for name, _ in bytecode() if "__init__" not in name]
     rest = [f"meter.{name}" for name in order if f"meter.{name}" in names]

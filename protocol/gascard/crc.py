@@ -1,14 +1,15 @@
 # CRC-16/X.25 by table: what tells a damaged frame, checkpoint or log entry from a whole one.
 # Width 16, polynomial 0x1021 reflected (0x8408), start 0xFFFF, result inverted; "123456789" gives 0x906E.
+# A table of half bytes: two looks for each byte, and 32 bytes of a meter's heap where a table of bytes takes 512.
 
 from array import array
 
 
 def _table() -> "array[int]":
-    table = array("H", bytes(512))
-    for i in range(256):
+    table = array("H", bytes(32))
+    for i in range(16):
         value = i
-        for _ in range(8):
+        for _ in range(4):
             value = (value >> 1) ^ 0x8408 if value & 1 else value >> 1
         table[i] = value
     return table
@@ -24,5 +25,7 @@ def crc16(data: bytes | bytearray, start: int = 0, end: int = -1) -> int:
     table = _TABLE
     value = 0xFFFF
     for i in range(start, end):
-        value = (value >> 8) ^ table[(value ^ data[i]) & 0xFF]
+        value ^= data[i]
+        value = (value >> 4) ^ table[value & 0x0F]
+        value = (value >> 4) ^ table[value & 0x0F]
     return value ^ 0xFFFF

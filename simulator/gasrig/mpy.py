@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gasrig.fold import FoldError, fold
 
-__all__ = ["CompileError", "compile_tree", "source_files", "unavailable"]
+__all__ = ["NOT_ON_A_METER", "CompileError", "compile_tree", "firmware_files", "source_files", "unavailable"]
 
 
 class CompileError(Exception):
@@ -31,6 +31,22 @@ def source_files(package: Path) -> list[tuple[str, Path]]:
         return [(package.name, package)]
     root = package.parent
     return [(file.relative_to(root).as_posix(), file) for file in sorted(package.rglob("*.py"))]
+
+
+# Of gascard and meter: words and the chip's model are the host's, the types are for the checker, the factory is the
+# production line's, and nothing on a meter speaks on the service port yet.
+NOT_ON_A_METER = frozenset(
+    {"gascard/meanings.py", "gascard/chip.py", "gascard/link.py", "meter/parts.py", "meter/factory.py"}
+)
+
+
+def firmware_files() -> list[tuple[str, Path]]:
+    """Core and protocol as a board carries them: path below its ``/lib``, and source file."""
+    import gascard
+    import meter
+
+    files = [file for package in (gascard, meter) for file in source_files(Path(package.__path__[0]))]
+    return [file for file in files if file[0] not in NOT_ON_A_METER]
 
 
 def compile_tree(

@@ -446,19 +446,22 @@ def run_script(
     heap: int | None = None,
     timeout: float = SCRIPT_SECONDS,
     compiled: bool = False,
+    library: Path | None = None,
 ) -> str:
     """Run ``source`` in a fresh VM (or CPython) that sees the portable packages; return what it printed.
 
-    ``heap`` in bytes, ``timeout`` in seconds, ``compiled`` as for the targets. TargetError with everything it
+    ``heap`` in bytes, ``timeout`` in seconds, ``compiled`` as for the targets; ``library`` is a folder of modules to
+    see instead. TargetError with everything it
     said if the script ended with an uncaught exception, another exit code than 0, or too late.
     """
     if target_name not in TARGETS:
         raise TargetError(available(target_name))
     folder = Path(tempfile.mkdtemp(prefix="icgas-"))
     try:
-        library = folder / "lib"
-        library.mkdir()
-        stage(library, compiled=compiled and target_name != "cpython", arch=_arch(target_name))
+        if library is None:
+            library = folder / "lib"
+            library.mkdir()
+            stage(library, compiled=compiled and target_name != "cpython", arch=_arch(target_name))
         script = folder / "main.py"
         script.write_text(source)
         command = _command(target_name, library, script, heap)

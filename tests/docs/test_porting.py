@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gasrig import mpy
 from gasrig.targets import run_script
 
 ROOT = Path(__file__).parents[2]
@@ -25,10 +26,11 @@ def test_porting_build_makes_what_a_meter_needs(arch, tmp_path, monkeypatch):
     names: dict = {}
     exec(BUILD, names)
     sizes = names["build"](tmp_path, arch)
-    assert names["NOT_ON_A_METER"] <= {
+    assert set(sizes) | mpy.NOT_ON_A_METER == {
         file.relative_to(root).as_posix()
         for root in (ROOT / "protocol", ROOT / "firmware")
         for file in root.rglob("*.py")
+        if file.parent.name in ("gascard", "meter")
     }
     assert (sizes["meter/hot_viper.py"] > 0) == (arch is not None)
     for name, size in sizes.items():
@@ -36,12 +38,10 @@ def test_porting_build_makes_what_a_meter_needs(arch, tmp_path, monkeypatch):
 
 
 def test_porting_build_leaves_nothing_out_that_a_meter_imports():
-    names: dict = {}
-    exec(BUILD, names)
-    left_out = {name.removesuffix(".py").replace("/", ".") for name in names["NOT_ON_A_METER"]}
+    left_out = {name.removesuffix(".py").replace("/", ".") for name in mpy.NOT_ON_A_METER}
     for root in (ROOT / "protocol" / "gascard", ROOT / "firmware" / "meter"):
         for file in root.rglob("*.py"):
-            if file.relative_to(root.parent).as_posix() in names["NOT_ON_A_METER"]:
+            if file.relative_to(root.parent).as_posix() in mpy.NOT_ON_A_METER:
                 continue
             found = re.findall(r"^(?:from|import) ([\w.]+)", file.read_text(encoding="utf-8"), re.MULTILINE)
             assert not left_out & set(found), file.name
