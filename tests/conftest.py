@@ -17,6 +17,7 @@ from gasrig import mpy, targets
 
 # The portable_*.py files are plain asserts over the portable packages, so that a VM can run their very text
 # (test_portable.py). On the host each is collected by the test file of its subject, with pytest's explanations.
+sys.path.insert(0, str(Path(__file__).parent / "installed"))
 for _portable in sorted(Path(__file__).parent.rglob("portable_*.py")):
     if str(_portable.parent) not in sys.path:
         sys.path.insert(0, str(_portable.parent))
