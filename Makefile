@@ -72,7 +72,7 @@ typings: $(STUBS)
 # Beside the environment, not in it: inside it the stubs would shadow the host's own types.
 $(STUBS): Makefile | $(SETUP)
 	@rm -rf build/typings
-	@$(BIN)/pip install $(PIP_FLAGS) --no-deps --target build/typings 'micropython-rp2-stubs==1.29.0.post1' 'micropython-stdlib-stubs'
+	@$(BIN)/pip install $(PIP_FLAGS) --no-deps --target build/typings 'micropython-rp2-stubs==1.29.0.post1' 'micropython-stdlib-stubs==1.29.0.post2'
 	@touch $@
 
 clean:

@@ -88,6 +88,7 @@ def met(value: float | None, goal: str | None) -> bool | None:
 
 
 TABLE = pytest.StashKey[Table]()
+COLLECTED = pytest.StashKey[set[str]]()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -98,6 +99,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    config.stash[COLLECTED] = {item.path.name for item in items}
     for item in items:
         for mark in item.iter_markers("rows"):
             for key, (name, unit, goal) in mark.kwargs.items():
@@ -122,6 +124,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.section("benchmarks")
     for line in table.text():
         terminalreporter.write_line(line)
+    files = {path.name for path in Path(__file__).parent.glob("test_*.py")}
+    if files != config.stash[COLLECTED]:
+        terminalreporter.write_line("not all benchmarks were run: build/bench.json is left as it is")
+        return
     out = config.rootpath / "build" / "bench.json"
     out.parent.mkdir(exist_ok=True)
     rows = [*table.rows.values(), *table.details]

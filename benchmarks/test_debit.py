@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from gasrig.targets import available, run_script
+from gasrig.targets import run_script, unavailable
 
 SHIFTS = (0, 5, 10, 15, 20)  # idle names before a run
 COUNTED_SHIFTS = (0, 5, 10)
@@ -28,7 +28,7 @@ UNIT = "× trivial method"
 
 
 def _needs(target: str) -> None:
-    reason = available(target)
+    reason = unavailable(target)
     if reason:
         pytest.skip(reason)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gasrig.targets import available, run_script
+from gasrig.targets import run_script, unavailable
 
 PULSES, BATCHES, BATCH = 10_000, 100, 64  # as in vm/heap.py
 STORES = ("mapped_one", "mapped_four", "method_one", "method_four")
@@ -20,7 +20,7 @@ SECONDS = 60  # a VM whose heap stays locked hangs
 
 
 def _measure(target: str, vm_text: Callable[..., str], detail: Callable[..., None]) -> dict[str, int]:
-    reason = available(target)
+    reason = unavailable(target)
     if reason:
         pytest.skip(reason)
     lines = run_script(target, vm_text("parts", "heap"), timeout=SECONDS).splitlines()

@@ -64,7 +64,7 @@ def _needs_compiler() -> None:
 
 
 def _needs(target: str) -> None:
-    reason = targets.available(target)
+    reason = targets.unavailable(target)
     if reason:
         pytest.skip(reason)
 

@@ -12,6 +12,7 @@ from gashall import encode
 from gashall.signer import KeyFileSigner
 from gasrig import bench
 from gasrig.bench import Bench
+from gasrig.handset import BUILD_DEFAULTS
 from gasrig.parts import Fram
 from meter.meter import Meter
 
@@ -45,9 +46,9 @@ class Household:
             "tool_key": tool_key,
             "register": 0,
             "index": 0,
-            "travel_ms": 4000,
             "minutes": 13000000,
         }
+        config = {**BUILD_DEFAULTS, **config}
         self.bench.answer(bench.BUILD, bench.pack(bench.CONFIG, config))
         self.chip = Chip()
         self.chip.security[1:4] = self.signer.card_psc(CARD)

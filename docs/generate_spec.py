@@ -17,7 +17,7 @@ sys.path[:0] = [str(HERE), str(ROOT / "protocol"), str(ROOT / "firmware"), str(R
 import bench_meanings  # noqa: E402
 import store_meanings  # noqa: E402
 
-from gascard import codes, frames, link, meanings, records  # noqa: E402
+from gascard import frames, link, meanings, records  # noqa: E402
 from gascard.codec import unpack  # noqa: E402
 from gasrig import bench  # noqa: E402
 from gasrig.parts import Fram  # noqa: E402
@@ -74,7 +74,7 @@ def codes_table() -> str:
 
 def judging_table() -> str:
     rows = []
-    for place, code in enumerate(codes.JUDGING_ORDER, 1):
+    for place, code in enumerate(meanings.JUDGING_ORDER, 1):
         name, meaning = meanings.CODES[code][:2]
         rows.append((place, f"`{name}`", meaning))
     return table(("", "code", "answered when"), rows)

@@ -34,8 +34,8 @@ def _package(name: str) -> Callable[[], str | None]:
 
 # part: why it is missing, or None
 PARTS: dict[str, Callable[[], str | None]] = {
-    "micropython": lambda: targets.available("micropython"),
-    "wasm": lambda: targets.available("wasm"),
+    "micropython": lambda: targets.unavailable("micropython"),
+    "wasm": lambda: targets.unavailable("wasm"),
     "mpy-cross": mpy.unavailable,
     "construct": _package("construct"),
     "crcmod": _package("crcmod"),

@@ -86,7 +86,7 @@ def bound_meter(store, lanes=1, lane_length=4096):
     values["bought_total"] = 90000000
     account.commit(values, False)
     meter = Meter(memory, key_memory, Motor(), Slot(), Panel(), settings)
-    code = meter.boot(13000000)
+    code = meter.boot(13000000, 0)
     if code or meter.remaining != 90000000:
         raise ValueError(code)
     return meter, memory

@@ -105,7 +105,7 @@ def session(folder, psc, lane_length, pulses):
     slot = Slot(card, psc)
     settings = Settings(1, lane_length)
     meter = Meter(FileStore(folder + "store.bin"), FileStore(folder + "keys.bin"), Motor(), slot, Panel(), settings)
-    print("boot", meter.boot(13000000))
+    print("boot", meter.boot(13000000, 0))
     print("first", visit(meter))
     print("valve", meter.valve.state)
     for _ in range(pulses):

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from meter.parts import Memory
 
 
+_PARAMETERS = ("alarm", "ceiling", "overdraft", "over_flow_seconds")
+
+
+def _left(values: dict, register: int) -> int:
+    return values["bought_total"] - (register - values["register_at_binding"]) - values["correction_total"]
+
+
 class Account(Pair):
     """The account record. ``values`` as in layouts.ACCOUNT; totals in pulses."""
 
@@ -26,9 +33,7 @@ class Account(Pair):
 
     def remaining(self, register: int) -> int:
         """Gas left in pulses when the register reads ``register``; below zero is overdraft."""
-        values = self.values
-        used = register - values["register_at_binding"]
-        return values["bought_total"] - used - values["correction_total"]
+        return _left(self.values, register)
 
     def plan(self, order: dict, card: int, mac: bytes, register: int) -> "tuple[int, dict | None, bool]":
         """What the authentic, newer ``order`` makes of the account: (code, new values, whether credit falls).
@@ -39,10 +44,9 @@ class Account(Pair):
         old = self.values
         new = dict(old)
         if old["state"] != BOUND:
-            for name in ("replacement", "sequence", "bought_total", "correction_total"):
+            for name in _PARAMETERS:
                 new[name] = 0
-            for name in ("alarm", "ceiling", "overdraft", "over_flow_seconds"):
-                new[name] = 0
+            new["bought_total"] = 0
             new["state"] = BOUND
             new["register_at_binding"] = register
         refund = order["flags"] & FLAG_REFUND
@@ -51,12 +55,12 @@ class Account(Pair):
         for name in ("account", "binding", "replacement", "sequence", "correction_total"):
             new[name] = order[name]
         if order["flags"] & FLAG_PARAMETERS:
-            for name in ("alarm", "ceiling", "overdraft", "over_flow_seconds"):
+            for name in _PARAMETERS:
                 new[name] = order[name]
         new["card"] = card
         new["order_mac"] = mac
         new["latest_time"] = max(old["latest_time"], order["time"])
-        left = new["bought_total"] - (register - new["register_at_binding"]) - new["correction_total"]
+        left = _left(new, register)
         if register + left > TOTAL_MAX:
             return codes.RANGE, None, False
         if refund and left < 0:

@@ -1,4 +1,4 @@
-# Is this card's order genuine, for this meter, and new? One rule after the other, in the order of codes.JUDGING_ORDER:
+# Is this card's order genuine, for this meter, and new? One rule after the other (gascard.meanings.JUDGING_ORDER):
 # what is told to anybody first, the token next, the MAC behind it, and nothing about the account before the MAC.
 
 from gascard import codes

@@ -4,7 +4,7 @@
 #   pulse() / pulses(n)   the counter moved on            tick(ms)         so much powered time has passed
 #   card_in() card_out()  the slot's switch               key()            the customer pressed it
 #   clock(minutes)        what the clock says             power_failing()  the supply is going, this much is left
-# and may sleep for ``next_ms`` after each. Only pulse() is hot; everything else may allocate.
+# and may sleep for ``next_ms`` after each. Pulses are hot; everything else may allocate.
 #
 # Whatever the firmware was not built for ends in fail(): the first cause is kept, the valve shuts, cards are read
 # no more. A pulse is stored before it is counted, a credit before it is acted upon, a number before it is used.
@@ -96,7 +96,7 @@ class Meter:
         self.valve = valve.Valve(motor, settings.travel_limit_ms)
         self.session = Session(self, slot)
         self.deadlines = Deadlines()
-        self.reeds = Reeds()
+        self.reeds = Reeds(0)
         self.reasons = SHUT_UNBOUND
         self.last_code = codes.OK
         self.battery_mv = 0
@@ -111,9 +111,14 @@ class Meter:
 
     # --- power
 
-    def boot(self, minutes: int) -> int:
-        """Power has come. Recover everything, shut the valve: OK, or STORE_LOST. ``minutes`` is the clock's."""
+    def boot(self, minutes: int, levels: int) -> int:
+        """Power has come. Recover everything, shut the valve: OK, STORE_LOST or FAULT.
+
+        ``minutes`` is the clock's, since 2000-01-01 UTC; ``levels`` are the reeds', which tell where in its turn the
+        wheel stands.
+        """
         self._minutes = minutes
+        self.reeds = Reeds(levels)
         self.valve.start()
         try:
             whole = False
@@ -422,7 +427,7 @@ class Meter:
         self._note(events.BOUND if opening else events.LOADED, values["sequence"])
 
     def save_state(self) -> None:
-        """Store the counters and latches that changed. StoreFault if they do not hold."""
+        """Store the state record, the counters the parts keep among it. StoreFault if it does not hold."""
         values = self.state.values
         values["valve_moves"] = self.valve.moves
         values["valve_failures"] = self.valve.failures

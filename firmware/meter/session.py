@@ -69,7 +69,7 @@ class Session:
         if code and not repeat:
             return code
         psc = mask_psc(derive(keys["key"], WRAP_KEY), identity["card"], order["psc_mask"])
-        order = {}  # a small heap wants the room back before the report is built
+        del order  # a small heap wants the room back before the report is built
         verified = self._verify(identity["card"], psc)
         if verified not in (codes.OK, codes.REPORT_NOT_WRITTEN):
             return verified
@@ -89,7 +89,7 @@ class Session:
         counter = security[0]
         if counter == _LINE_HIGH:
             return codes.CARD_OUT
-        barred = state.values["barred_card"] == card
+        barred = state.values["barred_card"] == card != 0
         if barred and counter != TRIES_FULL:
             return codes.CARD_BARRED
         if tries_left(counter) <= 1:
@@ -103,7 +103,7 @@ class Session:
             return codes.CARD_OUT
         if security[0] != TRIES_FULL:
             state.values["barred_card"] = card
-            state.save()
+            self._meter.save_state()
             return codes.PASSWORD_REFUSED
         if barred:
             state.values["barred_card"] = 0
@@ -116,7 +116,7 @@ class Session:
         if state.values["report_number"] >= REPORT_NUMBER_MAX:
             return codes.REPORT_NOT_WRITTEN
         state.values["report_number"] += 1
-        state.save()
+        meter.save_state()
         keys = meter.keys.values
         key = derive(keys["key"], REPORT_KEY)
         self._frame = build(REPORT_DATA, meter.report(), REPORT, identity["card"], identity["region"], key)

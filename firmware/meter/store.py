@@ -128,8 +128,8 @@ class Register:
     """The count of pulses since manufacture. ``cells`` is what the hot path works on (meter.hot)."""
 
     def __init__(self, memory: "Memory", lanes: int = 1, lane_length: int = 4096) -> None:
-        if lanes not in (1, 4):
-            raise ValueError("lanes")
+        if lanes not in (1, 4) or lane_length % COPY_SIZE or not lane_length:
+            raise ValueError("lanes: 1 or 4; lane_length: a multiple of 64")
         self._memory = memory
         self._lanes = lanes
         self._length = lane_length

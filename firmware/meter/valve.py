@@ -51,7 +51,7 @@ TRANSITIONS = {
 class Valve:
     """State of the valve over a motor part with ``drive(direction)`` and ``position()`` (1 open, -1 shut, 0 between).
 
-    After a change ``moves`` and ``failures`` are to be stored by the meter; ``changed`` says that there was one.
+    After a change, which ``tell`` and ``advance`` answer with True, the meter stores ``moves`` and ``failures``.
     """
 
     def __init__(self, motor: "Motor", travel_limit_ms: int) -> None:

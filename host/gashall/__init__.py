@@ -71,7 +71,16 @@ _MODULES = {name: module for module, names in _HOME.items() for name in names.sp
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_MODULES[name]), name)
+    try:
+        value = getattr(import_module(_MODULES[name]), name)
+    except ModuleNotFoundError as error:
+        from gashall.cli import EXTRAS
+
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        text = f"gashall.{name} needs the package {error.name}; install it with: pip install 'icgas[{extra}]'"
+        raise ModuleNotFoundError(text, name=error.name) from error
     globals()[name] = value
     return value
 

@@ -44,7 +44,7 @@ class Part:
     """
 
     name: str
-    """``identity``, ``order``, ``report 1`` or ``report 2``."""
+    """``identity``, ``order``, ``report slot 0`` or ``report slot 1``."""
     record: str
     """Name of the record's table: ``identity``, ``order`` or ``report``."""
     at: int
@@ -136,6 +136,11 @@ def report_rank(report: Part) -> tuple[int, int]:
     if report.values is None:
         raise ValueError("a report that is not whole has no rank")
     return report.values["binding"], report.values["report_number"]
+
+
+def remaining(report: Values) -> int:
+    """Pulses left on the meter by its report; negative within the overdraft."""
+    return int(report["bought_total"] - report["used"] - report["correction_total"])
 
 
 def encode_identity(*, region: int, card: int, kind: int = records.CARD_CUSTOMER, issue_batch: int = 0) -> bytes:
@@ -265,7 +270,7 @@ def decode_card(image: bytes, signer: Signer | None = None, *, key_version: int 
     main = bytes(image[:IMAGE_SIZE])
     identity = _identity(main)
     order = _frame("order", "order", main, ORDER_AT, ORDER_KINDS)
-    reports = [_frame(f"report {i}", "report", main, at, (records.REPORT,)) for i, at in enumerate(REPORT_AT, start=1)]
+    reports = [_frame(f"report slot {i}", "report", main, at, (records.REPORT,)) for i, at in enumerate(REPORT_AT)]
     if signer is not None and identity.values is not None:
         card: int = identity.values["card"]
         if order.values is not None:

@@ -34,6 +34,8 @@ READER_USE = -124
 LEDGER = -125
 LEDGER_REGION = -126
 OPENING_DIFFERS = -127
+LEDGER_KEY = -128
+LEDGER_MISSING = -129
 
 # Code -> (name, what it means, 中文, what the person does next): the same shape as gascard.meanings.CODES.
 HOST_CODES: dict[int, tuple[str, str, str, str]] = {
@@ -204,6 +206,18 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "This meter has an unfinished opening with other particulars.",
         "该表有未完成的开户",
         "Repeat the opening as it was entered first; change the particulars afterwards.",
+    ),
+    LEDGER_KEY: (
+        "LEDGER_KEY",
+        "The ledger was made with another root key of this region.",
+        "密钥文件与台账不符",
+        "Open it with the key file it was made with; nothing has been changed.",
+    ),
+    LEDGER_MISSING: (
+        "LEDGER_MISSING",
+        "There is no ledger at this place.",
+        "台账不存在",
+        "Correct the path; a new ledger is made on purpose only (create=True).",
     ),
 }
 

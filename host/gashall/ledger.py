@@ -19,8 +19,9 @@ from gascard import codes
 from gascard.records import BINDING_MAX, SEQUENCE_MAX
 from gashall import errors
 from gashall.errors import LedgerError
+from gashall.units import whole
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 PENDING = "pending"
 WRITTEN = "written"
@@ -28,13 +29,15 @@ DONE = "done"
 
 _metadata = sa.MetaData()
 
-# One row: which region this ledger is of, in which form its tables are.
+# One row: which region this ledger is of, in which form its tables are, and what its region's root is known by
+# (Signer.ledger_check; the first hall writes it).
 _about = sa.Table(
     "about",
     _metadata,
     sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1"), primary_key=True),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("region", sa.Integer, nullable=False),
+    sa.Column("root_check", sa.LargeBinary),
 )
 _accounts = sa.Table(
     "accounts",
@@ -261,41 +264,71 @@ class Place:
 class Ledger:
     """The hall's books: an SQLite file, or any database SQLAlchemy reaches by URL."""
 
-    def __init__(self, path: str | os.PathLike[str], region: int) -> None:
-        """Open ``path`` (a file, made if missing, or a database URL) for ``region``.
+    def __init__(self, path: str | os.PathLike[str], region: int, *, create: bool = True) -> None:
+        """Open ``path`` (a file or a database URL) for ``region``; a new one is made only if ``create``.
 
-        LedgerError LEDGER if it cannot be opened, LEDGER_REGION if it is another region's or another
-        version's.
+        LedgerError LEDGER if it cannot be opened, LEDGER_MISSING if it is not there and may not be made,
+        LEDGER_REGION if it is another region's or another version's.
         """
         name = os.fspath(path)
-        with _translated():
+        whole(region, "region", 0, 0xFFFF)
+        self.name = name.partition("://")[0] if "://" in name else name
+        """What messages call this ledger: its path, or its URL without the password."""
+        with self._translated():
             url = sa.make_url(name) if "://" in name else sa.URL.create("sqlite", database=name)
+            self.name = url.render_as_string() if "://" in name else name
             sqlite = url.get_backend_name() == "sqlite"
+            if sqlite and not create and not os.path.exists(url.database or ""):
+                raise LedgerError(errors.LEDGER_MISSING, f"There is no ledger {self.name}.")
             self._engine = sa.create_engine(url, connect_args={"timeout": 30} if sqlite else {})
             if sqlite:
                 sa.event.listen(self._engine, "connect", _prepare_sqlite)
                 sa.event.listen(self._engine, "begin", _begin_sqlite)
             with self._engine.begin() as connection:
+                if not create and not sa.inspect(connection).has_table(_about.name):
+                    raise LedgerError(errors.LEDGER_MISSING, f"There is no ledger in {self.name}.")
                 _metadata.create_all(connection)
-                about = connection.execute(sa.select(_about)).first()
+                about = connection.execute(sa.select(_about.c.version, _about.c.region)).first()
                 if about is None:
                     connection.execute(sa.insert(_about).values(id=1, version=SCHEMA_VERSION, region=region))
                 elif (about.version, about.region) != (SCHEMA_VERSION, region):
                     raise LedgerError(
                         errors.LEDGER_REGION,
-                        f"{name} is of region {about.region:#06x}, version {about.version}; "
+                        f"The ledger {self.name} is of region {about.region:#06x}, version {about.version}; "
                         f"wanted {region:#06x}, version {SCHEMA_VERSION}.",
                     )
+
+    def check_root(self, check: bytes) -> None:
+        """Refuse a root whose ``Signer.ledger_check`` is not the first one this ledger was shown: LEDGER_KEY."""
+        with self._translated(), self._engine.begin() as connection:
+            kept = connection.execute(sa.select(_about.c.root_check)).scalar()
+            if kept is None:
+                connection.execute(sa.update(_about).values(root_check=check))
+            elif kept != check:
+                raise LedgerError(
+                    errors.LEDGER_KEY,
+                    f"The ledger {self.name} was made with another root key: this is not its key file.",
+                )
 
     @contextmanager
     def begin(self) -> "Iterator[Books]":
         """One transaction, the only writer while it lasts; committed at its end, undone by any exception."""
-        with _translated(), self._engine.begin() as connection:
+        with self._translated(), self._engine.begin() as connection:
             yield Books(connection)
 
     def close(self) -> None:
         """Give the database's handles back."""
         self._engine.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.IntegrityError as error:
+            raise LedgerError(errors.PENDING_ELSEWHERE, f"Another window was faster: {error.orig}.") from error
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            cause = getattr(error, "orig", None) or error
+            raise LedgerError(errors.LEDGER, f"The ledger {self.name} cannot be used: {cause}.") from error
 
 
 class Books:
@@ -464,17 +497,6 @@ class Books:
 
 def _columns(row: sa.RowMapping, table: sa.Table) -> dict[str, Any]:
     return {name: row[label] for name, label in _LABELS[table.name]}
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sa.exc.IntegrityError as error:
-        raise LedgerError(errors.PENDING_ELSEWHERE, f"Another window was faster: {error.orig}.") from error
-    except (sa.exc.SQLAlchemyError, OSError) as error:
-        cause = getattr(error, "orig", None) or error
-        raise LedgerError(errors.LEDGER, f"The ledger cannot be used: {cause}.") from error
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:

@@ -17,9 +17,10 @@ from typing import Protocol
 from gascard.keys import ORDER_KEY, REPORT_KEY, WRAP_KEY
 from gashall import errors
 from gashall.errors import GasError, RequestError
-from gashall.units import meter_number
+from gashall.units import meter_number, whole
 
 KEY_FILE_FORMAT = "icgas key file 1"
+KEY_FILE_MOST = 4096  # characters; a longer file is no key file
 CACHED_KEYS = 16384
 
 
@@ -44,6 +45,9 @@ class Signer(Protocol):
     def card_psc(self, card: int) -> bytes:
         """The card's 3-byte password, to present to the chip."""
 
+    def ledger_check(self) -> bytes:
+        """16 bytes that tell this root from any other and reveal nothing of it; the ledger keeps them in clear."""
+
 
 class KeyFileSigner:
     """A signer with the region root in memory, from a file only its owner may read.
@@ -53,10 +57,9 @@ class KeyFileSigner:
 
     def __init__(self, root: bytes, region: int) -> None:
         """``root`` 32 bytes, ``region`` 0…65535. RequestError FIELD otherwise."""
-        if len(root) != 32:
+        if not isinstance(root, bytes) or len(root) != 32:
             raise RequestError(errors.FIELD, "A region root has 32 bytes.")
-        if isinstance(region, bool) or not 0 <= region <= 0xFFFF:
-            raise RequestError(errors.FIELD, f"A region is 0 to 65535, not {region!r}.")
+        whole(region, "region", 0, 0xFFFF)
         self._root = bytes(root)
         self._region = region
         self._region_bytes = region.to_bytes(2, "big")
@@ -108,21 +111,23 @@ class KeyFileSigner:
         name = os.fspath(path)
         try:
             with open(path, encoding="ascii") as file:
-                if os.name == "posix" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                    raise GasError(
-                        errors.KEY_FILE,
-                        f"Others than its owner may read or write the key file {name}.",
-                        "Take the rights away (chmod 600) and ask who may have read it.",
-                    )
-                content = json.load(file)
-            if content["format"] != KEY_FILE_FORMAT or type(content["region"]) is not int:
+                rights = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                content = json.loads(file.read(KEY_FILE_MOST))
+            if content["format"] != KEY_FILE_FORMAT:
                 raise ValueError
-            return cls(bytes.fromhex(content["root"]), content["region"])
+            signer = cls(bytes.fromhex(content["root"]), content["region"])
         except OSError as error:
             raise GasError(errors.KEY_FILE, f"The key file {name} cannot be read: {error.strerror}.") from error
-        except (ValueError, KeyError, TypeError, RequestError):
+        except (ValueError, KeyError, TypeError, RecursionError, RequestError):
             # Not chained: the cause's text could quote the file.
             raise GasError(errors.KEY_FILE, f"{name} is no key file of this program.") from None
+        if os.name == "posix" and rights & 0o077:
+            raise GasError(
+                errors.KEY_FILE,
+                f"Others than its owner may read or write the key file {name}.",
+                "Take the rights away (chmod 600) and ask who may have read it.",
+            )
+        return signer
 
     @property
     def region(self) -> int:
@@ -154,6 +159,10 @@ class KeyFileSigner:
             if psc not in (b"\x00\x00\x00", b"\xff\xff\xff"):
                 return psc
         raise AssertionError("ten trivial passwords in a row")
+
+    def ledger_check(self) -> bytes:
+        """KDF(root, ``ledger``, region): what a ledger knows its root by."""
+        return _derive(self._root, b"ledger", self._region_bytes)
 
     def meter_keys(self, meter: str, key_version: int) -> tuple[bytes, bytes]:
         """Km and Kt, 16 bytes each: a meter's own keys, for provisioning; no counter needs them."""

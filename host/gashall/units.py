@@ -24,16 +24,23 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
 
 def check_weight(weight: int) -> int:
     """``weight`` itself if it is a pulse weight (0, 1 or 2 decimals); else RequestError WEIGHT."""
-    if isinstance(weight, bool) or weight not in PULSE_WEIGHTS:
+    if isinstance(weight, bool) or not isinstance(weight, int) or weight not in PULSE_WEIGHTS:
         raise RequestError(codes.WEIGHT, f"No meter counts in a pulse weight of {weight!r}.", "Use 0, 1 or 2.")
     return weight
 
 
-def pulses(volume: Volume, weight: int, *, most: int = TOTAL_MAX, what: str = "volume") -> int:
-    """``volume`` m³ as a whole number of pulses, 0…``most``.
+def whole(value: int, name: str, least: int, most: int) -> int:
+    """``value`` itself if it is an int from ``least`` to ``most``; else RequestError FIELD under ``name``."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise RequestError(errors.FIELD, f"{name} is {least} to {most}, not {value!r}.", f"Correct {name}.")
+    return value
 
-    Raises RequestError AMOUNT (no number), NOT_WHOLE_PULSES, or RANGE (negative, or above ``most`` pulses);
-    ``what`` names the figure in the message.
+
+def pulses(volume: Volume, weight: int, *, least: int = 0, most: int = TOTAL_MAX, what: str = "volume") -> int:
+    """``volume`` m³ as a whole number of pulses, ``least`` (0 or 1) to ``most``.
+
+    Raises RequestError AMOUNT (no number, or 0 where at least one pulse is due), NOT_WHOLE_PULSES, or RANGE
+    (negative, or above ``most`` pulses); ``what`` names the figure in the message.
     """
     check_weight(weight)
     if isinstance(volume, int) and not isinstance(volume, bool):
@@ -49,9 +56,10 @@ def pulses(volume: Volume, weight: int, *, most: int = TOTAL_MAX, what: str = "v
             "Give a Decimal, an int or a string of digits with a decimal point; floats are not exact.",
         )
     if number.is_nan():
-        raise RequestError(errors.AMOUNT, f"{volume!r} is no {what} in m³.")
+        raise RequestError(errors.AMOUNT, f"{volume!r} is no {what} in m³.", "Enter digits with a decimal point.")
+    span = f"{Decimal(least).scaleb(-weight) if least else 0} to {Decimal(most).scaleb(-weight)} m³"
     if number < 0 or number > TOTAL_MAX:
-        raise RequestError(codes.RANGE, f"A {what} of {volume} m³ is outside 0 to {_most(most, weight)} m³.")
+        raise RequestError(codes.RANGE, f"The {what} of {volume} m³ is outside {span}.", f"Enter {span}.")
     # By digits: Decimal's arithmetic rounds at 28 places, and a rounded volume must not pass for a whole one.
     _, digits, exponent = number.as_tuple()
     assert isinstance(exponent, int)
@@ -60,25 +68,23 @@ def pulses(volume: Volume, weight: int, *, most: int = TOTAL_MAX, what: str = "v
         significant.pop()
         exponent += 1
     if not significant:
+        if least:
+            raise RequestError(errors.AMOUNT, f"The {what} of {volume} m³ is none.")
         return 0
     if exponent < -weight:
         raise RequestError(
             errors.NOT_WHOLE_PULSES,
-            f"A {what} of {volume} m³ is no whole number of pulses of {Decimal(1).scaleb(-weight)} m³.",
+            f"The {what} of {volume} m³ is no whole number of pulses of {Decimal(1).scaleb(-weight)} m³.",
         )
     count: int = int("".join(map(str, significant))) * 10 ** (exponent + weight)
     if count > most:
-        raise RequestError(codes.RANGE, f"A {what} of {volume} m³ is outside 0 to {_most(most, weight)} m³.")
+        raise RequestError(codes.RANGE, f"The {what} of {volume} m³ is outside {span}.", f"Enter {span}.")
     return count
 
 
 def volume(count: int, weight: int) -> Decimal:
     """``count`` pulses (negative too) in m³, exactly, with as many decimals as the weight has."""
     return Decimal(count).scaleb(-check_weight(weight))
-
-
-def _most(most: int, weight: int) -> Decimal:
-    return Decimal(most).scaleb(-weight)
 
 
 def minutes(moment: datetime) -> int:

@@ -34,29 +34,3 @@ CARD_OUT = -27  # pulled before the session was over
 STORE_LOST = -28  # both copies of a record unreadable: shut until a recovery order
 REGISTER_END = -29  # the register has reached the last number it can hold
 FAULT = -30  # the firmware met a case it was not built for; the first cause is in the event log
-
-# The order in which an order is judged (RULES 1): the first rule broken names the answer. Everything before
-# LOCKED_OUT costs no token, everything before MAC is told to strangers, nothing after MAC is.
-JUDGING_ORDER = (
-    NOT_OURS,
-    SHAPE,
-    CRC,
-    VERSION,
-    REGION,
-    KIND,
-    METER,
-    NOT_BOUND,
-    ALREADY_BOUND,
-    NUMBER_USED_UP,
-    BINDING,
-    REPLACED,
-    WEIGHT,
-    KEY_VERSION,
-    LOCKED_OUT,
-    MAC,
-    OLDER,
-    SEQUENCE_CONFLICT,
-    RANGE,
-    REFUND_TOO_LARGE,
-    CEILING,
-)

@@ -440,3 +440,29 @@ CODES: dict[int, tuple[str, str, str, str]] = {
         "Call the company and give this code; the event log holds the first cause.",
     ),
 }
+
+# The order in which an order is judged (RULES 1): the first rule broken names the answer. Everything before LOCKED_OUT
+# costs no token, everything before MAC is told to strangers, nothing after MAC is.
+JUDGING_ORDER = (
+    codes.NOT_OURS,
+    codes.SHAPE,
+    codes.CRC,
+    codes.VERSION,
+    codes.REGION,
+    codes.KIND,
+    codes.METER,
+    codes.NOT_BOUND,
+    codes.ALREADY_BOUND,
+    codes.NUMBER_USED_UP,
+    codes.BINDING,
+    codes.REPLACED,
+    codes.WEIGHT,
+    codes.KEY_VERSION,
+    codes.LOCKED_OUT,
+    codes.MAC,
+    codes.OLDER,
+    codes.SEQUENCE_CONFLICT,
+    codes.RANGE,
+    codes.REFUND_TOO_LARGE,
+    codes.CEILING,
+)

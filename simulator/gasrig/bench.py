@@ -13,7 +13,6 @@ from gasrig.parts import Battery, CardSlot, Eeprom, Fram, MappedFram, Panel, Val
 from meter.factory import create
 from meter.layouts import EVENT
 from meter.meter import Meter, Settings
-from meter.reeds import Reeds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,9 +141,8 @@ class Bench:
     def power_on(self) -> int:
         """Give the meter power: a new core over the same memory."""
         meter = Meter(self.memory, self.key_memory, self.motor, self.slot, self.panel, self.settings)
-        meter.reeds = Reeds(self.wheels.levels)
         self._core = meter
-        code = meter.boot(self.minutes)
+        code = meter.boot(self.minutes, self.wheels.levels)
         meter.battery_mv = self.battery.millivolts
         return code
 
@@ -256,11 +254,9 @@ class Bench:
             chip = Chip()
             chip.restore(self._card)
             self.slot.insert(chip)
-            code = meter.card_in()
-            spent = self.settle()
-            if meter.last_code != code:
-                code = meter.last_code
-            return self.snapshot(-code, spent)
+            meter.card_in()
+            spent = self.settle()  # the report may still fail
+            return self.snapshot(-meter.last_code, spent)
         if identifier == REMOVE:
             pulled = self.slot.remove()
             if pulled is not None:

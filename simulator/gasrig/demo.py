@@ -19,10 +19,10 @@ from typing import Any
 from gascard import codes
 from gascard.chip import Chip
 from gascard.meanings import CODES
-from gascard.records import SHUT_ALARM, SHUT_ZERO
+from gascard.records import IMAGE_SIZE, SHUT_ALARM, SHUT_ZERO
 from gasrig.handset import VALVE_NAMES, Snapshot
 from gasrig.household import HOURS, MissingExtraError, hourly_use
-from gasrig.targets import TARGETS, TargetError, available
+from gasrig.targets import TARGETS, TargetError, unavailable
 
 __all__ = ["DAYS", "Result", "command", "live"]
 
@@ -247,7 +247,10 @@ def live(
         result = _balance(world, customer, closing, register, worn)
         seconds = time.perf_counter() - started
         if folder is not None:
-            (folder / CARD_FILE).write_bytes(bytes(customer.card.main))
+            # As the hall's file reader keeps it: the image, and the chip's own eight bytes beside it.
+            dump = customer.card.dump()
+            (folder / CARD_FILE).write_bytes(dump[:IMAGE_SIZE])
+            (folder / f"{CARD_FILE}.chip").write_bytes(dump[IMAGE_SIZE:])
     speed = days * 24 / HOURS / seconds
     return Result(
         target=target,
@@ -321,9 +324,9 @@ def command(argv: Sequence[str]) -> int:
     options = _options(argv)
     target = options.target
     if target is None:
-        target = "cpython" if available("micropython") else "micropython"
+        target = "cpython" if unavailable("micropython") else "micropython"
     folder = None if options.keep is None else Path(options.keep)
-    if reason := available(target):
+    if reason := unavailable(target):
         return _refused(2, f"{target}: {reason}")
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         return _refused(2, f"{folder} is there already, and is no empty folder")
@@ -352,10 +355,16 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
         "--target", choices=TARGETS, help="where the firmware runs; the real MicroPython VM if it is here"
     )
     parser.add_argument("--days", type=_days, default=DAYS, metavar="N", help=f"how long (default {DAYS})")
-    parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"whose story (default {SEED})")
+    parser.add_argument("--seed", type=_seed, default=SEED, metavar="N", help=f"whose story (default {SEED})")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     parser.add_argument("--keep", metavar="DIR", help="leave ledger, key file and card image in this new folder")
     return parser.parse_args(argv)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():  # random.Random takes -1 for 1
+        raise argparse.ArgumentTypeError(f"a whole number from 0 on, not {text!r}")
+    return int(text)
 
 
 def _days(text: str) -> int:
@@ -378,7 +387,7 @@ def _shown(target: str, options: argparse.Namespace, folder: Path | None) -> Res
         "cpython": "CPython, in this process",
     }[target]
     if options.target is None and target == "cpython":
-        where += f" ({available('micropython')})"
+        where += f" ({unavailable('micropython')})"
     console.print(f"target {target}: the meter's firmware runs on {where}", soft_wrap=True)
     columns = (TextColumn("day {task.completed:.0f} of {task.total:.0f}"), BarColumn(), TimeElapsedColumn())
     with contextlib.ExitStack() as stack:

@@ -32,7 +32,7 @@ __all__ = [
     "Target",
     "TargetError",
     "WasmTarget",
-    "available",
+    "unavailable",
     "open_target",
     "portable_sources",
     "run_script",
@@ -42,7 +42,7 @@ __all__ = [
 TARGETS = ("cpython", "micropython", "wasm")
 PORTABLE_PACKAGES = ("gascard", "meter")
 # What of the simulator runs beside the core on the VM: modules or packages of gasrig. The rest stays outside.
-PORTABLE_GASRIG = ("__init__", "bench", "machine", "parts", "pipe")
+PORTABLE_GASRIG = ("__init__", "bench", "parts", "pipe")
 
 WASM_PACKAGE = Path("node_modules", "@micropython", "micropython-webassembly-pyscript", "micropython.mjs")
 WASM_HEAP = 8 * 1024 * 1024  # where it starts; this port's heap grows by itself
@@ -106,7 +106,7 @@ def _wasm_module() -> Path | None:
     return None
 
 
-def available(name: str) -> str | None:
+def unavailable(name: str) -> str | None:
     """Why the target ``name`` cannot run here, in one line; None if it can."""
     if name == "cpython":
         return None
@@ -402,7 +402,7 @@ def _arch(name: str) -> str | None:
 
 
 def _command(name: str, library: Path, script: Path, heap: int | None) -> list[str]:
-    reason = available(name)
+    reason = unavailable(name)
     if reason:
         raise TargetError(f"{name}: {reason}")
     if name == "micropython":
@@ -436,7 +436,7 @@ def open_target(name: str, bench: str = "gasrig.bench:Bench()", **options: Any) 
         return MicroPythonTarget(bench, **options)
     if name == "wasm":
         return WasmTarget(bench, **options)
-    raise TargetError(available(name))
+    raise TargetError(unavailable(name))
 
 
 def run_script(
@@ -455,7 +455,7 @@ def run_script(
     said if the script ended with an uncaught exception, another exit code than 0, or too late.
     """
     if target_name not in TARGETS:
-        raise TargetError(available(target_name))
+        raise TargetError(unavailable(target_name))
     folder = Path(tempfile.mkdtemp(prefix="icgas-"))
     try:
         if library is None:

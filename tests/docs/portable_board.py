@@ -174,7 +174,7 @@ def play_dead_memory(loop_class, make):
     assert loop.meter.reasons & SHUT_FAULT and loop.meter.valve.state == valve.SHUT
     assert loop.meter.uncounted > 0
     meter = Meter(memory, board.key_memory, board.motor, board.slot, board.panel, board.settings)
-    assert meter.boot(MINUTES) == codes.OK
+    assert meter.boot(MINUTES, 0) == codes.OK
     assert meter.valve.state == valve.SHUT
 
 

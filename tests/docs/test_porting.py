@@ -25,7 +25,7 @@ def test_porting_build_makes_what_a_meter_needs(arch, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     names: dict = {}
     exec(BUILD, names)
-    sizes = names["build"](tmp_path, arch)
+    sizes = names["build"](tmp_path, arch=arch)
     assert set(sizes) | mpy.NOT_ON_A_METER == {
         file.relative_to(root).as_posix()
         for root in (ROOT / "protocol", ROOT / "firmware")
@@ -45,3 +45,14 @@ def test_porting_build_leaves_nothing_out_that_a_meter_imports():
                 continue
             found = re.findall(r"^(?:from|import) ([\w.]+)", file.read_text(encoding="utf-8"), re.MULTILINE)
             assert not left_out & set(found), file.name
+
+
+@pytest.mark.needs("mpy-cross")
+def test_porting_build_takes_a_boards_own_program_along(vm_name, tmp_path):
+    program = tmp_path / "board.py"
+    program.write_text("from meter.display import SYMBOL_FAULT\n\n\ndef symbols():\n    return SYMBOL_FAULT\n")
+    names: dict = {}
+    exec(BUILD, names)
+    names["build"](tmp_path / "lib", [("board.py", program)])
+    script = "import board, meter.meter\nprint(board.symbols())\n"
+    assert run_script(vm_name, script, library=tmp_path / "lib").split() == ["16"]

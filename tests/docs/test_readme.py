@@ -33,7 +33,7 @@ def load_in_a_meter(card: Path, key: bytes, tool_key: bytes) -> int:
     create(memory, key_memory, settings, values)
     slot = CardSlot()
     meter = Meter(memory, key_memory, ValveMotor(), slot, Panel(), settings)
-    meter.boot(13_762_695)
+    meter.boot(13_762_695, 0)
     chip, beside = Chip(), card.with_name(card.name + ".chip")
     chip.restore(card.read_bytes() + beside.read_bytes())
     slot.insert(chip)

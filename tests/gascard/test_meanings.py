@@ -35,8 +35,8 @@ def test_codes_words_match_the_constants_both_ways():
 
 
 def test_judging_order_names_each_code_once():
-    assert len(set(codes.JUDGING_ORDER)) == len(codes.JUDGING_ORDER)
-    assert set(codes.JUDGING_ORDER) <= set(meanings.CODES)
+    assert len(set(meanings.JUDGING_ORDER)) == len(meanings.JUDGING_ORDER)
+    assert set(meanings.JUDGING_ORDER) <= set(meanings.CODES)
 
 
 def test_flags_words_match_the_bits_both_ways():

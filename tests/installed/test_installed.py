@@ -72,7 +72,7 @@ def test_todays_firmware_wakes_up_on_an_installed_store(version):
     memory.cells[:] = (version / "memory.bin").read_bytes()
     key_memory.cells[:] = (version / "keys.bin").read_bytes()
     meter = Meter(memory, key_memory, ValveMotor(), CardSlot(), Panel(), Settings(1, 256))
-    assert meter.boot(minutes(NOW)) == codes.OK
+    assert meter.boot(minutes(NOW), 0) == codes.OK
     assert meter.keys.values["meter"] == METER and meter.register.value == 0
 
 
@@ -82,4 +82,5 @@ def test_frozen_vectors_still_stand(version):
     for file in sorted((version / "vectors").glob("*.json")):
         now = {case["name"]: case for case in json.loads((published / file.name).read_text(encoding="utf-8"))}
         for case in json.loads(file.read_text(encoding="utf-8")):
-            assert now[case["name"]] == case, f"{file.name}, {case['name']}: meters in the field were built on another"
+            then, today = ({**one, "note": ""} for one in (case, now[case["name"]]))  # words may be bettered
+            assert today == then, f"{file.name}, {case['name']}: meters in the field were built on another"

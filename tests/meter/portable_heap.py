@@ -58,7 +58,7 @@ def meter_on(memory, lanes):
     account.values["bought_total"] = TOTAL_MAX
     account.save()
     meter = Meter(memory, keys, ValveMotor(), CardSlot(), Panel(), settings)
-    assert meter.boot(0) == 0
+    assert meter.boot(0, 0) == 0
     return meter
 
 

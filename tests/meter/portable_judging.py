@@ -1,8 +1,8 @@
-# Judging: one row for each rule of codes.JUDGING_ORDER, and every pair of rules broken at once.
+# Judging: one row for each rule of meanings.JUDGING_ORDER, and every pair of rules broken at once.
 
 from binascii import unhexlify
 
-from gascard import codes, frames, keys
+from gascard import codes, frames, keys, meanings
 from gascard.chip import Chip
 from gascard.codec import unpack
 from gascard.crc import crc16
@@ -101,7 +101,7 @@ class Stand:
 
     def boot(self):
         self.meter = Meter(self.memory, self.key_memory, self.motor, self.slot, self.panel, self.settings)
-        return self.meter.boot(MINUTES)
+        return self.meter.boot(MINUTES, 0)
 
     def pass_time(self, milliseconds):
         while milliseconds > 0:
@@ -277,16 +277,16 @@ def test_good_card_is_loaded():
 
 
 def test_every_rule_of_the_order_is_here():
-    assert len(BREAK) == len(codes.JUDGING_ORDER) - len(UNBOUND_ONLY)
-    assert len(BREAK_UNBOUND) == len(codes.JUDGING_ORDER) - len(BOUND_ONLY)
-    for rule in codes.JUDGING_ORDER:
+    assert len(BREAK) == len(meanings.JUDGING_ORDER) - len(UNBOUND_ONLY)
+    assert len(BREAK_UNBOUND) == len(meanings.JUDGING_ORDER) - len(BOUND_ONLY)
+    for rule in meanings.JUDGING_ORDER:
         assert rule in BREAK or rule in BREAK_UNBOUND, rule
 
 
 def test_each_rule_has_its_code():
     for bound, breaks in ((True, BREAK), (False, BREAK_UNBOUND)):
         stand = Stand(bound)
-        for rule in codes.JUDGING_ORDER:
+        for rule in meanings.JUDGING_ORDER:
             if rule not in breaks:
                 continue
             chip, marks = spoilt([rule], breaks)
@@ -302,7 +302,7 @@ def test_each_rule_has_its_code():
 def test_first_rule_broken_names_the_answer():
     for bound, breaks in ((True, BREAK), (False, BREAK_UNBOUND)):
         stand = Stand(bound)
-        rules = [rule for rule in codes.JUDGING_ORDER if rule in breaks]
+        rules = [rule for rule in meanings.JUDGING_ORDER if rule in breaks]
         pairs = 0
         for i in range(len(rules)):
             for j in range(i + 1, len(rules)):

@@ -2,7 +2,7 @@
 
 ``PATH`` holds the 256 bytes of main memory; ``PATH.chip`` beside it the 4 protection and 4 security bytes.
 Every byte the chip stores is in the file before the next one: a program may die at any of them, as with a
-real card.
+real card. Reading leaves no trace on the disk.
 """
 
 import os
@@ -23,7 +23,8 @@ SIDECAR_SIZE = 8
 class FileReader(ChipReader):
     """A reader whose card is the file ``path``, read anew at each ``connect``.
 
-    Without a sidecar the card counts as the maker ships it: nothing protected but the ATR, password FF FF FF.
+    Without a sidecar a blank card counts as the maker ships it: nothing protected but the ATR, password FF FF FF.
+    Any other can be read, and no more: what its password, tries and protection are stood in the sidecar.
     """
 
     def __init__(self, path: str | os.PathLike[str], trace: Callable[[str], None] | None = None) -> None:
