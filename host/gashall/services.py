@@ -39,6 +39,7 @@ from gashall.signer import KeyFileSigner, Signer
 from gashall.units import Volume
 
 LEDGER_FILE = "ledger.db"
+NAME_MOST = 200
 
 Clock: TypeAlias = Callable[[], datetime]
 
@@ -157,20 +158,36 @@ class Hall:
     """The services over one ledger and one signer. A hall may have many windows: each its own ``Hall``."""
 
     def __init__(self, ledger: Ledger, signer: Signer, clock: Clock | None = None) -> None:
-        """``clock`` gives the time as an aware datetime; the computer's own if not given."""
+        """``clock`` gives the time as an aware datetime; the computer's own if not given.
+
+        LedgerError LEDGER_KEY, and the ledger closed, if it was made with another root than the signer's.
+        """
+        try:
+            ledger.check_root(signer.ledger_check())
+        except LedgerError:
+            ledger.close()
+            raise
         self.ledger = ledger
         self._signer = signer
         self._clock = clock if clock is not None else lambda: datetime.now(UTC)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], keyfile: str | os.PathLike[str], clock: Clock | None = None) -> "Hall":
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        keyfile: str | os.PathLike[str],
+        clock: Clock | None = None,
+        *,
+        create: bool = False,
+    ) -> "Hall":
         """A hall on a key file and a ledger; ``path`` is a folder (its ``ledger.db``), a file or a URL.
 
-        GasError KEY_FILE; LedgerError LEDGER or LEDGER_REGION.
+        A ledger that is not there is made only if ``create`` is true: a mistyped path is no new ledger. GasError
+        KEY_FILE; LedgerError LEDGER, LEDGER_MISSING, LEDGER_REGION or LEDGER_KEY.
         """
         signer = KeyFileSigner.load(keyfile)
         place = Path(path) / LEDGER_FILE if os.path.isdir(path) else path
-        return cls(Ledger(place, signer.region), signer, clock)
+        return cls(Ledger(place, signer.region, create=create), signer, clock)
 
     def close(self) -> None:
         """Give the ledger's handles back."""
@@ -206,6 +223,7 @@ class Hall:
         OPENING_DIFFERS; CardError CARD_NOT_BLANK, PASSWORD_REFUSED, CARD_DEAD, LAST_TRY, READ_BACK_DIFFERS;
         ReaderError.
         """
+        _check_reader(reader)
         request = _check_opening(
             MeterRow(units.meter_number(meter), pulse_weight, 0, key_version, 0),
             name=name,
@@ -230,7 +248,7 @@ class Hall:
                     if standing.last.state == DONE:
                         return _sale(standing.binding, standing.last, request.meter.pulse_weight, resumed=True)
             if begun is None:
-                _check_blank(card, reader.protection())
+                _check_blank(card, reader)
                 if not reader.present(DEFAULT_PSC):
                     raise CardError(
                         codes.PASSWORD_REFUSED,
@@ -256,6 +274,7 @@ class Hall:
         OPENING_NOT_LOADED); LedgerError LEDGER_BEHIND, PENDING_ELSEWHERE; ReaderError. Nothing is written
         before all of it is judged.
         """
+        _check_reader(reader)
         with reader:
             card = self._read(reader)
             refusal: GasError | None = None
@@ -287,20 +306,23 @@ class Hall:
     def read_back(self, reader: Reader) -> ReadBack:
         """Read the card in ``reader`` and take its report into the ledger; nothing is written to the card.
 
-        Raises CardError for a card that is not ours, damaged or forged, REPORT_OLDER (the report moved
-        nothing); LedgerError LEDGER_BEHIND; ReaderError.
+        An order that is merely damaged does no harm beside an authentic report. Raises CardError for a card that
+        is not ours or otherwise damaged, MAC for one that bears a forged order or no report but forged ones,
+        REPORT_OLDER (the report moved nothing); LedgerError LEDGER_BEHIND; ReaderError.
         """
+        _check_reader(reader)
         with reader:
             card = self._read(reader)
         with self.ledger.begin() as books:
-            standing = self._judge(books, card)
+            standing = self._judge(books, card, reading=True)
             self._keep(books, standing)
             last = standing.last
             if last.state == PENDING and standing.row.issued and card.order.raw == last.frame:
                 books.mark_written(last.id)
                 last = replace(last, state=WRITTEN)
-        if standing.report is None and standing.report_code != codes.OK:
-            raise CardError(standing.report_code)
+        order_code = codes.OK if last.state == PENDING else standing.card.order.code
+        if standing.report is None and (standing.report_code or order_code):
+            raise CardError(standing.report_code or order_code)
         weight = standing.meter.pulse_weight
         report = None if standing.report is None else standing.report.values
         loaded = 0 if report is None else report["bought_total"]
@@ -310,9 +332,9 @@ class Hall:
             card=standing.row.number,
             report=report,
             state=last.state,
-            remaining=None if report is None else units.volume(_remaining(report), weight),
+            remaining=None if report is None else units.volume(encode.remaining(report), weight),
             on_card=units.volume(last.released_pulses - loaded, weight),
-            damaged=tuple(part.name for part in card.parts if part.written and not part.whole),
+            damaged=tuple(part.name for part in standing.card.parts if part.written and not part.whole),
         )
 
     def reconcile(self, account: str, closing_reading: Volume | None = None) -> Reconciliation:
@@ -352,7 +374,7 @@ class Hall:
             closing_reading=closing,
             sold=last.released_pulses,
             used_by_index=used,
-            left_on_meter=_remaining(report),
+            left_on_meter=encode.remaining(report),
             on_card=last.released_pulses - report["bought_total"],
             corrections=report["correction_total"],
         )
@@ -362,8 +384,11 @@ class Hall:
     def _read(self, reader: Reader) -> Card:
         return decode_card(reader.read(0, IMAGE_SIZE), self._signer)
 
-    def _judge(self, books: Books, card: Card) -> _Standing:
-        """Who this card is, and what it and its report say against the ledger. Writes nothing."""
+    def _judge(self, books: Books, card: Card, *, reading: bool = False) -> _Standing:
+        """Who this card is, and what it and its report say against the ledger. Writes nothing.
+
+        ``reading`` lets a damaged order pass, since nothing will be put in its place, and no forged one.
+        """
         _check_ours(card)
         place = books.place(_found(card.number))
         if place is None:
@@ -376,7 +401,7 @@ class Hall:
         last: Order = _found(books.last_order(binding.id))
         # Once more with the ledger's key version: the order that names it on the card may be torn.
         card = decode_card(card.image, self._signer, key_version=meter.key_version)
-        _check_order(card.order, binding, last)
+        _check_order(card.order, binding, last, reading)
         report, code = _newest_report(card.reports, meter.number, binding.number)
         news = False
         if report is not None:
@@ -419,15 +444,14 @@ class Hall:
     def _next_order(self, standing: _Standing, volume: Volume, fen: int | None) -> int:
         """The pulses of a sale that may be made now; else the error that says why not."""
         weight = standing.meter.pulse_weight
-        count = units.pulses(volume, weight, most=S24_MAX)
-        if count == 0:
-            raise RequestError(errors.AMOUNT, "A sale of 0 m³ is none.")
+        count = units.pulses(volume, weight, least=1, most=S24_MAX)
         _check_fen(fen)
         last = standing.last
         if last.state == WRITTEN:
             if standing.report_code == codes.MAC:
                 raise CardError(codes.MAC, "The card's report was not made by the customer's meter.")
-            raise CardError(errors.OPENING_NOT_LOADED if last.sequence == 1 else errors.GAS_ON_CARD)
+            code = errors.OPENING_NOT_LOADED if last.sequence == 1 else errors.GAS_ON_CARD
+            raise CardError(code, f"{errors.words(code)[1].partition(';')[0].rstrip('.')}: {_told(last, weight)}.")
         if last.sequence >= SEQUENCE_MAX:
             raise LedgerError(codes.NUMBER_USED_UP, "This binding has had all the orders it can have.")
         if last.released_pulses + count > TOTAL_MAX:
@@ -548,7 +572,8 @@ class Hall:
             return None
         order, row = _found(books.last_order(binding.id)), _found(books.card_of(binding.account))
         if order.state != PENDING or row.issued:
-            raise LedgerError(codes.ALREADY_BOUND, f"Meter {number} belongs to account {binding.account}.")
+            told = _told(order, request.meter.pulse_weight)
+            raise LedgerError(codes.ALREADY_BOUND, f"Meter {number} belongs to account {binding.account}: {told}.")
         account = _found(books.account(binding.account))
         begun = _Opening(
             meter=replace(_found(known), highest_binding=0),
@@ -658,14 +683,14 @@ def _check_opening(
     issue_batch: int,
 ) -> _Opening:
     weight = units.check_weight(meter.pulse_weight)
-    if not 1 <= meter.key_version <= 0xFF:
-        raise RequestError(errors.FIELD, f"key_version is 1 to 255, not {meter.key_version!r}.")
-    if not 0 <= over_flow_seconds <= 0xFF:
-        raise RequestError(errors.FIELD, f"over_flow_seconds is 0 to 255, not {over_flow_seconds!r}.")
-    if not 0 <= issue_batch <= 0xFFFF:
-        raise RequestError(errors.FIELD, f"issue_batch is 0 to 65535, not {issue_batch!r}.")
-    if not 1 <= wheel_digits <= 8 - weight:
-        raise RequestError(errors.FIELD, f"wheel_digits is 1 to {8 - weight}, not {wheel_digits!r}.")
+    units.whole(meter.key_version, "key_version", 1, 0xFF)
+    units.whole(over_flow_seconds, "over_flow_seconds", 0, 0xFF)
+    units.whole(issue_batch, "issue_batch", 0, 0xFFFF)
+    units.whole(wheel_digits, "wheel_digits", 1, 8 - weight)
+    if not isinstance(name, str) or len(name) > NAME_MOST:
+        raise RequestError(
+            errors.FIELD, f"name is text of at most {NAME_MOST} characters.", "Shorten the customer's name."
+        )
     wheel = int(10 ** (wheel_digits + weight))
     if account is not None and int(units.account_number(account)) == 0:
         raise RequestError(errors.NUMBER_MALFORMED, "Account number 0 is not given out.")
@@ -689,7 +714,14 @@ def _check_opening(
 
 def _check_fen(fen: int | None) -> None:
     if fen is not None and (isinstance(fen, bool) or not isinstance(fen, int) or not 0 <= fen < 1 << 53):
-        raise RequestError(errors.AMOUNT, f"{fen!r} is no sum of money in fen.")
+        raise RequestError(
+            errors.AMOUNT, f"{fen!r} is no sum of money in fen.", "Give whole fen, 0 or more, or None for no money."
+        )
+
+
+def _check_reader(reader: Reader) -> None:
+    if not isinstance(reader, Reader):
+        raise RequestError(errors.FIELD, f"{reader!r} is no card reader.", "Give a Reader, such as FileReader(path).")
 
 
 def _check_ours(card: Card) -> None:
@@ -705,12 +737,14 @@ def _check_ours(card: Card) -> None:
         raise CardError(codes.KIND)
 
 
-def _check_order(order: Part, binding: Binding, last: Order) -> None:
+def _check_order(order: Part, binding: Binding, last: Order, reading: bool) -> None:
     """The card's order against the ledger's last; while that is pending, whatever is not ahead will do."""
-    if order.raw == last.frame:
+    if order.raw == last.frame and order.authentic:
         return
     if not order.authentic:
-        if last.state == PENDING:
+        if reading and order.code == codes.MAC:
+            raise CardError(codes.MAC, "The card's order was not made by this hall's key.")
+        if last.state == PENDING or (reading and order.code in (codes.SHAPE, codes.CRC)):
             return
         raise CardError(order.code if order.written else errors.ORDER_MISSING)
     values = _found(order.values)
@@ -760,11 +794,12 @@ def _newest_report(reports: Sequence[Part], meter: str, binding: int) -> tuple[P
     return None, codes.MAC if codes.MAC in reasons else reasons[0]
 
 
-def _check_blank(card: Card, protection: bytes) -> None:
+def _check_blank(card: Card, reader: Reader) -> None:
     """Whether nothing of ours stands on the card and the identity's place can still be written."""
-    free = int.from_bytes(protection, "little") >> IDENTITY_AT
+    if any(card.image[i] != 0xFF for i in _places()):
+        raise CardError(errors.CARD_NOT_BLANK)
     writable = (1 << encode.IDENTITY_SIZE) - 1
-    if any(card.image[i] != 0xFF for i in _places()) or free & writable != writable:
+    if int.from_bytes(reader.protection(), "little") >> IDENTITY_AT & writable != writable:
         raise CardError(errors.CARD_NOT_BLANK)
 
 
@@ -801,6 +836,17 @@ def _resumed(standing: _Standing, order: Order, volume: Volume, fen: int | None)
     return sale
 
 
+def _told(order: Order, weight: int) -> str:
+    """Which order this is and where, so that a clerk knows his own when he repeats what he had finished."""
+    where = {
+        PENDING: "is not finished",
+        WRITTEN: f"is on card {order.card}, not yet loaded",
+        DONE: f"was loaded from card {order.card}",
+    }[order.state]
+    made = units.moment(order.made_at).strftime("%Y-%m-%d %H:%M UTC")
+    return f"order {order.sequence} over {units.volume(order.paid_pulses, weight)} m³ of {made} {where}"
+
+
 def _sale(binding: Binding, order: Order, weight: int, *, resumed: bool) -> Sale:
     return Sale(
         account=binding.account,
@@ -814,11 +860,6 @@ def _sale(binding: Binding, order: Order, weight: int, *, resumed: bool) -> Sale
         state=order.state,
         resumed=resumed,
     )
-
-
-def _remaining(report: Values) -> int:
-    """Pulses left on the meter by its report; negative within the overdraft."""
-    return int(report["bought_total"] - report["used"] - report["correction_total"])
 
 
 def _with(image: bytes, at: int, data: bytes) -> bytes:

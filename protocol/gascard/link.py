@@ -103,8 +103,10 @@ def encode(
         raise ValueError("meter number not 7 bytes")
     if not 0 <= control <= 0xFF or not 0 <= identifier <= 0xFFFF or not 0 <= serial <= 0xFF:
         raise ValueError("control, identifier or serial out of range")
-    if not is_gas_type(kind) or wake < 0:
+    if not is_gas_type(kind):
         raise ValueError("meter type is not a gas meter's")
+    if wake < 0:
+        raise ValueError("wake-up bytes below 0")
     frame = bytearray(wake + SHORTEST + size)
     for i in range(wake):
         frame[i] = WAKE

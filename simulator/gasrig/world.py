@@ -118,7 +118,7 @@ class World:
         with open(handle, "w", encoding="ascii") as file:
             file.write(text)
         self.signer = KeyFileSigner.load(keyfile)
-        return Hall.open(self.folder / LEDGER_FILE, keyfile, clock=self.moment)
+        return Hall.open(self.folder / LEDGER_FILE, keyfile, clock=self.moment, create=True)
 
     def _build_meter(self, config: dict[str, Any]) -> MeterUnderTest:
         # A meter comes from the factory with some pulses of its calibration run on register and wheels.

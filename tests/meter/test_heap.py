@@ -3,9 +3,11 @@
 import ast
 from pathlib import Path
 
+import pytest
 from portable_heap import *  # noqa: F403
 
 import meter
+from gasrig.targets import run_script
 
 MARK = "# hot: no allocation"
 
@@ -51,3 +53,9 @@ def test_every_marked_function_is_measured():
     for path in sorted(Path(meter.__path__[0]).glob("*.py")):
         found |= marked(path)
     assert found == set(MEASURED)
+
+
+@pytest.mark.needs("micropython")
+def test_machine_code_is_what_the_vm_measures():
+    said = run_script("micropython", "from meter import hot\nprint(hot.make_pulse is hot.plain_pulse)\n")
+    assert said.split() == ["False"]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Self
 
 from gascard import codes
-from gascard.chip import MAIN, SECURITY, Chip
+from gascard.chip import DUMP_SIZE, MAIN, SECURITY, Chip
 from gascard.records import IMAGE_SIZE
 from gashall import errors
 from gashall.errors import ReaderError
@@ -18,6 +18,8 @@ from gashall.readers.chip import ChipReader, Plan
 
 SIDECAR = ".chip"
 SIDECAR_SIZE = 8
+
+_FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)
 
 
 class FileReader(ChipReader):
@@ -31,7 +33,8 @@ class FileReader(ChipReader):
         """``path`` need not exist yet; a missing file is an empty slot."""
         super().__init__(None, trace)
         self.path = os.fspath(path)
-        self._files: tuple[int, int] | None = None
+        self._files: list[int] = []
+        self._read_only = False
 
     @classmethod
     def blank(cls, path: str | os.PathLike[str], trace: Callable[[str], None] | None = None) -> Self:
@@ -62,30 +65,46 @@ class FileReader(ChipReader):
         self.chip = None
         try:
             with open(self.path, "rb") as file:
-                dump = file.read(IMAGE_SIZE + 1)
+                image = file.read(DUMP_SIZE + 1)
         except FileNotFoundError:
-            raise ReaderError(codes.NO_CARD, f"There is no card in {self.path}.") from None
-        if len(dump) != IMAGE_SIZE:
-            raise ReaderError(codes.NO_CARD, f"{self.path} is no card image: it has not 256 bytes.")
+            raise ReaderError(
+                codes.NO_CARD,
+                f"There is no card file {self.path}.",
+                "Correct the path; FileReader.blank makes a new blank card.",
+            ) from None
+        if len(image) == DUMP_SIZE:
+            raise ReaderError(
+                codes.NO_CARD,
+                f"{self.path} has 264 bytes; a card file has 256: protection and security memory, the last eight, "
+                f"stand beside it in {self.path + SIDECAR}.",
+                "Put the first 256 and the last 8 bytes into a file each.",
+            )
+        if len(image) != IMAGE_SIZE:
+            raise ReaderError(
+                codes.NO_CARD,
+                f"{self.path} is no card file: it has not {IMAGE_SIZE} bytes.",
+                "Look whether it is the right file, and whole.",
+            )
+        made = Chip()
+        sidecar = made.dump()[IMAGE_SIZE:]
         try:
             with open(self.path + SIDECAR, "rb") as file:
                 sidecar = file.read(SIDECAR_SIZE + 1)
+            names = [self.path, self.path + SIDECAR]
+            self._read_only = False
         except FileNotFoundError:
-            sidecar = Chip().dump()[IMAGE_SIZE:]
-            with open(self.path + SIDECAR, "xb") as file:
-                file.write(sidecar)
+            names = [self.path]
+            self._read_only = any(byte != 0xFF for byte, maker in zip(image, made.main, strict=True) if maker == 0xFF)
         if len(sidecar) != SIDECAR_SIZE:
-            raise ReaderError(codes.NO_CARD, f"{self.path + SIDECAR} has not {SIDECAR_SIZE} bytes.")
-        flags = os.O_RDWR | getattr(os, "O_BINARY", 0)
-        main = os.open(self.path, flags)
-        try:
-            self._files = main, os.open(self.path + SIDECAR, flags)
-        except OSError:
-            os.close(main)
-            raise
-        chip = Chip()
-        chip.restore(dump + sidecar)
-        self.chip = chip
+            raise ReaderError(
+                codes.NO_CARD,
+                f"{self.path + SIDECAR} has not {SIDECAR_SIZE} bytes.",
+                "Restore it from where the card file came from; removed, the card can be read and no more.",
+            )
+        for name in names:
+            self._files.append(os.open(name, _FLAGS))
+        made.restore(image + sidecar)
+        self.chip = made
         return super()._connect()
 
     def _disconnect(self) -> None:
@@ -93,10 +112,34 @@ class FileReader(ChipReader):
         self._close()
         self.chip = None
 
+    def _protection(self) -> bytes:
+        self._need_sidecar()
+        return super()._protection()
+
+    def _error_counter(self) -> int:
+        self._need_sidecar()
+        return super()._error_counter()
+
+    def _need_password(self) -> None:
+        self._need_card()
+        self._need_sidecar()
+        super()._need_password()
+
+    def _need_sidecar(self) -> None:
+        if self._read_only:
+            raise ReaderError(
+                errors.READER,
+                f"There is no {self.path + SIDECAR}: password, tries and protection of the card are not known.",
+                "Put the .chip file of this card beside it; without it the card can be read and no more.",
+            )
+
     def store(self, plan: Plan) -> None:
         """Put one byte on the chip and into the file."""
+        if len(self._files) == 1:
+            self._files.append(os.open(self.path + SIDECAR, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666))
+            os.write(self._files[1], self._card().dump()[IMAGE_SIZE:])
         super().store(plan)
-        if self._files is None:
+        if not self._files:
             return
         area, place, value = plan
         file = self._files[0 if area == MAIN else 1]
@@ -104,7 +147,5 @@ class FileReader(ChipReader):
         os.write(file, bytes((value,)))
 
     def _close(self) -> None:
-        if self._files is not None:
-            files, self._files = self._files, None
-            for file in files:
-                os.close(file)
+        while self._files:
+            os.close(self._files.pop())
