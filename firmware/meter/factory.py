@@ -39,6 +39,9 @@ def create(memory: "Memory", key_memory: "Memory", settings: "Settings", values:
         if values.get(name):
             keys[name] = values[name]
     register = values.get("register", 0)
+    # A memory that has been a meter is none from here on, until its keys are written last.
+    for address in KEYS_AT:
+        write_checked(key_memory, address, bytes(COPY_SIZE))
     # What the display adds to the register to show the wheels.
     offset = (values.get("index", 0) - register) % settings.wheels
     create_register(memory, settings.lanes * settings.lane_length, register)

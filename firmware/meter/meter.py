@@ -30,6 +30,7 @@ from gascard.records import (
     STATUS_SENSOR,
     STATUS_VALVE_FAULT,
     STATUS_VALVE_OPEN,
+    TIME_MAX,
     TOTAL_MAX,
 )
 from meter import display, events, valve
@@ -40,7 +41,7 @@ from meter.layouts import KEYS, KEYS_AT, STATE, STATE_AT
 from meter.lockout import CARDS, REFILL_MINUTES, Lockout
 from meter.reeds import Reeds
 from meter.session import Session
-from meter.store import Pair, Register, StoreFault
+from meter.store import FAULTS, Pair, Register
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ _REFILL_MS = REFILL_MINUTES * 60000
 _MINUTE_MS = const(60000)
 _BATTERY_STEP_MV = const(20)
 _READ_TRIES = const(3)
+_WARNED = const(1)  # the last run ended with the warning ...
+_WARNED_BEHIND = const(2)  # ... while the wheel stood behind the last pulse
 
 
 class Settings:
@@ -117,7 +120,7 @@ class Meter:
         ``minutes`` is the clock's, since 2000-01-01 UTC; ``levels`` are the reeds', which tell where in its turn the
         wheel stands.
         """
-        self._minutes = minutes
+        self.clock(minutes)
         self.reeds = Reeds(levels)
         self.valve.start()
         try:
@@ -125,23 +128,28 @@ class Meter:
             for _ in range(_READ_TRIES):
                 try:
                     self.events.recover()
-                    whole = self.keys.load() and self.account.load() and self.state.load() and self.register.recover()
+                    whole = self.keys.load() and self.account.load() and self.state.load()
+                    if whole:
+                        # Before anything can fail: what is saved from now on has the counters in it.
+                        values = self.state.values
+                        self.valve.moves = values["valve_moves"]
+                        self.valve.failures = values["valve_failures"]
+                        self.last_code = -values["last_code"]
+                        whole = self.register.recover()
                     break
                 except OSError:
-                    pass  # what does not answer at last cannot be read either
+                    whole = False  # what does not answer at last cannot be read either
             if not whole:
                 self._latched |= SHUT_STORE_LOST
                 self._review()
                 return codes.STORE_LOST
             self.lockout.recover()
-            values = self.state.values
             values["boots"] = min(0xFFFF, values["boots"] + 1)
             if not values["warned"]:
                 values["power_failures"] = min(0xFF, values["power_failures"] + 1)
+            elif values["warned"] == _WARNED_BEHIND:
+                self.reeds.fall_behind()
             values["warned"] = 0
-            self.valve.moves = values["valve_moves"]
-            self.valve.failures = values["valve_failures"]
-            self.last_code = -values["last_code"]
             self._note(events.BOOT, values["boots"])
             if self.register.scrubbed:
                 self._note(events.SCRUBBED, self.register.scrubbed)
@@ -149,7 +157,7 @@ class Meter:
             if not self.lockout.full:
                 self.deadlines.set(REFILL, _REFILL_MS)
             self._count()
-        except (StoreFault, OSError) as cause:
+        except FAULTS as cause:
             self.fail(cause)
         return codes.FAULT if self._latched & SHUT_FAULT else codes.OK
 
@@ -162,11 +170,11 @@ class Meter:
         self.session.end()
         self._review()
         if not self._latched & SHUT_STORE_LOST:
-            self.state.values["warned"] = 1
+            self.state.values["warned"] = _WARNED_BEHIND if self.reeds.behind else _WARNED
             self._note(events.POWER_FAILING, 0)
             try:
                 self.save_state()
-            except (StoreFault, OSError) as cause:
+            except FAULTS as cause:
                 self.fail(cause)
 
     def fail(self, cause: Exception) -> None:
@@ -212,7 +220,7 @@ class Meter:
             if register.cells[COUNT] >= register.capacity:
                 register.checkpoint()
             self._review()
-        except (StoreFault, OSError) as cause:
+        except FAULTS as cause:
             self.fail(cause)
 
     def _review(self) -> None:
@@ -278,14 +286,14 @@ class Meter:
     # --- time
 
     def clock(self, minutes: int) -> None:
-        """The clock says ``minutes`` since 2000-01-01 UTC."""
-        self._minutes = minutes
+        """The clock says ``minutes`` since 2000-01-01 UTC; what no field can hold is an unset clock, 0."""
+        self._minutes = minutes if 0 <= minutes <= TIME_MAX else 0
         self._since_ms = 0
 
     @property
     def minutes(self) -> int:
         """Minutes since 2000-01-01 UTC as far as the meter knows."""
-        return self._minutes + self._since_ms // _MINUTE_MS
+        return min(TIME_MAX, self._minutes + self._since_ms // _MINUTE_MS)
 
     @property
     def next_ms(self) -> int:
@@ -305,7 +313,7 @@ class Meter:
                 self._due()
             if self.valve.moving and self.valve.advance(milliseconds):
                 self._valve_changed()
-        except (StoreFault, OSError) as cause:
+        except FAULTS as cause:
             self.fail(cause)
         if self.session.active:
             self._step()
@@ -368,7 +376,7 @@ class Meter:
         """The key was pressed: acknowledge the alarm, ask the valve to open, show the next page."""
         try:
             self.asked()
-        except (StoreFault, OSError) as cause:
+        except FAULTS as cause:
             self.fail(cause)
         self._show(display.INDEX if self._page == display.REMAINING else display.REMAINING)
 
@@ -383,7 +391,7 @@ class Meter:
             code = self.session.insert()
             if not self.lockout.full and not self.deadlines.runs(REFILL):
                 self.deadlines.set(REFILL, _REFILL_MS)
-        except (StoreFault, OSError) as cause:
+        except FAULTS as cause:
             self.fail(cause)
             code = codes.FAULT
         return self._answer(code)
@@ -440,7 +448,7 @@ class Meter:
             return
         try:
             self.events.note(kind, detail, self.register.value, self.minutes)
-        except (StoreFault, OSError):
+        except FAULTS:
             pass
 
     # --- what people see

@@ -15,7 +15,9 @@ REED_B = const(2)
 SENSOR_A = const(1)  # reed A has not moved while B swung
 SENSOR_B = const(2)
 SENSOR_BOTH = const(4)  # both changed at once
+SENSOR_BACK = const(8)  # turned back by more than a whole turn
 
+_DEBT_MOST = const(-4)  # quarter steps
 _SWINGS = const(16)  # changes of one reed, the other still, before it is called dead: more than any bounce
 
 # Where each pair of levels stands in the turn, by value of the two level bits.
@@ -23,7 +25,7 @@ _QUARTER = b"\x00\x01\x03\x02"
 
 
 class Reeds:
-    """The decoder. ``fault`` collects SENSOR_ bits; ``debt`` is True while the wheel stands behind its furthest."""
+    """The decoder. ``fault`` collects SENSOR_ bits."""
 
     def __init__(self, levels: int = 0) -> None:
         self._levels = levels
@@ -33,11 +35,6 @@ class Reeds:
         self._swings = 0
         self._moved = 0
         self.fault = 0
-
-    @property
-    def debt(self) -> bool:
-        """Whether the wheel has been turned back past the last pulse."""
-        return self._position < -1
 
     # hot: no allocation
     def edge(self, levels: int) -> bool:
@@ -60,7 +57,20 @@ class Reeds:
         position = self._position + (1 if step == 1 else -1)
         if position == 4:
             self._position = 0
-            self.fault &= SENSOR_BOTH  # a whole turn: both reeds live
+            self.fault &= SENSOR_BOTH | SENSOR_BACK  # a whole turn: both reeds live
             return True
+        if position < _DEBT_MOST:
+            # No gas flows back that far: somebody leads a magnet past, and what he owes stays at one turn.
+            self.fault |= SENSOR_BACK
+            position += 4
         self._position = position
         return False
+
+    @property
+    def behind(self) -> bool:
+        """Whether the wheel stands behind the last pulse."""
+        return self._position < 0
+
+    def fall_behind(self) -> None:
+        """At power-up: the levels were read, and it is known that the wheel stands behind the last pulse."""
+        self._position -= 4

@@ -75,6 +75,8 @@ class Session:
             return verified
         if values:
             meter.journal(values, lowers)
+        else:
+            account.confirm()
         meter.asked()
         if not verified:
             verified = self._prepare(identity)

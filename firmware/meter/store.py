@@ -37,6 +37,10 @@ class StoreFault(Exception):
     """The memory does not keep what is written to it, or nothing in it can be read: the meter shuts."""
 
 
+# What a core that keeps its word must expect: a memory that does not answer or does not keep, a value no field holds.
+FAULTS = (StoreFault, OSError, ValueError)
+
+
 def newer(a: int, b: int) -> bool:
     """Whether entry number ``a`` comes after ``b``, modulo 2**16."""
     return a != b and (a - b) & 0xFFFF < 0x8000
@@ -85,6 +89,7 @@ class Pair:
         self._places = places
         self._layout = layout
         self._newest = 1
+        self._alike = False
         self.values: dict = {}
 
     def _read(self, place: int) -> "dict | None":
@@ -107,6 +112,7 @@ class Pair:
             self._newest, self.values = 0, first
         else:
             self._newest, self.values = 1, second or {}
+        self._alike = bool(first and first == second)
         return bool(self.values)
 
     def save(self, both: bool = False) -> None:
@@ -122,6 +128,12 @@ class Pair:
             place = 1 - self._newest
             write_checked(self._memory, self._places[place], raw)
             self._newest = place
+        self._alike = both
+
+    def confirm(self) -> None:
+        """Both copies hold the newest entry, or do after this: for an entry whose second copy a cut may have missed."""
+        if not self._alike:
+            self.save(True)
 
 
 class Register:

@@ -450,8 +450,10 @@ class Hall:
         if last.state == WRITTEN:
             if standing.report_code == codes.MAC:
                 raise CardError(codes.MAC, "The card's report was not made by the customer's meter.")
-            code = errors.OPENING_NOT_LOADED if last.sequence == 1 else errors.GAS_ON_CARD
-            raise CardError(code, f"{errors.words(code)[1].partition(';')[0].rstrip('.')}: {_told(last, weight)}.")
+            told = _told(last, weight)
+            if last.sequence == 1:
+                raise CardError(errors.OPENING_NOT_LOADED, f"The opening card has not been in its meter yet: {told}.")
+            raise CardError(errors.GAS_ON_CARD, f"The last purchase is still on the card: {told}.")
         if last.sequence >= SEQUENCE_MAX:
             raise LedgerError(codes.NUMBER_USED_UP, "This binding has had all the orders it can have.")
         if last.released_pulses + count > TOTAL_MAX:

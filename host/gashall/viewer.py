@@ -6,19 +6,23 @@ out.
 """
 
 import argparse
+import contextlib
 import json
+import os
+import stat
 import sys
 from pathlib import Path
 from typing import Any
 
 from gascard import codes
-from gascard.chip import DUMP_SIZE
+from gascard.chip import DEFAULT_PSC, DUMP_SIZE
 from gascard.meanings import CARD_KINDS, FIELD_MEANINGS, FLAG_MEANINGS, FRAME_KINDS, STATUS_MEANINGS
 from gascard.records import IDENTITY_AT, IMAGE_SIZE, SPARE_AT
-from gascard.sle4442 import tries_left
-from gashall import units
-from gashall.encode import IDENTITY_SIZE, Card, Part, decode_card
+from gascard.sle4442 import ATR, tries_left
+from gashall import errors, units
+from gashall.encode import IDENTITY_SIZE, Card, Part, decode_card, remaining
 from gashall.errors import GasError, words
+from gashall.readers.file import SIDECAR, SIDECAR_SIZE
 from gashall.signer import KeyFileSigner, Signer
 
 FINE = 0
@@ -27,6 +31,9 @@ UNUSABLE = 2
 
 NOT_CHECKED = "not checked"
 NOT_REACHED = "not reached"
+
+VECTORS_MOST = 1 << 24  # bytes of a file of test vectors
+NAMES_SHOWN = 8
 
 
 def command(argv: list[str]) -> int:
@@ -46,9 +53,7 @@ def command(argv: list[str]) -> int:
     show_parser.add_argument(
         "--key-version",
         metavar="N",
-        type=int,
-        choices=range(256),
-        help="version of the meter's keys, if the order does not tell",
+        help="version of the meter's keys, 1 to 255, if the order does not tell",
     )
     show_parser.add_argument("--vector", metavar="NAME", help="the case of a .json file to show")
     try:
@@ -56,78 +61,165 @@ def command(argv: list[str]) -> int:
     except SystemExit as stop:
         return UNUSABLE if stop.code else FINE
     try:
+        told_version = None if arguments.key_version is None else _key_version(arguments.key_version)
         image, signer, key_version = _load(arguments.image, arguments.vector)
         if arguments.key is not None:
             signer = KeyFileSigner.load(arguments.key)
-        if arguments.key_version is not None:
-            key_version = arguments.key_version
-        description = describe(image, signer, key_version)
-    except GasError as error:
-        print(f"icgas card show: {error}", file=sys.stderr)
-        return UNUSABLE
+        description = describe(image, signer, told_version or key_version)
     except OSError as error:
-        print(f"icgas card show: {arguments.image} cannot be read: {error.strerror}.", file=sys.stderr)
-        return UNUSABLE
-    except ValueError as error:
-        print(f"icgas card show: {error}", file=sys.stderr)
-        return UNUSABLE
-    if arguments.json:
-        print(json.dumps(description, ensure_ascii=False, indent=2))
-    else:
-        _print(description, arguments.meanings)
+        return _complain(f"{error.filename or arguments.image} cannot be read: {error.strerror}.")
+    except (GasError, ValueError) as error:
+        return _complain(str(error))
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        if arguments.json:
+            plain = not encoding.lower().startswith("utf")
+            text = json.dumps(description, ensure_ascii=plain, indent=2) + "\n"
+        else:
+            text = _tables(description, arguments.meanings)
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
+    except OSError as error:
+        _complain(f"the output cannot be written: {error.strerror}.")
+        with contextlib.suppress(OSError):  # what is still buffered would fail once more at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DAMAGED
     return DAMAGED if description["problems"] else FINE
+
+
+def _complain(message: str) -> int:
+    print(f"icgas card show: {message}", file=sys.stderr)
+    return UNUSABLE
+
+
+def _key_version(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 4 and 1 <= int(text) <= 0xFF):
+        raise ValueError(f"--key-version is 1 to 255, not {text[:20]}.")
+    return int(text)
 
 
 def describe(image: bytes, signer: Signer | None = None, key_version: int | None = None) -> dict[str, Any]:
     """All there is to say about a card image of 256 or 264 bytes, as JSON holds it.
 
-    Keys: ``verdict`` ("fine", "blank" or "damaged"), ``problems``, ``parts``, ``newest_report``, ``spare``
-    and, for 264 bytes, ``security``. RequestError IMAGE_SIZE for another size.
+    Keys: ``verdict`` ("fine", "blank", "damaged", or "foreign": no card of this system, or of another region than
+    the key), ``problems``, ``parts``, ``newest_report``, ``spare`` and, for 264 bytes, ``security``. RequestError
+    IMAGE_SIZE for another size.
     """
     card = decode_card(image, signer, key_version=key_version)
+    mac_unchecked = NOT_CHECKED if signer is None else ""
+    problems: list[dict[str, Any]] = []
+    if signer is not None and card.region_code:
+        # A key of another region says nothing about a MAC: it would call every one of them forged.
+        mac_unchecked = f"{NOT_CHECKED}: the key is of region {signer.region:#06x}"
+        message = f"The card is of another region than the key, {signer.region:#06x}; no MAC was checked."
+        problems = [_problem("identity", card.region_code, message, "Use the key file of the card's region.")]
+        card = decode_card(image)
     weight = _weight(card)
-    problems = _problems(card)
+    foreign = _foreign(card)
+    damages = foreign or _problems(card)
+    problems += damages
+    verdict = "foreign" if foreign or (problems and not damages) else "damaged" if problems else ""
     description: dict[str, Any] = {
         "size": len(image),
-        "verdict": "damaged" if problems else "blank" if card.blank else "fine",
+        "verdict": verdict or ("blank" if card.blank else "fine"),
         "problems": problems,
-        "parts": [_describe_part(part, signer is not None, weight) for part in card.parts],
+        "parts": [_describe_part(part, mac_unchecked, weight) for part in card.parts],
         "newest_report": None if card.newest_report is None else card.newest_report.name,
         "spare": card.image[SPARE_AT:].hex(),
     }
     if len(image) == DUMP_SIZE:
         bits = int.from_bytes(image[IMAGE_SIZE : IMAGE_SIZE + 4], "little")
-        counter = image[IMAGE_SIZE + 4]
+        counter, psc = image[IMAGE_SIZE + 4], image[IMAGE_SIZE + 5 :]
         description["security"] = {
             "protected": [i for i in range(32) if not bits >> i & 1],
             "identity_protected": not bits >> IDENTITY_AT & (1 << IDENTITY_SIZE) - 1,
             "error_counter": counter & 7,
             "tries_left": tries_left(counter),
+            # Never the password itself. A chip whose password was not presented gives zeros for it.
+            "password": "the maker's" if psc == DEFAULT_PSC else "changed" if any(psc) else "not told",
         }
     return description
 
 
 def _load(path: Path, vector: str | None) -> tuple[bytes, Signer | None, int | None]:
     """The image in a file, and for a test vector the signer of its keys and their version."""
-    if path.suffix != ".json":
-        with path.open("rb") as file:
-            return file.read(DUMP_SIZE + 1), None, None
-    content = json.loads(path.read_text(encoding="utf-8"))
+    if path.suffix == ".json":
+        return _load_vector(path, vector)
+    if vector is not None:
+        raise ValueError(f"--vector names a case of a .json file; {path} is none.")
+    image = _content(path, DUMP_SIZE, "a card image has 256 bytes, or 264")
+    sidecar = path.with_name(path.name + SIDECAR)
+    if len(image) == IMAGE_SIZE and sidecar.is_file():
+        beside = sidecar.read_bytes() if sidecar.stat().st_size == SIDECAR_SIZE else b""
+        if not beside:
+            _complain(f"{sidecar} has not {SIDECAR_SIZE} bytes and is not shown.")
+        image += beside
+    elif len(image) not in (IMAGE_SIZE, DUMP_SIZE):
+        raise GasError(errors.IMAGE_SIZE, f"{path} has {len(image)} bytes; a card image has 256, or 264.")
+    return image, None, None
+
+
+def _content(path: Path, most: int, rule: str) -> bytes:
+    """A regular file's bytes; nothing that never ends, waits for a writer or is larger than ``most``."""
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise ValueError(f"{path} is no regular file.")
+    if about.st_size > most:
+        raise GasError(errors.IMAGE_SIZE, f"{path} has {about.st_size} bytes; {rule}.")
+    with path.open("rb") as file:
+        return file.read(most)
+
+
+def _load_vector(path: Path, vector: str | None) -> tuple[bytes, Signer | None, int | None]:
+    data = _content(path, VECTORS_MOST, f"a file of test vectors has at most {VECTORS_MOST}")
+    try:
+        content = json.loads(data)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is no JSON: look at line {error.lineno}, column {error.colno}.") from None
+    except (ValueError, RecursionError):
+        raise ValueError(f"{path} is no JSON text.") from None
     cases = {
         str(case.get("name")): case
         for case in (content if isinstance(content, list) else [content])
         if isinstance(case, dict) and isinstance(case.get("image"), str)
     }
+    if not cases:
+        raise ValueError(f"{path} has no card images.")
     if vector is None and len(cases) == 1:
         vector = next(iter(cases))
     if vector not in cases:
-        raise ValueError(f"{path} has no case {vector!r}; --vector names one of: {', '.join(cases) or 'none'}.")
+        more = len(cases) - NAMES_SHOWN
+        names = ", ".join(list(cases)[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        asked = f"has no case {vector!r}" if vector else f"has {len(cases)} cases"
+        raise ValueError(f"{path} {asked}; --vector names one of: {names}.")
     case = cases[vector]
+    try:
+        image = bytes.fromhex(case["image"])
+    except ValueError:
+        raise ValueError(f"{path}, case {vector}: the image is not hexadecimal.") from None
+    if len(image) not in (IMAGE_SIZE, DUMP_SIZE):
+        raise GasError(
+            errors.IMAGE_SIZE, f"{path}, case {vector}: the image has {len(image)} bytes; it should be 256, or 264."
+        )
     keys = case.get("keys")
-    image = bytes.fromhex(case["image"])
     if not isinstance(keys, dict):
         return image, None, None
-    return image, KeyFileSigner(bytes.fromhex(keys["root"]), keys["region"]), keys.get("key_version")
+    try:
+        return image, KeyFileSigner(bytes.fromhex(keys["root"]), keys["region"]), keys.get("key_version")
+    except (KeyError, TypeError, ValueError, GasError):
+        raise ValueError(f"{path}, case {vector}: its keys cannot be used.") from None
+
+
+def _foreign(card: Card) -> list[dict[str, Any]]:
+    """One problem for bytes that are nothing of ours at all, instead of one for each place in them."""
+    unmarked = card.identity.code == codes.NOT_OURS or (card.chip_code and not card.identity.written)
+    if not unmarked or any(part.whole for part in card.parts):
+        return []
+    message = "These bytes are no card of this system: nothing in them can be read"
+    if card.chip_code:
+        message += f", and they begin with {card.image[:4].hex(' ')} instead of {ATR.hex(' ')}"
+    remedy = "Look whether this is the right file, and whether the reader gave all of the card."
+    return [_problem("card", card.chip_code or codes.NOT_OURS, f"{message}.", remedy)]
 
 
 def _problems(card: Card) -> list[dict[str, Any]]:
@@ -137,24 +229,25 @@ def _problems(card: Card) -> list[dict[str, Any]]:
     for part in card.parts:
         if part.code:
             found.append((part.name, part.code, _how(part)))
-    if card.region_code:
-        found.append(("identity", card.region_code, "the key is of another region"))
     if not card.identity.written and not card.blank:
         found.append(("identity", codes.NOT_OURS, "the place is blank, though other parts are written"))
     problems = []
     for part_name, code, how in found:
-        name, english, chinese, remedy = words(code)
-        problems.append(
-            {
-                "part": part_name,
-                "code": code,
-                "name": name,
-                "message": f"{english} ({how})" if how else english,
-                "message_zh": chinese,
-                "remedy": remedy,
-            }
-        )
+        english = words(code)[1]
+        problems.append(_problem(part_name, code, f"{english} ({how})" if how else english))
     return problems
+
+
+def _problem(part: str, code: int, message: str, remedy: str = "") -> dict[str, Any]:
+    name, _, chinese, next_step = words(code)
+    return {
+        "part": part,
+        "code": code,
+        "name": name,
+        "message": message,
+        "message_zh": chinese,
+        "remedy": remedy or next_step,
+    }
 
 
 def _how(part: Part) -> str:
@@ -180,7 +273,7 @@ def _how(part: Part) -> str:
     return ""
 
 
-def _describe_part(part: Part, with_key: bool, weight: int | None) -> dict[str, Any]:
+def _describe_part(part: Part, mac_unchecked: str, weight: int | None) -> dict[str, Any]:
     kinds = CARD_KINDS if part.record == "identity" else FRAME_KINDS
     kind = kinds[part.kind][1] if part.written and part.values is not None else None
     verdicts = {}
@@ -191,7 +284,7 @@ def _describe_part(part: Part, with_key: bool, weight: int | None) -> dict[str, 
             "version": _verdict(part.version),
         }
         if part.record != "identity":
-            verdicts["mac"] = _verdict(part.mac) if with_key else NOT_CHECKED
+            verdicts["mac"] = mac_unchecked or _verdict(part.mac)
     meanings = FIELD_MEANINGS[part.record]
     return {
         "name": part.name,
@@ -210,7 +303,23 @@ def _describe_part(part: Part, with_key: bool, weight: int | None) -> dict[str, 
             }
             for name, value in (part.values or {}).items()
         },
+        "derived": _derived(part, weight),
         "raw": part.raw.hex(),
+    }
+
+
+def _derived(part: Part, weight: int | None) -> dict[str, Any]:
+    """What follows from a part's fields and is no field itself."""
+    if part.record != "report" or part.values is None:
+        return {}
+    left = remaining(part.values)
+    return {
+        "remaining": {
+            "value": left,
+            "text": _text(part.record, "remaining", left, "pulse", weight),
+            "unit": "pulse",
+            "meaning": "Gas left on the meter: bought total less used less correction total; below 0 is overdraft.",
+        }
     }
 
 
@@ -245,6 +354,8 @@ def _text(record: str, name: str, value: Any, unit: str, weight: int | None) -> 
         return f"{value} ({value:#06x})" if name != "mark" else f"{value:#04x}"
     if record == "identity" and name == "kind":
         return f"{value} ({CARD_KINDS[value][0]})"
+    if name == "versions":
+        return f"{value:#04x} ({value & 15} to {value >> 4})"
     if name == "last_code":
         try:
             return f"{value} ({words(-value)[0]})"
@@ -253,48 +364,50 @@ def _text(record: str, name: str, value: Any, unit: str, weight: int | None) -> 
     return str(value)
 
 
-def _print(description: dict[str, Any], meanings: bool) -> None:
+def _tables(description: dict[str, Any], meanings: bool) -> str:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     console = Console()
-    for part in description["parts"]:
-        place = f"{part['name']} at 0x{part['at']:02X}, {part['size']} bytes"
-        if not part["written"]:
-            console.print(f"[bold]{place}[/]: not written\n")
-            continue
-        verdicts = ", ".join(f"{check} {verdict}" for check, verdict in part["verdicts"].items())
-        table = Table(title=escape(f"{place}: {part['kind'] or 'not readable'}"), title_justify="left")
-        table.caption = escape(verdicts)
-        table.caption_justify = "left"
-        if part["fields"]:
-            for column in ("field", "value", "unit", "meaning")[: 4 if meanings else 3]:
-                table.add_column(column, overflow="fold")
-            for name, field in part["fields"].items():
-                row = (name, escape(field["text"]), field["unit"], escape(field["meaning"]))
-                table.add_row(*row[: 4 if meanings else 3])
-        else:
-            table.add_column("bytes", overflow="fold")
-            table.add_row(bytes.fromhex(part["raw"]).hex(" "))
-        console.print(table, "")
-    spare = description["spare"]
-    console.print(f"spare at 0x{SPARE_AT:02X}: {'not written' if not spare.strip('f') else spare}", highlight=False)
-    if "security" in description:
-        security = description["security"]
-        console.print(
-            f"protected bytes: {', '.join(map(str, security['protected'])) or 'none'}\n"
-            f"password tries left: {security['tries_left']} (error counter {security['error_counter']:02x})",
-            highlight=False,
-        )
-    if description["newest_report"] is not None:
-        console.print(f"newest report: {description['newest_report']}", highlight=False)
-    if not description["problems"]:
-        blank = description["verdict"] == "blank"
-        console.print("The card is blank." if blank else "The card is fine.", highlight=False)
-    for problem in description["problems"]:
-        console.print(
-            f"[bold red]{problem['part']}: {problem['name']}[/] {escape(problem['message'])}\n"
-            f"  {escape(problem['remedy'])}",
-            highlight=False,
-        )
+    with console.capture() as capture:
+        for part in description["parts"]:
+            place = f"{part['name']} at 0x{part['at']:02X}, {part['size']} bytes"
+            if not part["written"]:
+                console.print(f"[bold]{place}[/]: not written\n", highlight=False)
+                continue
+            verdicts = ", ".join(f"{check} {verdict}" for check, verdict in part["verdicts"].items())
+            kind = escape(part["kind"] or "not readable")
+            console.print(f"[bold]{place}[/]: {kind}\n{escape(verdicts)}", highlight=False)
+            table = Table()
+            if part["fields"]:
+                for column in ("field", "value", "unit", "meaning")[: 4 if meanings else 3]:
+                    table.add_column(column, overflow="fold")
+                for name, field in (part["fields"] | part["derived"]).items():
+                    row = (name, escape(field["text"]), field["unit"], escape(field["meaning"]))
+                    table.add_row(*row[: 4 if meanings else 3])
+            else:
+                table.add_column("bytes", overflow="fold")
+                table.add_row(bytes.fromhex(part["raw"]).hex(" "))
+            console.print(table, "")
+        spare = description["spare"]
+        console.print(f"spare at 0x{SPARE_AT:02X}: {'not written' if not spare.strip('f') else spare}", highlight=False)
+        if "security" in description:
+            security = description["security"]
+            console.print(
+                f"protected bytes: {', '.join(map(str, security['protected'])) or 'none'}\n"
+                f"password: {security['password']}\n"
+                f"password tries left: {security['tries_left']} (error counter {security['error_counter']:02x})",
+                highlight=False,
+            )
+        if description["newest_report"] is not None:
+            console.print(f"newest report: {description['newest_report']}", highlight=False)
+        if not description["problems"]:
+            console.print(f"The card is {description['verdict']}.", highlight=False)
+        for problem in description["problems"]:
+            console.print(
+                f"[bold red]{problem['part']}: {problem['name']}[/] {escape(problem['message'])}\n"
+                f"  {escape(problem['remedy'])}",
+                highlight=False,
+            )
+    return capture.get()

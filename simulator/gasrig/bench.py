@@ -43,6 +43,9 @@ MEMORY_EEPROM = 1
 MEMORY_MAPPED = 2
 
 CHUNK = DUMP_SIZE // 2
+HOUR_MS = 3600000
+MOST_MILLI = 100  # of a pulse in a millisecond: beyond it the valve would get no time between two edges
+MOST_PULSES = 1000000
 
 CONFIG = Layout(
     ("memory", U8),
@@ -124,6 +127,7 @@ class Bench:
         """Manufacture a meter, its memory written and its keys in place, and give it power."""
         if config["region"] != TEST_REGION:
             raise ValueError("the bench serves meters of region FFFF only")
+        self._core = None  # whatever comes of this, the old meter is gone
         sort = config["memory"]
         size = 0x1000 + config["lanes"] * config["lane_length"]
         self.memory = (Fram, Eeprom, MappedFram)[sort](size)
@@ -218,6 +222,8 @@ class Bench:
             self.build(unpack(CONFIG, body))
             return self.snapshot(0)
         if identifier == CARD_PUT:
+            if body[0] > 1 or len(body) != 1 + CHUNK:
+                raise ValueError("a card is put in two halves of 132 bytes")
             at = body[0] * CHUNK
             self._card[at : at + CHUNK] = body[1:]
             return b""
@@ -238,6 +244,8 @@ class Bench:
         meter = self.meter
         if identifier == RUN:
             request = unpack(RUN_REQUEST, body)
+            if request["milliseconds"] > HOUR_MS or request["milli_pulses"] > MOST_MILLI * request["milliseconds"]:
+                raise ValueError("at most an hour, and a tenth of a pulse in each millisecond of it")
             elapsed, drawn = self.run(request["milliseconds"], request["milli_pulses"])
             return self.snapshot(0, elapsed, drawn)
         if identifier == WAIT:
@@ -247,6 +255,8 @@ class Bench:
         if identifier == PULSES:
             # Counted by the interrupt while the core slept, and handed to it in one piece.
             count = int.from_bytes(body[:4], "big")
+            if count > MOST_PULSES:
+                raise ValueError("at most a million pulses at once")
             self.wheels.pulses += count
             meter.pulses(count)
             return self.snapshot(0)

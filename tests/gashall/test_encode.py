@@ -245,7 +245,7 @@ BAD_CARDS = [
             + encode.encode_report(PaperMeter(signer, NEIGHBOUR).key, REGION, CARD, REPORT)
             + data[0x5B + 74 :]
         ),
-        "report 1",
+        "report slot 0",
         codes.MAC,
     ),
 ]
@@ -280,7 +280,7 @@ def test_newest_report_goes_by_binding_first(signer):
         ],
     )
     assert decode_card(data, signer).newest_report is not None
-    assert decode_card(data, signer).newest_report.name == "report 2"
+    assert decode_card(data, signer).newest_report.name == "report slot 1"
 
 
 def vector_cases(*names, but=""):

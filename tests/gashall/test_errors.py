@@ -36,6 +36,8 @@ PUBLISHED = {
     "LEDGER": -125,
     "LEDGER_REGION": -126,
     "OPENING_DIFFERS": -127,
+    "LEDGER_KEY": -128,
+    "LEDGER_MISSING": -129,
 }
 
 

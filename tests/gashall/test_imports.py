@@ -57,6 +57,13 @@ def test_heavy_part_says_what_is_missing():
     assert "pip install 'icgas[hall]'" in result.stderr
 
 
+def test_name_that_needs_an_extra_says_which():
+    for name in ("Hall", "Ledger"):
+        result = run(f"from gashall import {name}")
+        assert result.returncode == 1
+        assert "ModuleNotFoundError" in result.stderr and "pip install 'icgas[hall]'" in result.stderr
+
+
 def test_exports_are_all_there_and_no_others():
     assert sorted(gashall.__all__) == list(gashall.__all__) == dir(gashall)
     for name in gashall.__all__:

@@ -7,7 +7,7 @@ import pytest
 
 from gascard import codes
 from gashall import errors
-from gashall.errors import LedgerError
+from gashall.errors import LedgerError, RequestError
 
 pytestmark = pytest.mark.needs("sqlalchemy")
 ledger_module = pytest.importorskip("gashall.ledger")
@@ -179,6 +179,31 @@ def test_ledger_of_another_region_is_refused(ledger, tmp_path):
     with pytest.raises(LedgerError) as refusal:
         ledger_module.Ledger(tmp_path / "ledger.db", 2)
     assert code_of(refusal) == errors.LEDGER_REGION
+    with pytest.raises(RequestError):
+        ledger_module.Ledger(tmp_path / "ledger.db", "2")
+
+
+def test_ledger_knows_the_root_it_was_first_shown(ledger, tmp_path):
+    ledger.check_root(b"one")
+    ledger.check_root(b"one")
+    again = ledger_module.Ledger(tmp_path / "ledger.db", 1, create=False)
+    with pytest.raises(LedgerError, match=r"ledger\.db was made with another root key") as refusal:
+        again.check_root(b"two")
+    assert code_of(refusal) == errors.LEDGER_KEY
+    again.check_root(b"one")
+    again.close()
+
+
+def test_ledger_that_is_not_there_is_made_only_on_purpose(tmp_path):
+    for place in (tmp_path / "legder.db", f"sqlite:///{tmp_path}/legder.db", "sqlite://"):
+        with pytest.raises(LedgerError, match="no ledger") as refusal:
+            ledger_module.Ledger(place, 1, create=False)
+        assert code_of(refusal) == errors.LEDGER_MISSING
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "empty").touch()
+    with pytest.raises(LedgerError) as refusal:
+        ledger_module.Ledger(tmp_path / "empty", 1, create=False)
+    assert code_of(refusal) == errors.LEDGER_MISSING
 
 
 @pytest.mark.parametrize("content", [b"no database at all, but long enough to look at" * 40])
@@ -187,6 +212,7 @@ def test_file_that_is_no_ledger_is_refused(tmp_path, content):
     with pytest.raises(LedgerError) as refusal:
         ledger_module.Ledger(tmp_path / "other", 1)
     assert code_of(refusal) == errors.LEDGER
+    assert str(tmp_path / "other") in refusal.value.message
 
 
 @pytest.mark.parametrize("path", ["none/ledger.db", "nosuchdatabase://x/y"])

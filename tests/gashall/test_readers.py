@@ -264,8 +264,52 @@ def test_file_is_read_anew_at_each_connect(tmp_path):
 def test_file_without_sidecar_is_as_the_maker_ships(tmp_path):
     (tmp_path / "card.bin").write_bytes(bytes(Chip().main))
     with FileReader(tmp_path / "card.bin") as reader:
+        assert reader.read(0, 256) == bytes(Chip().main)
+        assert reader.error_counter() == 7
+        assert not (tmp_path / "card.bin.chip").exists()
         assert reader.present(DEFAULT_PSC)
-    assert (tmp_path / "card.bin.chip").stat().st_size == 8
+        reader.protect(8, b"\xff")
+    assert (tmp_path / "card.bin.chip").read_bytes() == b"\xf0\xfe\xff\xff\x07\xff\xff\xff"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda reader: reader.present(DEFAULT_PSC),
+        lambda reader: reader.present(DEFAULT_PSC, rescue=True),
+        lambda reader: reader.write(0x20, b"\1"),
+        lambda reader: reader.protect(8, b"\1"),
+        lambda reader: reader.change_psc(DEFAULT_PSC),
+        lambda reader: reader.error_counter(),
+        lambda reader: reader.protection(),
+    ],
+)
+def test_written_file_without_sidecar_is_read_and_no_more(tmp_path, call):
+    image = bytearray(Chip().main)
+    image[0x20] = 1
+    (tmp_path / "card.bin").write_bytes(image)
+    with FileReader(tmp_path / "card.bin") as reader:
+        assert reader.read(0, 256) == image
+        with pytest.raises(ReaderError, match=r"There is no .*card\.bin\.chip") as refusal:
+            call(reader)
+    assert (code_of(refusal), refusal.value.remedy[:8]) == (errors.READER, "Put the ")
+    assert [path.name for path in tmp_path.iterdir()] == ["card.bin"]
+
+
+def test_file_of_264_bytes_is_told_where_its_last_eight_belong(tmp_path):
+    (tmp_path / "card.bin").write_bytes(Chip().dump())
+    with pytest.raises(ReaderError, match=r"264 bytes.*card\.bin\.chip"):
+        FileReader(tmp_path / "card.bin").connect()
+
+
+@pytest.mark.parametrize(("card", "chip", "words"), [(None, None, "Correct the path"), (256, 7, "Restore it")])
+def test_missing_card_file_or_bad_sidecar_has_a_remedy_of_its_own(tmp_path, card, chip, words):
+    if card:
+        FileReader.blank(tmp_path / "card.bin")
+        (tmp_path / "card.bin.chip").write_bytes(bytes(chip))
+    with pytest.raises(ReaderError) as refusal:
+        FileReader(tmp_path / "card.bin").connect()
+    assert refusal.value.remedy.startswith(words)
 
 
 @pytest.mark.parametrize(("main", "sidecar"), [(255, 8), (257, 8), (0, 8), (256, 7), (256, 9)])

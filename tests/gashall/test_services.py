@@ -116,6 +116,28 @@ def test_open_account_without_gas_is_possible(desk):
     assert desk.hall().open_account(desk.blank(), meter=METER, volume=0).bought_total == 0
 
 
+def test_longest_name_is_kept(desk):
+    desk.hall().open_account(desk.blank(), meter=METER, volume=30, name="李" * 200)
+    assert books_of(desk)[1].name == "李" * 200
+
+
+def test_remedy_fits_what_was_wrong(desk):
+    hall = desk.opened()
+    opening = {"meter": NEIGHBOUR, "volume": 30}
+    for attempt, message, remedy in (
+        (lambda: hall.sell(desk.card, -3), "The volume of -3 m³ is outside 0.01 to", "Enter 0.01 to 83886.07 m³."),
+        (lambda: hall.sell(desk.card, 3, fen=-1), "-1 is no sum of money", "Give whole fen"),
+        (lambda: hall.open_account(desk.card, **opening, alarm=-1), "The alarm of -1 m³", "Enter 0 to 655.35 m³."),
+        (lambda: hall.sell("card.bin", 3), "'card.bin' is no card reader", "Give a Reader"),
+        (lambda: hall.open_account(None, **opening), "None is no card reader", "Give a Reader"),
+        (lambda: hall.read_back(desk.card_path), "card.bin') is no card reader", "Give a Reader"),
+    ):
+        with pytest.raises(RequestError) as refusal:
+            attempt()
+        assert message in refusal.value.message
+        assert refusal.value.remedy.startswith(remedy)
+
+
 def test_open_account_takes_a_blank_of_another_make(desk):
     chip = Chip()
     chip.main[4:8] = b"\x12\x34\x56\x78"
@@ -145,6 +167,13 @@ IMPOSSIBLE_OPENINGS = [
     ({"issue_batch": -1}, errors.FIELD),
     ({"fen": -1}, errors.AMOUNT),
     ({"fen": 1.5}, errors.AMOUNT),
+    ({"wheel_digits": "5"}, errors.FIELD),
+    ({"wheel_digits": True}, errors.FIELD),
+    ({"key_version": 1.0}, errors.FIELD),
+    ({"issue_batch": "1"}, errors.FIELD),
+    ({"name": None}, errors.FIELD),
+    ({"name": b"Li Wei"}, errors.FIELD),
+    ({"name": "x" * 201}, errors.FIELD),
 ]
 
 
@@ -233,6 +262,21 @@ def test_opening_twice_is_refused(desk, changes, code):
     hall = desk.opened()
     other = desk.blank("other.bin")
     refused(desk, lambda: hall.open_account(other, **{"meter": METER, "volume": 30} | changes), code)
+
+
+def test_opening_repeated_after_its_last_step_tells_which_order_is_on_the_card(desk):
+    hall = desk.hall()
+    hall.open_account(desk.blank(), meter=METER, volume=30)
+    told = "order 1 over 30.00 m³ of 2026-03-01 12:00 UTC is on card 1, not yet loaded"
+    with pytest.raises(LedgerError, match=told):
+        hall.open_account(desk.card, meter=METER, volume=30)
+    desk.meter.insert(desk.card_path)
+    hall.read_back(desk.card)
+    with pytest.raises(LedgerError, match="order 1 .* was loaded from card 1"):
+        hall.open_account(desk.card, meter=METER, volume=30)
+    unfinished_sale(hall, desk)
+    with pytest.raises(LedgerError, match="order 2 .* is not finished"):
+        hall.open_account(desk.card, meter=METER, volume=30)
 
 
 def test_accounts_get_numbers_and_cards_of_their_own(desk):
@@ -388,6 +432,13 @@ def roll_back(desk):
     put(desk.card_path, 0, old)
 
 
+def cut_order(desk):
+    put(desk.card_path, 0x40, b"\xff" * 27)
+
+
+flip_order = flip(0x30)
+DAMAGED_ORDERS = [cut_order, flip_order]
+
 BAD_CARDS = [
     ("blank", lambda desk: put(desk.card_path, 0, bytes(Chip().main)), errors.CARD_BLANK),
     ("foreign", lambda desk: put(desk.card_path, 0x08, bytes(13)), codes.NOT_OURS),
@@ -403,8 +454,8 @@ BAD_CARDS = [
     ),
     ("card replaced", replace_card, codes.REPLACED),
     ("account without a meter", unbind, errors.ACCOUNT_UNKNOWN),
-    ("order truncated", lambda desk: put(desk.card_path, 0x40, b"\xff" * 27), codes.SHAPE),
-    ("order flipped", flip(0x30), codes.CRC),
+    ("order truncated", cut_order, codes.SHAPE),
+    ("order flipped", flip_order, codes.CRC),
     ("order wiped", lambda desk: put(desk.card_path, ORDER_AT, b"\xff" * 59), errors.ORDER_MISSING),
     ("newer version", newer_version, codes.VERSION),
     ("wrong key", lambda desk: forge(desk, signer=KeyFileSigner(bytes(32), REGION)), codes.MAC),
@@ -426,7 +477,35 @@ def test_bad_card_is_refused_by_its_own_code(desk, bend, code, service):
     hall = desk.opened()
     bend(desk)
     attempt = {"sell": lambda: hall.sell(desk.card, 20), "read_back": lambda: hall.read_back(desk.card)}[service]
+    if service == "read_back" and bend in DAMAGED_ORDERS:
+        assert attempt().damaged == ("order",)
+        return
     refused(desk, attempt, code)
+
+
+def without_reports(desk):
+    put(desk.card_path, REPORT_AT[0], b"\xff" * 148)
+
+
+@pytest.mark.parametrize("bend", DAMAGED_ORDERS)
+def test_damaged_order_is_refused_without_a_report(desk, bend):
+    hall = desk.opened()
+    bend(desk)
+    without_reports(desk)
+    with pytest.raises(CardError) as refusal:
+        hall.read_back(desk.card)
+    assert refusal.value.code in (codes.SHAPE, codes.CRC)
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_forged_order_is_no_damaged_one_even_while_a_sale_is_unfinished(desk, reported):
+    hall = unfinished(desk)
+    values = encode.decode_order(books_of(desk)[0][-1].frame)
+    put(desk.card_path, ORDER_AT, encode.encode_order(KeyFileSigner(bytes(32), REGION), 1, values))
+    if not reported:
+        without_reports(desk)
+    refused(desk, lambda: hall.read_back(desk.card), codes.MAC, CardError)
+    assert hall.sell(desk.card, 20, fen=5000).resumed
 
 
 @pytest.mark.parametrize(("loaded", "code"), [(False, errors.OPENING_NOT_LOADED), (True, errors.GAS_ON_CARD)])
@@ -437,6 +516,9 @@ def test_card_with_gas_on_it_is_refused(desk, loaded, code):
         desk.meter.insert(desk.card_path)
         hall.sell(desk.card, 20)
     refused(desk, lambda: hall.sell(desk.card, 20), code, CardError)
+    told = "order 2 over 20.00" if loaded else "order 1 over 30.00"
+    with pytest.raises(CardError, match=rf"{told} m³ of 2026-03-01 12:00 UTC is on card 1, not yet loaded\."):
+        hall.sell(desk.card, 20)
     desk.meter.insert(desk.card_path)
     assert hall.sell(desk.card, 20).state == "written"
 
@@ -490,7 +572,7 @@ def test_forged_report_is_named_when_read_back(desk, make, code):
 def test_torn_report_beside_a_whole_one_does_no_harm(desk):
     hall = desk.opened()
     put(desk.card_path, REPORT_AT[1], desk.meter.report(1, report_number=2)[:30])
-    assert hall.read_back(desk.card).damaged == ("report 2",)
+    assert hall.read_back(desk.card).damaged == ("report slot 1",)
     assert hall.sell(desk.card, 20).state == "written"
 
 
@@ -638,10 +720,13 @@ def die_at(reader, count):
     return reader
 
 
-def unfinished(desk):
-    hall = desk.opened()
+def unfinished_sale(hall, desk):
     with pytest.raises(DeadError):
         hall.sell(die_at(desk.card, 6), 20, fen=5000)
+
+
+def unfinished(desk):
+    unfinished_sale(desk.opened(), desk)
     return desk.hall()
 
 
@@ -810,6 +895,28 @@ def test_read_back_gives_the_report(desk):
     assert hall.read_back(desk.card) == result
 
 
+def test_read_back_leaves_no_trace_on_the_disk(desk):
+    hall = desk.opened()
+    (desk.folder / "card.bin.chip").unlink()
+    card = desk.card_path.read_bytes()
+    assert hall.read_back(desk.card).state == "done"
+    assert not (desk.folder / "card.bin.chip").exists()
+    with pytest.raises(ReaderError, match=r"There is no .*card\.bin\.chip"):
+        hall.sell(desk.card, 20)
+    assert len(books_of(desk)[0]) == 1
+    assert desk.card_path.read_bytes() == card
+
+
+def test_read_back_judges_reports_by_the_ledgers_key_version(desk):
+    """The order, which names the version, is torn."""
+    hall = desk.hall()
+    hall.open_account(desk.blank(), meter=METER, volume=30, key_version=2)
+    desk.meter.key = encode.report_key(desk.signer.meter_keys(METER, 2)[0])
+    desk.meter.insert(desk.card_path)
+    cut_order(desk)
+    assert hall.read_back(desk.card).damaged == ("order",)
+
+
 def test_read_back_of_an_unused_opening_card_has_no_report(desk):
     hall = desk.hall()
     hall.open_account(desk.blank(), meter=METER, volume=30)
@@ -895,19 +1002,55 @@ def test_reconciliation_without_a_report_is_refused(desk):
 def test_hall_opens_on_folder_or_file(tmp_path):
     KeyFileSigner.create(tmp_path / "region.key", REGION)
     for place, file in ((tmp_path, tmp_path / "ledger.db"), (tmp_path / "books.db", tmp_path / "books.db")):
-        hall = services.Hall.open(place, tmp_path / "region.key")
+        with pytest.raises(LedgerError) as refusal:
+            services.Hall.open(place, tmp_path / "region.key")
+        assert refusal.value.code == errors.LEDGER_MISSING
+        assert not file.exists()
+        hall = services.Hall.open(place, tmp_path / "region.key", create=True)
         hall.open_account(FileReader.blank(file.with_suffix(".card")), meter=METER, volume=30)
         hall.close()
         assert file.exists()
+        services.Hall.open(place, tmp_path / "region.key").close()
 
 
 def test_hall_refuses_the_ledger_of_another_region(tmp_path):
     for name, region in (("a.key", 1), ("b.key", 2)):
         KeyFileSigner.create(tmp_path / name, region)
-    services.Hall.open(tmp_path, tmp_path / "a.key").close()
+    services.Hall.open(tmp_path, tmp_path / "a.key", create=True).close()
     with pytest.raises(LedgerError) as refusal:
         services.Hall.open(tmp_path, tmp_path / "b.key")
     assert refusal.value.code == errors.LEDGER_REGION
+
+
+def test_hall_refuses_another_key_file_of_the_same_region(tmp_path):
+    for name in ("a.key", "b.key"):
+        KeyFileSigner.create(tmp_path / name, REGION)
+    services.Hall.open(tmp_path, tmp_path / "a.key", create=True).close()
+    with pytest.raises(LedgerError, match=r"ledger\.db was made with another root key") as refusal:
+        services.Hall.open(tmp_path, tmp_path / "b.key")
+    assert refusal.value.code == errors.LEDGER_KEY
+    services.Hall.open(tmp_path, tmp_path / "a.key").close()
+
+
+def test_hall_asks_any_signer_for_the_root_of_its_ledger(desk):
+    class Module:
+        """A security module, as far as a hall's door goes."""
+
+        region = REGION
+
+        def __init__(self, check):
+            self.ledger_check = lambda: check
+
+    desk.opened()
+    ledger = type(desk.hall().ledger)
+    for check, fits in ((desk.signer.ledger_check(), True), (bytes(16), False)):
+        books = ledger(desk.folder / "ledger.db", REGION)
+        if fits:
+            services.Hall(books, Module(check)).close()
+            continue
+        with pytest.raises(LedgerError) as refusal:
+            services.Hall(books, Module(check))
+        assert refusal.value.code == errors.LEDGER_KEY
 
 
 def test_password_is_the_makers_until_issued_and_the_cards_afterwards(desk):

@@ -32,6 +32,7 @@ def test_keys_are_those_of_the_tree():
     assert signer.report_is_authentic(METER, 1, CARD, 1, 0x81, data, report)
     assert not signer.report_is_authentic(METER, 1, CARD, 1, 0x81, data, order)
     assert not signer.report_is_authentic(METER, 2, CARD, 1, 0x81, data, report)
+    assert signer.ledger_check() == keys.derive(ROOT, b"ledger", b"\x00\x21")
 
 
 def test_trivial_passwords_are_passed_over(monkeypatch):
@@ -41,7 +42,10 @@ def test_trivial_passwords_are_passed_over(monkeypatch):
     assert signer.card_psc(1) == b"\0\0\1"
 
 
-@pytest.mark.parametrize(("root", "region"), [(bytes(31), 1), (bytes(32), -1), (bytes(32), 0x10000), (bytes(32), True)])
+@pytest.mark.parametrize(
+    ("root", "region"),
+    [(bytes(31), 1), ("0" * 32, 1)] + [(bytes(32), region) for region in (-1, 0x10000, True, "1", 1.0, None)],
+)
 def test_impossible_root_or_region_is_refused(root, region):
     with pytest.raises(RequestError):
         KeyFileSigner(root, region)
@@ -69,6 +73,16 @@ def test_key_file_open_to_others_is_refused(tmp_path, mode):
     with pytest.raises(GasError) as refusal:
         KeyFileSigner.load(path)
     assert refusal.value.code == errors.KEY_FILE
+    assert "chmod" in refusal.value.remedy
+
+
+def test_file_that_is_no_key_file_is_called_so_before_its_rights_are_judged(tmp_path):
+    path = tmp_path / "letter.txt"
+    for content in (b"Dear sirs", b"\xff\xfe", b" " * 10_000, b"[" * 4000):
+        path.write_bytes(content)
+        path.chmod(0o644)
+        with pytest.raises(GasError, match="is no key file of this program"):
+            KeyFileSigner.load(path)
 
 
 @pytest.mark.parametrize(

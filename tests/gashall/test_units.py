@@ -53,6 +53,7 @@ REFUSED = [
     (1, 3, codes.WEIGHT),
     (1, -1, codes.WEIGHT),
     (1, True, codes.WEIGHT),
+    (1, 1.0, codes.WEIGHT),
 ]
 
 
@@ -72,6 +73,24 @@ def test_pulses_above_the_field_are_refused():
     with pytest.raises(RequestError, match=r"alarm of 655\.36 m³ is outside 0 to 655\.35") as refusal:
         units.pulses("655.36", 2, most=0xFFFF, what="alarm")
     assert refusal.value.code == codes.RANGE
+    assert refusal.value.remedy == "Enter 0 to 655.35 m³."
+
+
+def test_amount_below_the_least_is_refused_with_what_may_be_entered():
+    with pytest.raises(RequestError, match=r"The volume of -3 m³ is outside 0\.01 to 9\.99 m³") as refusal:
+        units.pulses(-3, 2, least=1, most=999)
+    assert (refusal.value.code, refusal.value.remedy) == (codes.RANGE, "Enter 0.01 to 9.99 m³.")
+    with pytest.raises(RequestError) as refusal:
+        units.pulses("0.00", 2, least=1)
+    assert refusal.value.code == errors.AMOUNT
+
+
+@pytest.mark.parametrize("value", [0, 6, True, "1", 1.0, None])
+def test_whole_number_of_another_kind_or_range_is_refused(value):
+    assert units.whole(5, "digits", 1, 5) == 5
+    with pytest.raises(RequestError, match="digits is 1 to 5") as refusal:
+        units.whole(value, "digits", 1, 5)
+    assert refusal.value.code == errors.FIELD
 
 
 @given(st.integers(0, 99_999_999), st.integers(0, 2))

@@ -1,12 +1,15 @@
 # The reed decoder against a wheel.
 
-from meter.reeds import REED_A, REED_B, SENSOR_A, SENSOR_B, SENSOR_BOTH, Reeds
+from meter.reeds import REED_A, REED_B, SENSOR_A, SENSOR_B, SENSOR_BACK, SENSOR_BOTH, Reeds
 
 TURN = (0, REED_A, REED_A | REED_B, REED_B)  # levels in the four quarters of a pulse
 
 
 class Wheel:
-    """The oracle: a wheel at a place in quarters, which pays a pulse for each whole turn it is first to reach."""
+    """The oracle: a wheel at a place in quarters, which pays a pulse for each whole turn it is first to reach.
+
+    Going back more than a turn behind what was paid is forgotten turn by turn.
+    """
 
     def __init__(self, place=0):
         self.place = place
@@ -14,6 +17,8 @@ class Wheel:
 
     def step(self, quarters):
         self.place += quarters
+        if self.place < 4 * self.paid - 4:
+            self.paid -= 1
         if self.place // 4 > self.paid:
             self.paid += 1
             return True
@@ -56,7 +61,7 @@ def test_every_walk_of_ten_quarters():
 def test_one_pulse_a_turn():
     reeds = Reeds()
     assert turn(reeds, FORWARD * 1000) == 1000
-    assert reeds.fault == 0 and not reeds.debt
+    assert reeds.fault == 0 and not reeds.behind
 
 
 def test_bounce_of_either_reed_counts_nothing():
@@ -82,13 +87,34 @@ def test_same_levels_again_are_nothing():
 
 
 def test_reversal_is_paid_back_before_a_pulse_counts():
-    for turns in (1, 2, 9):
+    for quarters in range(1, 5):
         reeds = Reeds()
         assert turn(reeds, FORWARD * 3) == 3
+        assert turn(reeds, BACK[:quarters]) == 0
+        assert reeds.behind and reeds.fault == 0
+        assert turn(reeds, FORWARD[4 - quarters :]) == 0
+        assert not reeds.behind
+        assert turn(reeds, FORWARD) == 1
+
+
+def test_turning_back_and_back_owes_one_turn_and_is_flagged():
+    # A magnet led past the reeds the wrong way: without a bound each turn would be a pulse of free gas.
+    for turns in (2, 9, 500):
+        reeds = Reeds()
         assert turn(reeds, BACK * turns) == 0
-        assert reeds.debt
-        assert turn(reeds, FORWARD * turns) == 0
-        assert not reeds.debt
+        assert reeds.fault == SENSOR_BACK
+        assert turn(reeds, FORWARD) == 0
+        assert turn(reeds, FORWARD * 3) == 3
+        assert reeds.fault == SENSOR_BACK
+
+
+def test_restart_behind_the_last_pulse_counts_nothing_twice():
+    for quarters in range(1, 5):
+        reeds = Reeds()
+        assert turn(reeds, FORWARD + BACK[:quarters]) == 1
+        reeds = Reeds((FORWARD + BACK[:quarters])[-1])
+        reeds.fall_behind()
+        assert turn(reeds, FORWARD[4 - quarters :]) == 0
         assert turn(reeds, FORWARD) == 1
 
 
