@@ -153,9 +153,11 @@ def _checked(said: str) -> dict[str, str]:
 
 
 def _on_unix(visit: Visit, module: str, call: str, heap: int | None = None) -> str:
-    # The program itself is .mpy too: all the VM compiles is these lines.
+    # The program itself is .mpy too: all the VM compiles is these lines. A VM keeps the path of every module it loads:
+    # a board's is short (/lib), so the folder is gone to and not named.
     visit.restore()
-    program = f"import sys\nsys.path.insert(0, {str(visit.folder)!r})\nimport {module} as m\nheld = m.{call}\n"
+    program = f"import os, sys\nos.chdir({str(visit.folder)!r})\nsys.path.insert(0, '.')\n"
+    program += f"import {module} as m\nheld = m.{call}\n"
     return targets.run_script("micropython", program, heap=heap, timeout=SECONDS)
 
 

@@ -79,8 +79,8 @@ FIELD_MEANINGS: dict[str, dict[str, tuple[str, str]]] = {
         "barred_card": ("", "The card number whose password was refused last; 0 is none."),
         "warned": (
             "",
-            "1 if the last run ended with the power-fail warning; made 0 at each boot, so a run that ends "
-            "without the warning leaves a 0.",
+            "1 if the last run ended with the power-fail warning, 2 if the wheel then stood behind the last pulse; "
+            "made 0 at each boot, so a run that ends without the warning leaves a 0.",
         ),
         "valve_moves": ("", "Whole movements of the valve; stops at its highest number."),
         "valve_failures": ("", "Movements that did not arrive in time; stops at its highest number."),

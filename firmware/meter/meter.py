@@ -360,9 +360,14 @@ class Meter:
             self.valve.tell(valve.ASK_SHUT if self.reasons else valve.ASK_OPEN)
 
     def _valve_changed(self) -> None:
-        kinds = {valve.OPEN: events.VALVE_OPENED, valve.SHUT: events.VALVE_SHUT, valve.STUCK: events.VALVE_FAULT}
-        kind = kinds.get(self.valve.state)
-        if kind is None or self._latched & SHUT_STORE_LOST:
+        kind = 0
+        if self.valve.state == valve.OPEN:
+            kind = events.VALVE_OPENED
+        elif self.valve.state == valve.SHUT:
+            kind = events.VALVE_SHUT
+        elif self.valve.state == valve.STUCK:
+            kind = events.VALVE_FAULT
+        if not kind or self._latched & SHUT_STORE_LOST:
             return
         self._note(kind, self.reasons)
         if not self._latched & SHUT_POWER:
@@ -508,14 +513,14 @@ class Meter:
             value = (self.deadlines.left(REFILL) + _MINUTE_MS - 1) // _MINUTE_MS
         symbols = 0
         status = self.status
-        for bit, symbol in (
-            (STATUS_VALVE_OPEN, display.SYMBOL_VALVE_OPEN),
-            (SHUT_ALARM | SHUT_ZERO, display.SYMBOL_LOW_GAS),
-            (STATUS_VALVE_FAULT | SHUT_STORE_LOST | SHUT_FAULT, display.SYMBOL_FAULT),
-            (STATUS_KEY_NEEDED, display.SYMBOL_PRESS_KEY),
-        ):
-            if status & bit:
-                symbols |= symbol
+        if status & STATUS_VALVE_OPEN:
+            symbols |= display.SYMBOL_VALVE_OPEN
+        if status & (SHUT_ALARM | SHUT_ZERO):
+            symbols |= display.SYMBOL_LOW_GAS
+        if status & (STATUS_VALVE_FAULT | SHUT_STORE_LOST | SHUT_FAULT):
+            symbols |= display.SYMBOL_FAULT
+        if status & STATUS_KEY_NEEDED:
+            symbols |= display.SYMBOL_PRESS_KEY
         if self.session.active:
             symbols |= display.SYMBOL_CARD
         self.panel.show(display.text(page, value, self.settings.pulse_weight), symbols)

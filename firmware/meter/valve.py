@@ -32,20 +32,18 @@ POLL_MS = const(50)  # how often the end switches are read while the motor runs
 
 _ATTEMPTS = const(3)
 
-# (state, event) -> (next state, motor); what is not in the table changes nothing.
-TRANSITIONS = {
-    SHUT * 4 + ASK_OPEN: (OPENING, DRIVE_OPEN),
-    SHUT * 4 + ASK_SHUT: (SHUT, DRIVE_STOP),
-    OPENING * 4 + ASK_SHUT: (SHUTTING, DRIVE_SHUT),
-    OPENING * 4 + ARRIVED: (OPEN, DRIVE_STOP),
-    OPENING * 4 + LATE: (SHUTTING, DRIVE_SHUT),
-    OPEN * 4 + ASK_SHUT: (SHUTTING, DRIVE_SHUT),
-    SHUTTING * 4 + ASK_OPEN: (OPENING, DRIVE_OPEN),
-    SHUTTING * 4 + ARRIVED: (SHUT, DRIVE_STOP),
-    SHUTTING * 4 + LATE: (SHUTTING, DRIVE_SHUT),
-    STUCK * 4 + ASK_OPEN: (OPENING, DRIVE_OPEN),
-    STUCK * 4 + ASK_SHUT: (SHUTTING, DRIVE_SHUT),
-}
+_NOTHING = const(0xFF)
+
+# State by state: where ASK_OPEN, ASK_SHUT, ARRIVED and LATE lead. The motor runs as the state that is reached says.
+TRANSITIONS = bytes(
+    (
+        OPENING, SHUT, _NOTHING, _NOTHING,  # SHUT
+        _NOTHING, SHUTTING, OPEN, SHUTTING,  # OPENING
+        _NOTHING, SHUTTING, _NOTHING, _NOTHING,  # OPEN
+        OPENING, _NOTHING, SHUT, SHUTTING,  # SHUTTING
+        OPENING, SHUTTING, _NOTHING, _NOTHING,  # STUCK
+    )
+)
 
 
 class Valve:
@@ -84,8 +82,8 @@ class Valve:
             # One that will not open is driven shut before it is given up; one that will not shut stays where it is.
             if self._attempts >= _ATTEMPTS and state == SHUTTING:
                 return self._give_up()
-        row = TRANSITIONS.get(state * 4 + event)
-        if row is None:
+        reached = TRANSITIONS[state * 4 + event]
+        if reached == _NOTHING:
             return False
         if event == ARRIVED:
             self.moves = min(0xFFFF, self.moves + 1)
@@ -100,10 +98,11 @@ class Valve:
             self._retreating = False
         elif state == OPENING:
             self._retreating = True
-        self.state, drive = row
+        self.state = reached
         self._travelled_ms = 0
+        drive = DRIVE_OPEN if reached == OPENING else DRIVE_SHUT if reached == SHUTTING else DRIVE_STOP
         self._motor.drive(drive)
-        return state != self.state
+        return state != reached
 
     def _give_up(self) -> bool:
         self._retreating = False

@@ -16,18 +16,29 @@ from typing import Any
 import sqlalchemy as sa
 
 from gascard import codes
-from gascard.records import BINDING_MAX, SEQUENCE_MAX
+from gascard.records import BINDING_MAX, SEQUENCE_MAX, TIME_MAX, TOTAL_MAX
 from gashall import errors
 from gashall.errors import LedgerError
 from gashall.units import whole
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 1
 
 PENDING = "pending"
 WRITTEN = "written"
 DONE = "done"
 
+ACCOUNT_MAX = 9_999_999_999
+CARD_MAX = 0xFFFFFFFF
+
 _metadata = sa.MetaData()
+
+
+class _Blob(sa.LargeBinary):
+    """Bytes as the database gives them, so that text in their place is found by ``_checked`` and named."""
+
+    def result_processor(self, dialect: Any, coltype: Any) -> Any:
+        return None
+
 
 # One row: which region this ledger is of, in which form its tables are, and what its region's root is known by
 # (Signer.ledger_check; the first hall writes it).
@@ -37,7 +48,7 @@ _about = sa.Table(
     sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1"), primary_key=True),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("region", sa.Integer, nullable=False),
-    sa.Column("root_check", sa.LargeBinary),
+    sa.Column("root_check", _Blob),
 )
 _accounts = sa.Table(
     "accounts",
@@ -91,7 +102,7 @@ _orders = sa.Table(
     sa.Column("card", sa.ForeignKey("cards.number"), nullable=False),
     sa.Column("sequence", sa.Integer, nullable=False),
     sa.Column("state", sa.String(7), sa.CheckConstraint("state IN ('pending', 'written', 'done')"), nullable=False),
-    sa.Column("frame", sa.LargeBinary, nullable=False),
+    sa.Column("frame", _Blob, nullable=False),
     sa.Column("paid_pulses", sa.Integer, nullable=False),
     sa.Column("released_pulses", sa.Integer, nullable=False),
     sa.Column("fen", sa.BigInteger),
@@ -114,9 +125,45 @@ _reports = sa.Table(
     sa.Column("binding", sa.Integer, primary_key=True),
     sa.Column("report_number", sa.Integer, primary_key=True),
     sa.Column("card", sa.BigInteger, nullable=False),
-    sa.Column("frame", sa.LargeBinary, nullable=False),
+    sa.Column("frame", _Blob, nullable=False),
     sa.Column("seen_at", sa.Integer, nullable=False),
 )
+
+# What a number may be where its type alone does not say it; a cell beyond is nonsense, and is called so.
+_SPANS: dict[tuple[str, str], tuple[int, int]] = {
+    ("meters", "pulse_weight"): (0, 2),
+    ("meters", "wheel_pulses"): (1, TOTAL_MAX + 1),
+    ("meters", "key_version"): (1, 0xFF),
+    ("meters", "highest_binding"): (0, BINDING_MAX),
+    ("accounts", "opened_at"): (0, TIME_MAX),
+    ("bindings", "number"): (1, BINDING_MAX),
+    ("bindings", "initial_reading"): (0, TOTAL_MAX),
+    ("bindings", "alarm"): (0, 0xFFFF),
+    ("bindings", "ceiling"): (0, 0xFFFFFF),
+    ("bindings", "overdraft"): (0, 0xFFFF),
+    ("bindings", "over_flow_seconds"): (0, 0xFF),
+    ("cards", "number"): (1, CARD_MAX),
+    ("cards", "replacement"): (0, 0xFF),
+    ("cards", "issue_batch"): (0, 0xFFFF),
+    ("cards", "psc_bytes"): (0, 3),
+    ("orders", "card"): (1, CARD_MAX),
+    ("orders", "sequence"): (1, SEQUENCE_MAX),
+    ("orders", "released_pulses"): (0, TOTAL_MAX),
+    ("orders", "made_at"): (0, TIME_MAX),
+    ("reports", "card"): (1, CARD_MAX),
+    ("reports", "seen_at"): (0, TIME_MAX),
+}
+
+# Column -> its Python type, and whether it may be empty.
+_KINDS: dict[str, dict[str, tuple[type, bool]]] = {
+    table.name: {
+        column.name: (bytes if isinstance(column.type, _Blob) else column.type.python_type, bool(column.nullable))
+        for column in table.columns
+    }
+    for table in _metadata.sorted_tables
+}
+# How SQLite and PostgreSQL call an order that another window has made meanwhile.
+_ONE_ORDER_RULES = ("UNIQUE constraint failed: orders.", "one_pending_order", "orders_binding_sequence_key")
 
 
 def _first(table: sa.Table, where: Any, *order: Any) -> sa.Select[Any]:
@@ -135,10 +182,6 @@ _LAST_ORDER = _first(_orders, _orders.c.binding == _KEY, _orders.c.sequence.desc
 _LAST_REPORT = _first(_reports, _reports.c.meter == _KEY, _reports.c.binding.desc(), _reports.c.report_number.desc())
 _ORDERS = sa.select(_orders).where(_orders.c.account == _KEY).order_by(_orders.c.id)
 # Where a card belongs, in one go: every column under "table_column", and the account's newest replacement number.
-_LABELS = {
-    table.name: [(column.name, f"{table.name}_{column.name}") for column in table.columns]
-    for table in (_cards, _accounts, _bindings, _meters)
-}
 _newer = _cards.alias()
 _PLACE = (
     sa.select(
@@ -157,9 +200,17 @@ _PLACE = (
     .outerjoin(_meters, _meters.c.number == _bindings.c.meter)
     .where(_cards.c.number == _KEY)
 )
+# The highest account number whose next one is free, for a ledger in which somebody has chosen the last one.
+_above = sa.func.lag(_accounts.c.number).over(order_by=_accounts.c.number.desc()).label("above")
+_chain = sa.select(_accounts.c.number, _above).subquery()
+_BELOW_A_GAP = (
+    sa.select(sa.func.max(_chain.c.number))
+    .where(sa.cast(_chain.c.above, sa.BigInteger) > sa.cast(_chain.c.number, sa.BigInteger) + 1)
+)
 _INSERT = {table.name: sa.insert(table) for table in _metadata.sorted_tables}
 _RAISE_BINDING = sa.update(_meters).where(_meters.c.number == _KEY)
-_MARK_CARD = sa.update(_cards).where(_cards.c.number == _KEY)
+# A card that is issued stays so, whatever a window that was overtaken still believes.
+_MARK_CARD = sa.update(_cards).where(_cards.c.number == _KEY, _cards.c.issued.is_(False))
 _MARK_WRITTEN = sa.update(_orders).where(_orders.c.id == _KEY, _orders.c.state == PENDING).values(state=WRITTEN)
 _MARK_DONE = (
     sa.update(_orders)
@@ -270,11 +321,11 @@ class Ledger:
         LedgerError LEDGER if it cannot be opened, LEDGER_MISSING if it is not there and may not be made,
         LEDGER_REGION if it is another region's or another version's.
         """
-        name = os.fspath(path)
+        name = os.fsdecode(path)
         whole(region, "region", 0, 0xFFFF)
         self.name = name.partition("://")[0] if "://" in name else name
         """What messages call this ledger: its path, or its URL without the password."""
-        with self._translated():
+        with self._opened(), self._translated():
             url = sa.make_url(name) if "://" in name else sa.URL.create("sqlite", database=name)
             self.name = url.render_as_string() if "://" in name else name
             sqlite = url.get_backend_name() == "sqlite"
@@ -288,20 +339,22 @@ class Ledger:
                 if not create and not sa.inspect(connection).has_table(_about.name):
                     raise LedgerError(errors.LEDGER_MISSING, f"There is no ledger in {self.name}.")
                 _metadata.create_all(connection)
-                about = connection.execute(sa.select(_about.c.version, _about.c.region)).first()
+                about = connection.execute(sa.select(_about)).mappings().first()
                 if about is None:
                     connection.execute(sa.insert(_about).values(id=1, version=SCHEMA_VERSION, region=region))
-                elif (about.version, about.region) != (SCHEMA_VERSION, region):
+                    return
+                kept = _columns(about, _about)
+                if (kept["version"], kept["region"]) != (SCHEMA_VERSION, region):
                     raise LedgerError(
                         errors.LEDGER_REGION,
-                        f"The ledger {self.name} is of region {about.region:#06x}, version {about.version}; "
+                        f"The ledger {self.name} is of region {kept['region']:#06x}, version {kept['version']}; "
                         f"wanted {region:#06x}, version {SCHEMA_VERSION}.",
                     )
 
     def check_root(self, check: bytes) -> None:
         """Refuse a root whose ``Signer.ledger_check`` is not the first one this ledger was shown: LEDGER_KEY."""
         with self._translated(), self._engine.begin() as connection:
-            kept = connection.execute(sa.select(_about.c.root_check)).scalar()
+            kept = _checked("about", "root_check", connection.execute(sa.select(_about.c.root_check)).scalar())
             if kept is None:
                 connection.execute(sa.update(_about).values(root_check=check))
             elif kept != check:
@@ -325,10 +378,32 @@ class Ledger:
         try:
             yield
         except sa.exc.IntegrityError as error:
-            raise LedgerError(errors.PENDING_ELSEWHERE, f"Another window was faster: {error.orig}.") from error
+            if any(rule in str(error.orig) for rule in _ONE_ORDER_RULES):
+                raise LedgerError(errors.PENDING_ELSEWHERE, f"Another window was faster: {error.orig}.") from error
+            raise LedgerError(
+                errors.LEDGER,
+                f"The ledger {self.name} does not take a row: {error.orig}.",
+                "Repeat once; if it stays so, sell nothing and have the ledger looked at.",
+            ) from error
         except (sa.exc.SQLAlchemyError, OSError) as error:
             cause = getattr(error, "orig", None) or error
             raise LedgerError(errors.LEDGER, f"The ledger {self.name} cannot be used: {cause}.") from error
+
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        """What only the path or URL can be wrong about."""
+        try:
+            yield
+        except ImportError as error:
+            raise LedgerError(
+                errors.LEDGER,
+                f"The ledger {self.name} needs the database driver {error.name}, which is not installed.",
+                f"Install it: pip install {error.name}",
+            ) from error
+        except (ValueError, TypeError) as error:
+            raise LedgerError(
+                errors.LEDGER, f"{self.name!r} is no path or database URL of a ledger: {error}.", "Correct it."
+            ) from error
 
 
 class Books:
@@ -340,17 +415,17 @@ class Books:
     def account(self, number: str) -> Account | None:
         """The account of that number."""
         row = self._one(_ACCOUNT, number)
-        return None if row is None else Account(**row)
+        return None if row is None else Account(**_columns(row, _accounts))
 
     def meter(self, number: str) -> MeterRow | None:
         """The meter of that number."""
         row = self._one(_METER, number)
-        return None if row is None else MeterRow(**row)
+        return None if row is None else MeterRow(**_columns(row, _meters))
 
     def card(self, number: int) -> CardRow | None:
         """The card of that number."""
         row = self._one(_CARD, number)
-        return None if row is None else CardRow(**row)
+        return None if row is None else CardRow(**_columns(row, _cards))
 
     def place(self, card: int) -> Place | None:
         """Where the card of that number belongs."""
@@ -358,57 +433,56 @@ class Books:
         if row is None:
             return None
         bound = row["bindings_id"] is not None
+        card_row = CardRow(**_columns(row, _cards, "cards_"))
         return Place(
-            card=CardRow(**_columns(row, _cards)),
-            replaced=row["newest"] > row["cards_replacement"],
-            account=Account(**_columns(row, _accounts)),
-            binding=Binding(**_columns(row, _bindings)) if bound else None,
-            meter=MeterRow(**_columns(row, _meters)) if bound else None,
+            card=card_row,
+            replaced=_checked("cards", "replacement", row["newest"]) > card_row.replacement,
+            account=Account(**_columns(row, _accounts, "accounts_")),
+            binding=Binding(**_columns(row, _bindings, "bindings_")) if bound else None,
+            meter=MeterRow(**_columns(row, _meters, "meters_")) if bound else None,
         )
 
     def card_of(self, account: str) -> CardRow | None:
         """The account's card with the highest replacement number."""
         row = self._one(_CARD_OF, account)
-        return None if row is None else CardRow(**row)
+        return None if row is None else CardRow(**_columns(row, _cards))
 
     def binding_of(self, account: str) -> Binding | None:
         """The open binding of an account."""
         row = self._one(_BINDING_OF, account)
-        return None if row is None else Binding(**row)
+        return None if row is None else Binding(**_columns(row, _bindings))
 
     def binding_on(self, meter: str) -> Binding | None:
         """The open binding of a meter."""
         row = self._one(_BINDING_ON, meter)
-        return None if row is None else Binding(**row)
+        return None if row is None else Binding(**_columns(row, _bindings))
 
     def last_order(self, binding: int) -> Order | None:
         """The order of the highest sequence in the binding of that row id."""
         row = self._one(_LAST_ORDER, binding)
-        return None if row is None else Order(**row)
+        return None if row is None else Order(**_columns(row, _orders))
 
     def orders(self, account: str) -> list[Order]:
         """All orders of an account, oldest first."""
-        return [Order(**row) for row in self._connection.execute(_ORDERS, {"_key": account}).mappings()]
+        return [Order(**_columns(row, _orders)) for row in self._connection.execute(_ORDERS, {"_key": account}).mappings()]
 
     def last_report(self, meter: str) -> ReportRow | None:
         """The newest report kept of a meter, by (binding, report number)."""
         row = self._one(_LAST_REPORT, meter)
-        return None if row is None else ReportRow(**row)
+        return None if row is None else ReportRow(**_columns(row, _reports))
 
     def add_account(self, name: str, opened_at: int, number: str | None = None) -> Account:
         """A new account, under the next free number unless ``number`` is given."""
         if number is None:
-            number = f"{int(self._highest(_accounts.c.number) or 0) + 1:010d}"
-            if len(number) > 10:
-                raise LedgerError(codes.NUMBER_USED_UP, "All account numbers are used up.")
+            number = f"{self._free_account():010d}"
         account = Account(number, name, opened_at)
         self._insert(_accounts, account)
         return account
 
     def add_card(self, account: str, issue_batch: int) -> CardRow:
         """A new card of ``account`` under the next free card number, not issued yet."""
-        number = int(self._highest(_cards.c.number) or 0) + 1
-        if number > 0xFFFFFFFF:
+        number = int(_checked("cards", "number", self._highest(_cards.c.number)) or 0) + 1
+        if number > CARD_MAX:
             raise LedgerError(codes.NUMBER_USED_UP, "All card numbers are used up.")
         card = CardRow(number, account, 0, issue_batch, 0, False)
         self._insert(_cards, card)
@@ -477,8 +551,17 @@ class Books:
         self._connection.execute(_MARK_DONE, values)
 
     def mark_card(self, card: int, *, psc_bytes: int, issued: bool) -> None:
-        """How far the card's own password may have been written, and whether the card is issued."""
-        self._connection.execute(_MARK_CARD, {"_key": card, "psc_bytes": psc_bytes, "issued": issued})
+        """How far the card's own password may have been written, and whether the card is issued.
+
+        LedgerError PENDING_ELSEWHERE if it is issued already: another window was faster, on another blank.
+        """
+        marked = self._connection.execute(_MARK_CARD, {"_key": card, "psc_bytes": psc_bytes, "issued": issued})
+        if not marked.rowcount:
+            raise LedgerError(
+                errors.PENDING_ELSEWHERE,
+                f"Another window has issued card {card} meanwhile, on another blank.",
+                "Hand that card out; put this one aside for a card check.",
+            )
 
     def keep_report(self, report: ReportRow) -> None:
         """Keep an authentic report. LedgerError if this (binding, report number) is kept already."""
@@ -486,6 +569,16 @@ class Books:
 
     def _one(self, statement: sa.Select[Any], key: Any) -> sa.RowMapping | None:
         return self._connection.execute(statement, {"_key": key}).mappings().first()
+
+    def _free_account(self) -> int:
+        """The number after the highest account; where that is the last there is, the next free one below."""
+        highest = _account_number(self._highest(_accounts.c.number))
+        if highest < ACCOUNT_MAX:
+            return highest + 1
+        below = self._connection.execute(_BELOW_A_GAP).scalar()
+        if below is None and self.account(f"{1:010d}") is not None:
+            raise LedgerError(codes.NUMBER_USED_UP, "All account numbers are used up.")
+        return _account_number(below) + 1
 
     def _highest(self, column: sa.Column[Any]) -> Any:
         return self._connection.execute(sa.select(sa.func.max(column))).scalar()
@@ -495,8 +588,33 @@ class Books:
         self._connection.execute(_INSERT[table.name], values)
 
 
-def _columns(row: sa.RowMapping, table: sa.Table) -> dict[str, Any]:
-    return {name: row[label] for name, label in _LABELS[table.name]}
+def _columns(row: sa.RowMapping, table: sa.Table, labels: str = "") -> dict[str, Any]:
+    """A row's cells, each what its column may hold; LedgerError LEDGER naming the one that is not."""
+    return {name: _checked(table.name, name, row[labels + name]) for name in _KINDS[table.name]}
+
+
+def _checked(table: str, column: str, value: Any) -> Any:
+    kind, nullable = _KINDS[table][column]
+    if value is None and nullable:
+        return None
+    if kind is bytes and isinstance(value, memoryview):
+        value = bytes(value)
+    least, most = _SPANS.get((table, column), (None, None))
+    if type(value) is not kind or (least is not None and not least <= value <= most):
+        raise LedgerError(
+            errors.LEDGER,
+            f"The ledger is damaged: {table}.{column} holds {str(value)[:40]!r}.",
+            "Sell nothing; have the ledger looked at, or restore it from its copy.",
+        )
+    return value
+
+
+def _account_number(number: Any) -> int:
+    if number is None:
+        return 0
+    if not (isinstance(number, str) and number.isascii() and number.isdecimal()):
+        raise LedgerError(errors.LEDGER, f"The ledger is damaged: accounts.number holds {str(number)[:40]!r}.")
+    return int(number)
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:

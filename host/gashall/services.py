@@ -152,6 +152,8 @@ class _Standing:
     report: Part | None
     report_is_news: bool
     report_code: int
+    known: Values | None
+    """The newest report of this binding, from the card or the ledger."""
 
 
 class Hall:
@@ -404,6 +406,8 @@ class Hall:
         _check_order(card.order, binding, last, reading)
         report, code = _newest_report(card.reports, meter.number, binding.number)
         news = False
+        kept = books.last_report(meter.number)
+        rank = (0, 0) if kept is None else (kept.binding, kept.report_number)
         if report is not None:
             values = _found(report.values)
             if values["sequence"] > last.sequence or values["bought_total"] > last.released_pulses:
@@ -412,15 +416,16 @@ class Hall:
                     f"The meter reports order {values['sequence']} and {values['bought_total']} pulses; "
                     f"the ledger knows {last.sequence} and {last.released_pulses}.",
                 )
-            kept = books.last_report(meter.number)
-            rank = (0, 0) if kept is None else (kept.binding, kept.report_number)
             if report_rank(report) < rank:
                 report, code = None, errors.REPORT_OLDER
             else:
                 news = report_rank(report) > rank
                 if values["sequence"] >= last.sequence and values["bought_total"] >= last.released_pulses:
                     last = replace(last, state=DONE)
-        return _Standing(card, row, account, binding, meter, last, report, news, code)
+        known = None if report is None else report.values
+        if known is None and kept is not None and kept.binding == binding.number:
+            known = encode.decode_report(kept.frame)
+        return _Standing(card, row, account, binding, meter, last, report, news, code, known)
 
     def _keep(self, books: Books, standing: _Standing) -> None:
         """Book what the card's report proves."""
@@ -459,8 +464,19 @@ class Hall:
         if last.released_pulses + count > TOTAL_MAX:
             raise RequestError(
                 codes.RANGE,
-                f"With {volume} m³ more the bought total would pass {units.volume(TOTAL_MAX, weight)} m³.",
+                f"With {units.volume(count, weight)} m³ more the bought total would pass {units.volume(TOTAL_MAX, weight)} m³.",
             )
+        known = standing.known
+        if known is not None:
+            # The meter's rule (SPEC 7): its register must not end before its gas does.
+            left = encode.remaining(known) + last.released_pulses - known["bought_total"]
+            free = TOTAL_MAX - known["register"] - left
+            if count > free:
+                raise RequestError(
+                    codes.RANGE,
+                    f"With {units.volume(count, weight)} m³ more the meter's register would end before its gas.",
+                    f"Sell at most {units.volume(max(free, 0), weight)} m³; then the meter is to be exchanged.",
+                )
         return count
 
     def _book(self, books: Books, standing: _Standing, count: int, fen: int | None) -> Order:
@@ -527,7 +543,7 @@ class Hall:
     def _finish(self, reader: Reader, standing: _Standing, order: Order, rescue: bool) -> None:
         """Bring a begun order to its end: the same frame, whatever the card says (RULES 1, settling)."""
         card = standing.card
-        if not standing.row.issued:
+        if order.sequence == 1 and not standing.row.issued:
             self._issue(reader, card, standing.row, order, presented=False)
         elif card.order.raw == order.frame:
             with self.ledger.begin() as books:
@@ -693,6 +709,10 @@ def _check_opening(
         raise RequestError(
             errors.FIELD, f"name is text of at most {NAME_MOST} characters.", "Shorten the customer's name."
         )
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise RequestError(errors.FIELD, "name holds half a character.", "Type the customer's name again.") from None
     wheel = int(10 ** (wheel_digits + weight))
     if account is not None and int(units.account_number(account)) == 0:
         raise RequestError(errors.NUMBER_MALFORMED, "Account number 0 is not given out.")
@@ -717,7 +737,7 @@ def _check_opening(
 def _check_fen(fen: int | None) -> None:
     if fen is not None and (isinstance(fen, bool) or not isinstance(fen, int) or not 0 <= fen < 1 << 53):
         raise RequestError(
-            errors.AMOUNT, f"{fen!r} is no sum of money in fen.", "Give whole fen, 0 or more, or None for no money."
+            errors.AMOUNT, f"{units.shown(fen)} is no sum of money in fen.", "Give whole fen, 0 or more, or None for no money."
         )
 
 

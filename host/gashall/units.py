@@ -22,17 +22,25 @@ EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
 
 
+def shown(value: object) -> str:
+    """Any value in an error's message: short, and without writing out a number of a million digits."""
+    if isinstance(value, int) and value.bit_length() > 200:
+        return f"a number of {value.bit_length()} bits"
+    text = repr(value) if not isinstance(value, Decimal) else str(value)
+    return text if len(text) <= 80 else text[:80] + "…"
+
+
 def check_weight(weight: int) -> int:
     """``weight`` itself if it is a pulse weight (0, 1 or 2 decimals); else RequestError WEIGHT."""
     if isinstance(weight, bool) or not isinstance(weight, int) or weight not in PULSE_WEIGHTS:
-        raise RequestError(codes.WEIGHT, f"No meter counts in a pulse weight of {weight!r}.", "Use 0, 1 or 2.")
+        raise RequestError(codes.WEIGHT, f"No meter counts in a pulse weight of {shown(weight)}.", "Use 0, 1 or 2.")
     return weight
 
 
 def whole(value: int, name: str, least: int, most: int) -> int:
     """``value`` itself if it is an int from ``least`` to ``most``; else RequestError FIELD under ``name``."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise RequestError(errors.FIELD, f"{name} is {least} to {most}, not {value!r}.", f"Correct {name}.")
+        raise RequestError(errors.FIELD, f"{name} is {least} to {most}, not {shown(value)}.", f"Correct {name}.")
     return value
 
 
@@ -52,14 +60,15 @@ def pulses(volume: Volume, weight: int, *, least: int = 0, most: int = TOTAL_MAX
     else:
         raise RequestError(
             errors.AMOUNT,
-            f"{volume!r} is no {what} in m³.",
+            f"{shown(volume)} is no {what} in m³.",
             "Give a Decimal, an int or a string of digits with a decimal point; floats are not exact.",
         )
     if number.is_nan():
-        raise RequestError(errors.AMOUNT, f"{volume!r} is no {what} in m³.", "Enter digits with a decimal point.")
+        raise RequestError(errors.AMOUNT, f"{shown(volume)} is no {what} in m³.", "Enter digits with a decimal point.")
+    told = shown(number if isinstance(volume, str) else volume)
     span = f"{Decimal(least).scaleb(-weight) if least else 0} to {Decimal(most).scaleb(-weight)} m³"
     if number < 0 or number > TOTAL_MAX:
-        raise RequestError(codes.RANGE, f"The {what} of {volume} m³ is outside {span}.", f"Enter {span}.")
+        raise RequestError(codes.RANGE, f"The {what} of {told} m³ is outside {span}.", f"Enter {span}.")
     # By digits: Decimal's arithmetic rounds at 28 places, and a rounded volume must not pass for a whole one.
     _, digits, exponent = number.as_tuple()
     assert isinstance(exponent, int)
@@ -69,16 +78,16 @@ def pulses(volume: Volume, weight: int, *, least: int = 0, most: int = TOTAL_MAX
         exponent += 1
     if not significant:
         if least:
-            raise RequestError(errors.AMOUNT, f"The {what} of {volume} m³ is none.")
+            raise RequestError(errors.AMOUNT, f"The {what} of {told} m³ is none.")
         return 0
     if exponent < -weight:
         raise RequestError(
             errors.NOT_WHOLE_PULSES,
-            f"The {what} of {volume} m³ is no whole number of pulses of {Decimal(1).scaleb(-weight)} m³.",
+            f"The {what} of {told} m³ is no whole number of pulses of {Decimal(1).scaleb(-weight)} m³.",
         )
     count: int = int("".join(map(str, significant))) * 10 ** (exponent + weight)
     if count > most:
-        raise RequestError(codes.RANGE, f"The {what} of {volume} m³ is outside {span}.", f"Enter {span}.")
+        raise RequestError(codes.RANGE, f"The {what} of {told} m³ is outside {span}.", f"Enter {span}.")
     return count
 
 
@@ -105,7 +114,7 @@ def moment(count: int) -> datetime:
     try:
         return EPOCH + timedelta(minutes=count)
     except OverflowError:
-        raise RequestError(errors.FIELD, f"{count} minutes since 2000 is beyond the calendar.") from None
+        raise RequestError(errors.FIELD, f"{shown(count)} minutes since 2000 is beyond the calendar.") from None
 
 
 def meter_number(number: str) -> str:
@@ -120,5 +129,5 @@ def account_number(number: str) -> str:
 
 def _digits(number: str, length: int, what: str) -> str:
     if not isinstance(number, str) or not re.fullmatch(f"[0-9]{{{length}}}", number):
-        raise RequestError(errors.NUMBER_MALFORMED, f"{number!r} is no {what} number: it has {length} digits, as text.")
+        raise RequestError(errors.NUMBER_MALFORMED, f"{shown(number)} is no {what} number: it has {length} digits, as text.")
     return number

@@ -77,7 +77,7 @@ memory = Store(MEMORY)  # noqa: F821
 keys = Store(KEYS)  # noqa: F821
 slot = Slot(CARD)  # noqa: F821
 meter = Meter(memory, keys, Motor(), slot, Panel(), Settings(1, 256))
-print("boot", meter.boot(MINUTES))  # noqa: F821
+print("boot", meter.boot(MINUTES, 0))  # noqa: F821
 print("code", meter.card_in())
 for _ in range(2000):
     if not (meter.session.active or meter.valve.moving):
