@@ -59,12 +59,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def require_part(part: str) -> None:
+    """Skip or fail if ``part`` is missing: the test, or the module that calls it before it imports the part."""
     reason = PARTS[part]()
     if reason is None:
         return
     if part in _required():
         pytest.fail(f"ICGAS_REQUIRE names {part}, but: {reason}", pytrace=False)
-    pytest.skip(f"{part}: {reason}")
+    pytest.skip(f"{part}: {reason}", allow_module_level=True)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

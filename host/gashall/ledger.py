@@ -155,7 +155,7 @@ _SPANS: dict[tuple[str, str], tuple[int, int]] = {
 }
 
 # Column -> its Python type, and whether it may be empty.
-_KINDS: dict[str, dict[str, tuple[type, bool]]] = {
+_KINDS: dict[str, dict[str, tuple[Any, bool]]] = {
     table.name: {
         column.name: (bytes if isinstance(column.type, _Blob) else column.type.python_type, bool(column.nullable))
         for column in table.columns
@@ -203,9 +203,8 @@ _PLACE = (
 # The highest account number whose next one is free, for a ledger in which somebody has chosen the last one.
 _above = sa.func.lag(_accounts.c.number).over(order_by=_accounts.c.number.desc()).label("above")
 _chain = sa.select(_accounts.c.number, _above).subquery()
-_BELOW_A_GAP = (
-    sa.select(sa.func.max(_chain.c.number))
-    .where(sa.cast(_chain.c.above, sa.BigInteger) > sa.cast(_chain.c.number, sa.BigInteger) + 1)
+_BELOW_A_GAP = sa.select(sa.func.max(_chain.c.number)).where(
+    sa.cast(_chain.c.above, sa.BigInteger) > sa.cast(_chain.c.number, sa.BigInteger) + 1
 )
 _INSERT = {table.name: sa.insert(table) for table in _metadata.sorted_tables}
 _RAISE_BINDING = sa.update(_meters).where(_meters.c.number == _KEY)
@@ -400,10 +399,11 @@ class Ledger:
                 f"The ledger {self.name} needs the database driver {error.name}, which is not installed.",
                 f"Install it: pip install {error.name}",
             ) from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError):
+            # Not chained: the cause's text could quote a URL's password.
             raise LedgerError(
-                errors.LEDGER, f"{self.name!r} is no path or database URL of a ledger: {error}.", "Correct it."
-            ) from error
+                errors.LEDGER, f"{self.name!r} is no path or database URL that can be used.", "Correct it."
+            ) from None
 
 
 class Books:
@@ -464,7 +464,9 @@ class Books:
 
     def orders(self, account: str) -> list[Order]:
         """All orders of an account, oldest first."""
-        return [Order(**_columns(row, _orders)) for row in self._connection.execute(_ORDERS, {"_key": account}).mappings()]
+        return [
+            Order(**_columns(row, _orders)) for row in self._connection.execute(_ORDERS, {"_key": account}).mappings()
+        ]
 
     def last_report(self, meter: str) -> ReportRow | None:
         """The newest report kept of a meter, by (binding, report number)."""
@@ -481,7 +483,8 @@ class Books:
 
     def add_card(self, account: str, issue_batch: int) -> CardRow:
         """A new card of ``account`` under the next free card number, not issued yet."""
-        number = int(_checked("cards", "number", self._highest(_cards.c.number)) or 0) + 1
+        highest = self._highest(_cards.c.number)
+        number = 1 if highest is None else int(_checked("cards", "number", highest)) + 1
         if number > CARD_MAX:
             raise LedgerError(codes.NUMBER_USED_UP, "All card numbers are used up.")
         card = CardRow(number, account, 0, issue_batch, 0, False)
@@ -595,12 +598,12 @@ def _columns(row: sa.RowMapping, table: sa.Table, labels: str = "") -> dict[str,
 
 def _checked(table: str, column: str, value: Any) -> Any:
     kind, nullable = _KINDS[table][column]
+    span = _SPANS.get((table, column))
     if value is None and nullable:
         return None
     if kind is bytes and isinstance(value, memoryview):
         value = bytes(value)
-    least, most = _SPANS.get((table, column), (None, None))
-    if type(value) is not kind or (least is not None and not least <= value <= most):
+    if type(value) is not kind or (span is not None and not span[0] <= value <= span[1]):
         raise LedgerError(
             errors.LEDGER,
             f"The ledger is damaged: {table}.{column} holds {str(value)[:40]!r}.",

@@ -359,7 +359,7 @@ class Hall:
             )
         if kept is None or kept.binding != binding.number:
             raise CardError(errors.REPORT_MISSING)
-        report = encode.decode_report(kept.frame)
+        report = _kept_report(kept)
         wheel = meter.wheel_pulses
         closing: int = report["index"]
         if closing_reading is not None:
@@ -424,7 +424,7 @@ class Hall:
                     last = replace(last, state=DONE)
         known = None if report is None else report.values
         if known is None and kept is not None and kept.binding == binding.number:
-            known = encode.decode_report(kept.frame)
+            known = _kept_report(kept)
         return _Standing(card, row, account, binding, meter, last, report, news, code, known)
 
     def _keep(self, books: Books, standing: _Standing) -> None:
@@ -464,11 +464,12 @@ class Hall:
         if last.released_pulses + count > TOTAL_MAX:
             raise RequestError(
                 codes.RANGE,
-                f"With {units.volume(count, weight)} m³ more the bought total would pass {units.volume(TOTAL_MAX, weight)} m³.",
+                f"With {units.volume(count, weight)} m³ more the bought total would pass "
+                f"{units.volume(TOTAL_MAX, weight)} m³.",
             )
         known = standing.known
         if known is not None:
-            # The meter's rule (SPEC 7): its register must not end before its gas does.
+            # The meter's rule (RULES 1, "range"): its register must not end before its gas does.
             left = encode.remaining(known) + last.released_pulses - known["bought_total"]
             free = TOTAL_MAX - known["register"] - left
             if count > free:
@@ -737,7 +738,9 @@ def _check_opening(
 def _check_fen(fen: int | None) -> None:
     if fen is not None and (isinstance(fen, bool) or not isinstance(fen, int) or not 0 <= fen < 1 << 53):
         raise RequestError(
-            errors.AMOUNT, f"{units.shown(fen)} is no sum of money in fen.", "Give whole fen, 0 or more, or None for no money."
+            errors.AMOUNT,
+            f"{units.shown(fen)} is no sum of money in fen.",
+            "Give whole fen, 0 or more, or None for no money.",
         )
 
 
@@ -886,6 +889,16 @@ def _sale(binding: Binding, order: Order, weight: int, *, resumed: bool) -> Sale
 
 def _with(image: bytes, at: int, data: bytes) -> bytes:
     return image[:at] + data + image[at + len(data) :]
+
+
+def _kept_report(kept: ReportRow) -> Values:
+    try:
+        return encode.decode_report(kept.frame)
+    except GasError as error:
+        raise LedgerError(
+            errors.LEDGER,
+            f"The ledger is damaged: reports.frame of meter {kept.meter} holds no report ({error.name}).",
+        ) from error
 
 
 def _found(row: Any) -> Any:

@@ -129,5 +129,7 @@ def account_number(number: str) -> str:
 
 def _digits(number: str, length: int, what: str) -> str:
     if not isinstance(number, str) or not re.fullmatch(f"[0-9]{{{length}}}", number):
-        raise RequestError(errors.NUMBER_MALFORMED, f"{shown(number)} is no {what} number: it has {length} digits, as text.")
+        raise RequestError(
+            errors.NUMBER_MALFORMED, f"{shown(number)} is no {what} number: it has {length} digits, as text."
+        )
     return number

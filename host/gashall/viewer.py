@@ -174,15 +174,15 @@ def _load_vector(path: Path, vector: str | None) -> tuple[bytes, Signer | None, 
     data = _content(path, VECTORS_MOST, f"a file of test vectors has at most {VECTORS_MOST}")
     try:
         content = json.loads(data)
+        cases = {
+            str(case.get("name")): case
+            for case in (content if isinstance(content, list) else [content])
+            if isinstance(case, dict) and isinstance(case.get("image"), str)
+        }
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is no JSON: look at line {error.lineno}, column {error.colno}.") from None
     except (ValueError, RecursionError):
         raise ValueError(f"{path} is no JSON text.") from None
-    cases = {
-        str(case.get("name")): case
-        for case in (content if isinstance(content, list) else [content])
-        if isinstance(case, dict) and isinstance(case.get("image"), str)
-    }
     if not cases:
         raise ValueError(f"{path} has no card images.")
     if vector is None and len(cases) == 1:
@@ -202,11 +202,14 @@ def _load_vector(path: Path, vector: str | None) -> tuple[bytes, Signer | None, 
             errors.IMAGE_SIZE, f"{path}, case {vector}: the image has {len(image)} bytes; it should be 256, or 264."
         )
     keys = case.get("keys")
-    if not isinstance(keys, dict):
+    if keys is None:
         return image, None, None
     try:
-        return image, KeyFileSigner(bytes.fromhex(keys["root"]), keys["region"]), keys.get("key_version")
-    except (KeyError, TypeError, ValueError, GasError):
+        key_version = keys.get("key_version")
+        if key_version is not None:
+            units.whole(key_version, "key_version", 0, 0xFF)
+        return image, KeyFileSigner(bytes.fromhex(keys["root"]), keys["region"]), key_version
+    except (AttributeError, KeyError, TypeError, ValueError, GasError):
         raise ValueError(f"{path}, case {vector}: its keys cannot be used.") from None
 
 

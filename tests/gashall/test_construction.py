@@ -7,12 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paper import REGION
+from tests.conftest import require_part
 
 from gascard import codec, codes, frames, records
 
-pytestmark = pytest.mark.needs("construct", "crcmod")
-construct = pytest.importorskip("construct")
-construction = pytest.importorskip("gashall.construction")
+require_part("construct")
+require_part("crcmod")
+import construct  # noqa: E402
+
+from gashall import construction  # noqa: E402
 
 VECTORS = Path(__file__).parents[2] / "protocol" / "vectors"
 LAYOUTS = {"identity": records.IDENTITY, "order": records.ORDER, "report": records.REPORT_DATA}

@@ -1,16 +1,18 @@
 """The books: what may stand in them together, what survives, what is refused."""
 
 import sqlite3
+import sys
 import threading
 
 import pytest
+from tests.conftest import require_part
 
 from gascard import codes
 from gashall import errors
 from gashall.errors import LedgerError, RequestError
 
-pytestmark = pytest.mark.needs("sqlalchemy")
-ledger_module = pytest.importorskip("gashall.ledger")
+require_part("sqlalchemy")
+from gashall import ledger as ledger_module  # noqa: E402
 
 METER = ledger_module.MeterRow("32060012345678", 2, 10_000_000, 1, 0)
 PARAMETERS = {"alarm": 500, "ceiling": 100_000, "overdraft": 0, "over_flow_seconds": 0}
@@ -170,9 +172,96 @@ def test_numbers_are_given_out_once_each(ledger):
         books.add_account("", 0, "0000000900")
         assert books.add_account("", 0).number == "0000000901"
         books.add_account("", 0, "9999999999")
+        books.add_account("", 0, "9999999998")
+        assert [books.add_account("", 0).number for _ in range(2)] == ["0000000902", "0000000903"]
+
+
+def test_chosen_last_number_is_not_the_end_of_all_numbers(ledger, monkeypatch):
+    with ledger.begin() as books:
+        books.add_account("", 0, "9999999999")
+        assert [books.add_account("", 0).number for _ in range(2)] == ["0000000001", "0000000002"]
+        monkeypatch.setattr(ledger_module, "ACCOUNT_MAX", 2)
+        books._connection.exec_driver_sql("DELETE FROM accounts WHERE number = '9999999999'")
         with pytest.raises(LedgerError) as refusal:
             books.add_account("", 0)
         assert code_of(refusal) == codes.NUMBER_USED_UP
+
+
+def test_issued_card_stays_issued(ledger):
+    with ledger.begin() as books:
+        _, card = bound(books)
+        books.mark_card(card.number, psc_bytes=2, issued=False)
+        books.mark_card(card.number, psc_bytes=3, issued=True)
+    for issued in (False, True):
+        with pytest.raises(LedgerError, match="issued card 1 meanwhile") as refusal, ledger.begin() as books:
+            books.mark_card(1, psc_bytes=1, issued=issued)
+        assert code_of(refusal) == errors.PENDING_ELSEWHERE
+    with ledger.begin() as books:
+        assert (books.card(1).issued, books.card(1).psc_bytes) == (True, 3)
+
+
+def test_only_an_order_made_elsewhere_is_another_window(ledger):
+    attempts = (
+        lambda books: books.add_account(None, 0),
+        lambda books: books.add_account("", 0, "0000000001"),
+        lambda books: books.add_card("0000000009", 0),
+    )
+    with ledger.begin() as books:
+        bound(books)
+    for attempt in attempts:
+        with pytest.raises(LedgerError, match="does not take a row") as refusal, ledger.begin() as books:
+            attempt(books)
+        assert code_of(refusal) == errors.LEDGER
+
+
+NONSENSE = [
+    ("meters", "key_version", 300),
+    ("meters", "wheel_pulses", 0),
+    ("meters", "pulse_weight", "two"),
+    ("accounts", "name", b"\xff"),
+    ("accounts", "opened_at", "never"),
+    ("cards", "replacement", "x"),
+    ("cards", "psc_bytes", 4),
+    ("bindings", "alarm", -1),
+    ("bindings", "initial_reading", 1.5),
+    ("orders", "frame", "text"),
+    ("orders", "released_pulses", "x"),
+    ("orders", "fen", "x"),
+    ("reports", "frame", 7),
+    ("about", "version", "x"),
+    ("about", "root_check", "text"),
+]
+
+
+@pytest.mark.parametrize(("table", "column", "value"), NONSENSE)
+def test_cell_that_holds_nonsense_is_named(ledger, tmp_path, table, column, value):
+    with ledger.begin() as books:
+        binding, card = bound(books)
+        order(books, binding, card)
+        books.keep_report(ledger_module.ReportRow(METER.number, 1, 1, 1, b"", 0))
+        books._connection.exec_driver_sql(f"UPDATE {table} SET {column} = ?", (value,))
+    with pytest.raises(LedgerError, match=f"damaged: {table}.{column} holds") as refusal:
+        again = ledger_module.Ledger(tmp_path / "ledger.db", 1)
+        try:
+            with again.begin() as books:
+                books.place(1), books.last_order(1), books.last_report(METER.number)
+        finally:
+            again.close()
+    assert code_of(refusal) == errors.LEDGER
+
+
+def test_numbers_that_are_none_are_named(ledger):
+    with ledger.begin() as books:
+        bound(books)
+        books._connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+        books._connection.exec_driver_sql("UPDATE cards SET account = 'x'")
+        books._connection.exec_driver_sql("UPDATE bindings SET account = 'x'")
+        books._connection.exec_driver_sql("UPDATE accounts SET number = 'x'")
+        with pytest.raises(LedgerError, match=r"accounts\.number holds 'x'"):
+            books.add_account("", 0)
+        books._connection.exec_driver_sql("UPDATE cards SET number = 4294967296")
+        with pytest.raises(LedgerError, match=r"cards\.number holds '4294967296'"):
+            books.add_card("x", 0)
 
 
 def test_ledger_of_another_region_is_refused(ledger, tmp_path):
@@ -215,11 +304,24 @@ def test_file_that_is_no_ledger_is_refused(tmp_path, content):
     assert str(tmp_path / "other") in refusal.value.message
 
 
-@pytest.mark.parametrize("path", ["none/ledger.db", "nosuchdatabase://x/y"])
+@pytest.mark.parametrize(
+    "path",
+    ["none/ledger.db", "nosuchdatabase://x/y", "://", "postgresql://a@host:port/b", "sqlite://host/x", "nul\0.db"]
+    + ["half\ud800.db", "sqlite:///:memory:?timeout=soon"],
+)
 def test_place_that_cannot_be_opened_is_refused(tmp_path, path):
     with pytest.raises(LedgerError) as refusal:
         ledger_module.Ledger(path if "://" in path else tmp_path / path, 1)
     assert code_of(refusal) == errors.LEDGER
+
+
+def test_missing_database_driver_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    with pytest.raises(LedgerError, match="driver psycopg2") as refusal:
+        ledger_module.Ledger("postgresql+psycopg2://clerk:secret@host/books", 1)
+    assert code_of(refusal) == errors.LEDGER
+    assert refusal.value.remedy == "Install it: pip install psycopg2"
+    assert "secret" not in str(refusal.value)
 
 
 def test_ledger_is_opened_by_url(tmp_path):

@@ -5,9 +5,10 @@ from decimal import Decimal
 
 import pytest
 from paper import METER, NEIGHBOUR, ORDER, REGION, REPORT, ROOT, PaperMeter, put
+from tests.conftest import require_part
 
 from gascard import codes, frames, records
-from gascard.chip import DEFAULT_PSC, Chip
+from gascard.chip import DEFAULT_PSC, MAIN, SECURITY, Chip
 from gascard.crc import crc16
 from gascard.records import ORDER_AT, REPORT_AT
 from gashall import encode, errors
@@ -16,8 +17,8 @@ from gashall.errors import CardError, GasError, LedgerError, ReaderError, Reques
 from gashall.readers import ChipReader, FileReader
 from gashall.signer import KeyFileSigner
 
-pytestmark = pytest.mark.needs("sqlalchemy")
-services = pytest.importorskip("gashall.services")
+require_part("sqlalchemy")
+from gashall import services  # noqa: E402
 
 ACCOUNT = "0000000001"
 
@@ -171,6 +172,15 @@ IMPOSSIBLE_OPENINGS = [
     ({"wheel_digits": True}, errors.FIELD),
     ({"key_version": 1.0}, errors.FIELD),
     ({"issue_batch": "1"}, errors.FIELD),
+    *[
+        ({field: value}, errors.FIELD)
+        for field in ("issue_batch", "key_version", "over_flow_seconds", "wheel_digits")
+        for value in ("1", 2.5, True, None, 10**5000)
+    ],
+    ({"fen": 10**5000}, errors.AMOUNT),
+    ({"volume": 10**5000}, codes.RANGE),
+    ({"alarm": Decimal("1e999999")}, codes.RANGE),
+    ({"name": "Li \ud800"}, errors.FIELD),
     ({"name": None}, errors.FIELD),
     ({"name": b"Li Wei"}, errors.FIELD),
     ({"name": "x" * 201}, errors.FIELD),
@@ -287,6 +297,62 @@ def test_accounts_get_numbers_and_cards_of_their_own(desk):
     refused(desk, lambda: hall.sell(FileReader(desk.folder / "other.bin"), 1), errors.OPENING_NOT_LOADED)
 
 
+def two_windows(desk, at):
+    """Window A stalls as its card is to store password byte ``at``; B issues the same opening on another blank."""
+    mine, other = Chip(), Chip()
+    first, second = ChipReader(mine), ChipReader(other)
+    sales = []
+
+    def step(plan):
+        if plan[0] == SECURITY and plan[1] == at and not sales:
+            sales.append(desk.hall().open_account(second, meter=METER, volume=30))
+
+    first.step = step
+    with pytest.raises(LedgerError, match="on another blank") as refusal:
+        desk.hall().open_account(first, meter=METER, volume=30)
+    assert refusal.value.code == errors.PENDING_ELSEWHERE
+    assert [sale.state for sale in sales] == ["written"]
+    return other
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_opening_overtaken_by_another_window_takes_nothing_back(desk, at):
+    other = two_windows(desk, at)
+    orders, _, _, row, _ = books_of(desk)
+    assert ([order.state for order in orders], row.issued, row.psc_bytes) == (["written"], True, 3)
+    desk.card_path.write_bytes(bytes(other.main))
+    desk.meter.insert(desk.card_path)
+    other.main[:] = desk.card_path.read_bytes()
+    reader = ChipReader(other)
+    unfinished_chip_sale(desk, reader)
+    sale = desk.hall().sell(reader, 20, fen=5000)
+    assert (sale.sequence, sale.state, sale.resumed) == (2, "written", True)
+
+
+def unfinished_chip_sale(desk, reader):
+    """The card is pulled before the first byte of a sale of 20 m³ stands on it."""
+    chip = reader.chip
+
+    def step(plan):
+        if plan[0] == MAIN:
+            reader.pull()
+
+    reader.step = step
+    with pytest.raises(ReaderError):
+        desk.hall().sell(reader, 20, fen=5000)
+    reader.step = None
+    reader.insert(chip)
+
+
+def test_pending_sale_is_never_taken_for_an_opening(desk):
+    desk.opened()
+    unfinished_sale(desk.hall(), desk)
+    with desk.hall().ledger.begin() as books:
+        books._connection.exec_driver_sql("UPDATE cards SET issued = 0, psc_bytes = 2")
+    sale = desk.hall().sell(desk.card, 20, fen=5000)
+    assert (sale.sequence, sale.state, sale.resumed) == (2, "written", True)
+
+
 # Selling.
 
 
@@ -360,6 +426,38 @@ def test_total_above_the_highest_is_refused(desk):
     left = 99_999_999 - desk.meter.bought
     refused(desk, lambda: hall.sell(desk.card, left + 1), codes.RANGE, RequestError)
     assert hall.sell(desk.card, left).bought_total == 99_999_999
+
+
+@pytest.mark.parametrize("seen", ["card", "ledger"])
+def test_sale_the_meters_register_could_not_measure_is_refused(desk, seen):
+    hall = desk.opened()
+    hall.read_back(desk.card)
+    # 10 m³ of the 30 are used; 20 m³ are left, and the wheels of the register end 25 m³ from here.
+    report(desk, register=99_999_999 - 2500, used=1000)
+    if seen == "ledger":
+        hall.read_back(desk.card)
+        for at in REPORT_AT:
+            put(desk.card_path, at, b"\xff" * 20)
+    with pytest.raises(RequestError) as refusal:
+        hall.sell(desk.card, "5.01")
+    assert refusal.value.code == codes.RANGE
+    assert "register would end before its gas" in refusal.value.message
+    assert refusal.value.remedy == "Sell at most 5.00 m³; then the meter is to be exchanged."
+    assert len(books_of(desk)[0]) == 1
+    assert hall.sell(desk.card, 5).state == "written"
+
+
+def test_kept_report_that_is_none_is_named(desk):
+    hall = desk.opened()
+    hall.read_back(desk.card)
+    with hall.ledger.begin() as books:
+        books._connection.exec_driver_sql("UPDATE reports SET frame = X'00'")
+    for at in REPORT_AT:
+        put(desk.card_path, at, b"\xff" * 20)
+    for attempt in (lambda: hall.sell(desk.card, 20), lambda: hall.reconcile(ACCOUNT)):
+        with pytest.raises(LedgerError, match=r"damaged: reports\.frame") as refusal:
+            attempt()
+        assert refusal.value.code == errors.LEDGER
 
 
 def test_sequence_at_its_end_is_refused(desk):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 from paper import METER, REGION, Desk
+from tests.conftest import require_part
 
 from gascard import codes
 from gascard.chip import SECURITY
@@ -16,8 +17,8 @@ from gashall import errors
 from gashall.encode import decode_card
 from gashall.errors import GasError
 
-pytestmark = pytest.mark.needs("sqlalchemy")
-ledger_module = pytest.importorskip("gashall.ledger")
+require_part("sqlalchemy")
+from gashall import ledger as ledger_module  # noqa: E402
 
 
 class DeadError(BaseException):

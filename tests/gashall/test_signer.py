@@ -87,7 +87,15 @@ def test_file_that_is_no_key_file_is_called_so_before_its_rights_are_judged(tmp_
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", '{"format": "other", "region": 1, "root": ""}']
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "[" * 2000 + "]" * 2000,
+        '{"format": ' * 300 + "1" + "}" * 300,
+        '{"format": "other", "region": 1, "root": ""}',
+    ]
     + [
         json.dumps({"format": "icgas key file 1", "region": region, "root": root})
         for region, root in [(1, "00"), (1, "zz"), (-1, "00" * 32), ("1", "00" * 32), (1, None)]

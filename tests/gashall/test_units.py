@@ -57,6 +57,23 @@ REFUSED = [
 ]
 
 
+def test_huge_values_are_refused_at_once_and_not_written_out():
+    huge = 10**5000
+    for attempt in (
+        *[lambda value=value: units.pulses(value, 2) for value in (huge, -huge, Decimal("1e999999"))],
+        *[lambda value=value: units.pulses(value, 2) for value in (Decimal("-1e999999"), Decimal("1e-999999"))],
+        lambda: units.pulses("9" * 10_000, 2),
+        lambda: units.check_weight(huge),
+        lambda: units.whole(huge, "field", 0, 1),
+        lambda: units.moment(huge),
+        lambda: units.meter_number(huge),
+    ):
+        with pytest.raises(RequestError) as refusal:
+            attempt()
+        assert len(str(refusal.value)) < 300
+    assert units.pulses(Decimal("0e999999"), 2) == 0
+
+
 @pytest.mark.parametrize(("volume", "weight", "count"), WHOLE)
 def test_pulses_of_a_whole_volume_are_exact(volume, weight, count):
     assert units.pulses(volume, weight) == count

@@ -305,6 +305,9 @@ def test_refusal_is_one_plain_line(capsys, tmp_path, image):
     blank = bytes(Chip().main).hex()
     cases = [("hex", "zz", None), ("short", "00", None), ("keys", blank, {"root": "zz", "region": 1})]
     cases += [("no keys", blank, {}), ("number", blank, {"root": 5, "region": 1})]
+    wrong = [[1], "x", 7, {"region": 1}, {"root": "00" * 32, "region": "1"}]
+    wrong += [{"root": "00" * 32, "region": 1, "key_version": version} for version in ("1", 1.5, True, 300, [])]
+    cases += [(f"odd {i}", blank, keys) for i, keys in enumerate(wrong)]
     odd.write_text(json.dumps([{"name": name, "image": text, "keys": keys} for name, text, keys in cases]))
     for arguments, words in (
         ([image, "--key-version", "256"], "--key-version is 1 to 255, not 256."),
@@ -318,6 +321,7 @@ def test_refusal_is_one_plain_line(capsys, tmp_path, image):
         ([odd, "--vector", "keys"], "case keys: its keys cannot be used."),
         ([odd, "--vector", "no keys"], "case no keys: its keys cannot be used."),
         ([odd, "--vector", "number"], "case number: its keys cannot be used."),
+        *[([odd, "--vector", f"odd {i}"], f"case odd {i}: its keys cannot be used.") for i in range(len(wrong))],
         ([VECTORS / "keys.json"], "keys.json has no card images."),
         ([VECTORS / "card.json"], "loaded, pulled_while_reporting, pulled_while_selling and 2 more."),
     ):
