@@ -4,20 +4,6 @@
 import gc
 
 
-class Trivial:
-    def __init__(self):
-        self.a = 0
-        self.b = 0
-        self.c = 0
-        self.d = 0
-
-    def pulse(self):
-        self.a += 1
-        self.b -= 1
-        self.c += 1
-        self.d -= 1
-
-
 def empty(meter, calls):
     for _ in range(calls):
         pass

@@ -90,3 +90,18 @@ def bound_meter(store, lanes=1, lane_length=4096):
     if code or meter.remaining != 90000000:
         raise ValueError(code)
     return meter, memory
+
+
+class Trivial:
+    # The measure: a method in bytecode that updates four attributes.
+    def __init__(self):
+        self.a = 0
+        self.b = 0
+        self.c = 0
+        self.d = 0
+
+    def pulse(self):
+        self.a += 1
+        self.b -= 1
+        self.c += 1
+        self.d -= 1

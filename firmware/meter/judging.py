@@ -3,12 +3,11 @@
 
 from gascard import codes
 from gascard.codec import unpack
-from gascard.frames import check, check_identity, mac_at, mac_right, read
+from gascard.frames import check, check_identity, mac_at, mac_right, read, unfilled
 from gascard.keys import ORDER_KEY, derive, equal
 from gascard.records import (
     BINDING_MAX,
     CARD_CUSTOMER,
-    FLAGS_ALL,
     IDENTITY,
     IDENTITY_AT,
     ORDER,
@@ -58,7 +57,7 @@ def judge(
 
 def _addressed(kind: int, identity: dict, order: dict, keys: dict, account: dict, pulse_weight: int) -> int:
     # What can be said without a key: is it well formed and meant for this meter, binding and card generation?
-    if not order or order["flags"] & ~FLAGS_ALL or not order["sequence"] or not order["binding"]:
+    if not order or unfilled(order):
         return codes.SHAPE
     if keys["state"] != KEYED or identity["region"] != keys["region"]:
         return codes.REGION

@@ -187,7 +187,7 @@ def encode_order(signer: Signer, card: int, values: Values, kind: int = records.
         raise _field(error, complete) from None
     if complete["pulse_weight"] > 2:
         raise RequestError(codes.WEIGHT, f"No meter counts in a pulse weight of {complete['pulse_weight']}.")
-    wrong = _impossible(complete)
+    wrong = frames.unfilled(complete)
     if wrong:
         raise RequestError(errors.FIELD, f"{wrong} cannot be {complete[wrong]}.")
     meter, key_version = complete["meter"], complete["key_version"]
@@ -308,18 +308,11 @@ def _frame(name: str, record: str, image: bytes, at: int, kinds: tuple[int, ...]
     values = None
     if code == codes.OK:
         values = frames.read(layout, image, at)
-        if values is None or (record == "order" and _impossible(values)):
+        if values is None or (record == "order" and frames.unfilled(values)):
             shape, values = codes.SHAPE, None
         elif image[at + 1] not in kinds:
             shape, values = codes.KIND, None
     return Part(name, record, at, raw, True, shape, crc, version, values=values)
-
-
-def _impossible(order: Values) -> str:
-    """The field of an order that no hall fills so, though it would fit: the meter answers SHAPE. Else ""."""
-    if order["flags"] & ~records.FLAGS_ALL:
-        return "flags"
-    return "" if order["sequence"] and order["binding"] else "sequence" if order["binding"] else "binding"
 
 
 def _steps(code: int, shape_code: int) -> tuple[int | None, int | None, int | None]:

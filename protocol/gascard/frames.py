@@ -11,7 +11,7 @@ from gascard import codes
 from gascard.codec import RecordError, pack_into, unpack
 from gascard.crc import crc16
 from gascard.keys import equal, frame_mac
-from gascard.records import FORMAT_VERSION, IDENTITY, IDENTITY_AT, MARK, size_of
+from gascard.records import FLAGS_ALL, FORMAT_VERSION, IDENTITY, IDENTITY_AT, MARK, size_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,6 +79,16 @@ def read(layout: "Layout", image: bytes | bytearray, at: int) -> "dict | None":
         return unpack(layout, image, at + HEAD)
     except RecordError:
         return None
+
+
+def unfilled(order: dict) -> str:
+    """The field of an order that no hall fills so, though it would fit its bytes: SHAPE. Else an empty string."""
+    if order["flags"] & ~FLAGS_ALL:
+        return "flags"
+    for name in ("sequence", "binding"):
+        if not order[name]:
+            return name
+    return ""
 
 
 def mac_at(image: bytes | bytearray, at: int, size: int) -> bytes:

@@ -250,18 +250,16 @@ class CardSlot:
 
 
 class Panel:
-    """The display: what it shows now, and how often it was drawn."""
+    """The display: what it shows now."""
 
     def __init__(self) -> None:
         self.text = ""
         self.symbols = 0
-        self.drawn = 0
 
     def show(self, text: str, symbols: int) -> None:
         """Draw."""
         self.text = text
         self.symbols = symbols
-        self.drawn += 1
 
 
 class Battery:
