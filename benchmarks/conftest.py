@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from gasrig import mpy, targets
+
 TITLES = ("name", "value", "unit", "goal", "met")
 VERDICTS = {True: "yes", False: "NO", None: "—"}
 
@@ -104,6 +106,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for mark in item.iter_markers("rows"):
             for key, (name, unit, goal) in mark.kwargs.items():
                 config.stash[TABLE].declare(item.nodeid, key, name, unit, goal)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # A benchmark that cannot run leaves rows without a value and says why under the table; a required part fails.
+    required = os.environ.get("ICGAS_REQUIRE", "").split(",")
+    for mark in item.iter_markers("needs"):
+        for part in mark.args:
+            reason = mpy.unavailable() if part == "mpy-cross" else targets.unavailable(part)
+            if reason and part in required:
+                pytest.fail(f"ICGAS_REQUIRE names {part}, but: {reason}", pytrace=False)
+            if reason:
+                pytest.skip(reason)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -18,19 +18,13 @@ from pathlib import Path
 
 import pytest
 
-from gasrig.targets import run_script, unavailable
+from gasrig.targets import run_script
 
 SHIFTS = (0, 5, 10, 15, 20)  # idle names before a run
 COUNTED_SHIFTS = (0, 5, 10)
 PULSES = 4096 * 60
 COUNTED = 4096 * 3
 UNIT = "× trivial method"
-
-
-def _needs(target: str) -> None:
-    reason = unavailable(target)
-    if reason:
-        pytest.skip(reason)
 
 
 def _shifted(shift: int, program: str) -> str:
@@ -74,8 +68,8 @@ def test_debit_cpython_method(vm_text, rate, record) -> None:
     plain_mapped=("debit in plain bytecode, mapped store", UNIT, None),
     plain_method=("debit in plain bytecode, method", UNIT, None),
 )
+@pytest.mark.needs("micropython")
 def test_debit_vm(vm_text, record) -> None:
-    _needs("micropython")
     ratios: dict[str, list[float]] = {}
     base: list[float] = []
     viper = True
@@ -109,9 +103,9 @@ def test_debit_vm(vm_text, record) -> None:
     batch_mapped=("debit in batches of 64 in instructions, mapped", UNIT, None),
     batch_method=("debit in batches of 64 in instructions, method", UNIT, None),
 )
+@pytest.mark.needs("micropython")
 def test_debit_instructions(vm_text, record, tmp_path, monkeypatch) -> None:
     """The same without a clock: counts of the VM's instructions, which repeat from run to run."""
-    _needs("micropython")
     vm = os.environ.get("ICGAS_MICROPYTHON") or shutil.which("micropython", path=str(Path(sys.executable).parent))
     if shutil.which("valgrind") is None or vm is None:
         pytest.skip("no valgrind on PATH" if vm else "no command micropython beside Python")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gasrig.targets import run_script, unavailable
+from gasrig.targets import run_script
 
 PULSES, BATCHES, BATCH = 10_000, 100, 64  # as in vm/heap.py
 STORES = ("mapped_one", "mapped_four", "method_one", "method_four")
@@ -20,9 +20,6 @@ SECONDS = 60  # a VM whose heap stays locked hangs
 
 
 def _measure(target: str, vm_text: Callable[..., str], detail: Callable[..., None]) -> dict[str, int]:
-    reason = unavailable(target)
-    if reason:
-        pytest.skip(reason)
     lines = run_script(target, vm_text("parts", "heap"), timeout=SECONDS).splitlines()
     found = {key: int(value) for key, value in (line.split() for line in lines)}
     for key, value in found.items():
@@ -51,6 +48,7 @@ def _worst(found: dict[str, int], kind: str, per: int = 1) -> tuple[float | None
     lock_batch_plain=("batches failing under heap_lock, portable twin, unix", FAILING_BATCHES, "≤ 0"),
     checkpoint=("heap a checkpoint takes (freed again), unix", "bytes", None),
 )
+@pytest.mark.needs("micropython")
 def test_heap_unix(vm_text, record, detail) -> None:
     found = _measure("micropython", vm_text, detail)
     for twin in ("viper", "plain"):
@@ -69,6 +67,7 @@ def test_heap_unix(vm_text, record, detail) -> None:
     pulse=("pulses failing under heap_lock, wasm", FAILING, "≤ 0"),
     batch=("batches failing under heap_lock, wasm", FAILING_BATCHES, "≤ 0"),
 )
+@pytest.mark.needs("wasm")
 def test_heap_wasm(vm_text, record, detail) -> None:
     found = _measure("wasm", vm_text, detail)
     for call in ("pulse", "batch"):

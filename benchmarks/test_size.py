@@ -57,25 +57,13 @@ def modules() -> list[str]:
     return [*first, *rest, *last, "meter.meter"]
 
 
-def _needs_compiler() -> None:
-    reason = mpy.unavailable()
-    if reason:
-        pytest.skip(reason)
-
-
-def _needs(target: str) -> None:
-    reason = targets.unavailable(target)
-    if reason:
-        pytest.skip(reason)
-
-
 @pytest.mark.rows(
     bytecode=("core and protocol as .mpy, bytecode", "bytes", "≤ 24576"),
     protocol=("  of this the protocol", "bytes", None),
     armv6m=("core and protocol as .mpy with machine code, armv6m", "bytes", None),
 )
+@pytest.mark.needs("mpy-cross")
 def test_size_mpy(tmp_path, record, detail) -> None:
-    _needs_compiler()
     sizes = mpy.compile_tree(bytecode(), tmp_path / "bytecode")
     for name, size in sizes.items():
         detail(f"size of {name.removesuffix('.py')}.mpy", size, "bytes")
@@ -102,7 +90,6 @@ class Visit:
 
 @pytest.fixture
 def visit(tmp_path) -> Visit:
-    _needs_compiler()
     signer = KeyFileSigner(bytes(range(32)), REGION)
     settings = Settings(1, LANE_LENGTH)
     memory, key_memory = Fram(0x1000 + LANE_LENGTH), Fram(128)
@@ -197,8 +184,8 @@ def _smallest(visit: Visit, threshold: int) -> int:
     smallest=(f"smallest heap for a card session from .mpy, gc.threshold({GC_THRESHOLD})", "KB", "≤ 64"),
     smallest_plain=("  the same, garbage collected only when full", "KB", None),
 )
+@pytest.mark.needs("mpy-cross", "micropython")
 def test_session_unix(visit, record, detail) -> None:
-    _needs("micropython")
     answer = _session_on_unix(visit, None)
     record(imported=int(answer["imported"]), session=int(answer["session"]))
     for line in _on_unix(visit, "modules", f"main({modules()!r})").splitlines():
@@ -208,7 +195,6 @@ def test_session_unix(visit, record, detail) -> None:
 
 
 def _on_wasm(visit: Visit, steps: list[str], where: Path) -> str:
-    _needs("wasm")
     names = []
     for number, step in enumerate(steps):
         name = where / f"step{number:03d}.py"
@@ -238,6 +224,7 @@ WEIGH = "import gc\nprint({what!r}, gc.mem_alloc())\n"
     imported=("heap after import, wasm", "bytes", None),
     session=("heap after import and session, wasm", "bytes", "≤ 40960"),
 )
+@pytest.mark.needs("mpy-cross", "wasm")
 def test_session_wasm(visit, vm_text: Callable[..., str], tmp_path, record, detail) -> None:
     collect = "import gc\ngc.collect()\n"
     steps = [

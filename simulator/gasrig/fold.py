@@ -53,8 +53,8 @@ class _Constants:
                 theirs = self.module(statement.module)
                 known |= {a.asname or a.name: theirs[a.name] for a in statement.names if a.name in theirs}
             target = _assigned(statement)
-            if target is not None:
-                value = _value(statement.value, known)  # type: ignore[attr-defined]
+            if target is not None and isinstance(statement, ast.Assign):
+                value = _value(statement.value, known)
                 if target in own:
                     raise FoldError(f"{name}, line {statement.lineno}: {target} is a constant and assigned to")
                 if value is not None:

@@ -1,5 +1,6 @@
 """meter.store: the portable tests, and the whole search."""
 
+import portable_store
 import pytest
 from portable_store import *  # noqa: F403
 from portable_store import GARBAGE, CutEeprom, CutFram, brute
@@ -38,6 +39,14 @@ def test_one_lane_batches_every_byte(batch):
 def test_one_lane_batches_over_several_pages(batch):
     fired, wrong = brute(CutFram, 1, 192, 3, 20, 200, batch=batch)
     assert fired > 1000
+    assert not wrong, wrong[:5]
+
+
+@pytest.mark.parametrize("batch, pulses, least", [(64, 128, 30000), (16, 80, 6000)])
+def test_one_lane_batches_second_cut_at_every_byte(batch, pulses, least, monkeypatch):
+    monkeypatch.setattr(portable_store, "second_cuts", range)
+    fired, wrong = brute(CutFram, 1, 192, 3, 20, pulses, batch=batch)
+    assert fired > least
     assert not wrong, wrong[:5]
 
 
