@@ -42,12 +42,15 @@ class Events:
         return EVENTS_AT + number % EVENT_PLACES * _SIZE
 
     def recover(self) -> None:
-        """Find the newest entry."""
+        """Find the newest entry: from the last place down, so that few older ones have to be checked as well."""
         self.number = 0
-        for place in range(EVENT_PLACES):
-            values = self.read(place)
-            if values and values["number"] > self.number:
-                self.number = values["number"]
+        number = bytearray(3)
+        for place in range(EVENT_PLACES - 1, -1, -1):
+            self._memory.read_into(self._address(place), number)
+            if int.from_bytes(number, "big") > self.number:
+                values = self.read(place)
+                if values:
+                    self.number = values["number"]
 
     def read(self, number: int) -> "dict | None":
         """The entry at the place of ``number``: a dict, or None if none is whole there."""
