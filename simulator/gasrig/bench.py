@@ -10,6 +10,7 @@ from gascard.chip import DUMP_SIZE, Chip
 from gascard.codec import pack_into, unpack
 from gascard.records import BCD7, RAW16, S32, TOTAL, U8, U16, U24, U32, Layout, size_of
 from gasrig.parts import Battery, CardSlot, Eeprom, Fram, MappedFram, Panel, ValveMotor, Wheels
+from gasrig.recorder import KEYS, RecordedChip, RecordedEeprom, RecordedFram, RecordedMotor, RecordedSlot, Recorder
 from meter.factory import create
 from meter.layouts import EVENT
 from meter.meter import Meter, Settings
@@ -37,15 +38,26 @@ CLOCK = 0xF00E
 PULSES = 0xF00F
 WAIT = 0xF010
 JAM = 0xF011
+# On a bench of recorded parts only:
+RECORD_READ = 0xF012  # the oldest entries of the record; they are forgotten
+KEEP = 0xF013  # keep all that is stored, under a number
+BACK = 0xF014  # all that is stored becomes what was kept under a number; no power
+POKE = 0xF015  # stored bytes become others; no power
+WORLD = 0xF016  # valve, wheels and clock become these; no power
+STOP_AT = 0xF017  # the supply fails, with warning, after so many calls of the core
+PULL_AT = 0xF018  # the card is pulled before so many operations on its bus, perhaps another is put in its place
+KEYS_READ = 0xF019
 
 MEMORY_FRAM = 0
 MEMORY_EEPROM = 1
 MEMORY_MAPPED = 2
+RECORDED = 0x10  # added to one of the first two: parts that write down what is stored on them (gasrig.recorder)
 
 CHUNK = DUMP_SIZE // 2
 HOUR_MS = 3600000
 MOST_MILLI = 100  # of a pulse in a millisecond: beyond it the valve would get no time between two edges
 MOST_PULSES = 1000000
+MAX_ENTRIES = 252  # bytes of the record in one answer
 
 CONFIG = Layout(
     ("memory", U8),
@@ -91,6 +103,14 @@ SNAPSHOT = Layout(
     ("failures", U8),
 )
 
+# What is neither on a card nor in a memory and outlives the power. ``place`` is the valve's, in ms of travel.
+WORLD_STATE = Layout(
+    ("place", U16),
+    ("index", TOTAL),
+    ("index_milli", U16),
+    ("minutes", U32),
+)
+
 WEAR_ANSWER = Layout(
     ("written", U32),
     ("writes", U32),
@@ -106,6 +126,10 @@ def pack(layout: "Layout", values: "dict[str, Any]") -> bytes:
     return bytes(buffer)
 
 
+class SupplyFailed(Exception):
+    """The supply has failed where STOP_AT said, in the middle of a request."""
+
+
 class Bench:
     """A meter and its world as far as it reaches the wall it hangs on. ``answer`` is all a target calls."""
 
@@ -113,6 +137,11 @@ class Bench:
         self._core: "Meter | None" = None
         self.slot = CardSlot()
         self._card = bytearray(DUMP_SIZE)
+        self._other = bytearray(DUMP_SIZE)  # the card that was put in the place of one that was pulled
+        self._recorder: "Recorder | None" = None
+        self._kept: "dict[int, tuple]" = {}
+        self._stop_at = -1
+        self._pull_early = False
 
     @property
     def meter(self) -> "Meter":
@@ -128,24 +157,43 @@ class Bench:
         if config["region"] != TEST_REGION:
             raise ValueError("the bench serves meters of region FFFF only")
         self._core = None  # whatever comes of this, the old meter is gone
-        sort = config["memory"]
         size = 0x1000 + config["lanes"] * config["lane_length"]
-        self.memory = (Fram, Eeprom, MappedFram)[sort](size)
-        self.key_memory = Fram(0x80)
-        self.motor = ValveMotor(config["travel_ms"])
-        self.slot = CardSlot()
+        self._recorder = None
+        self._kept = {}
+        self._stop_at = -1
+        self.wheels = Wheels(config["index"])
+        if config["memory"] >= RECORDED:
+            self._build_recorded(config["memory"] - RECORDED, size, config["travel_ms"])
+        else:
+            self.memory = (Fram, Eeprom, MappedFram)[config["memory"]](size)
+            self.key_memory = Fram(0x80)
+            self.motor = ValveMotor(config["travel_ms"])
+            self.slot = CardSlot()
         self.panel = Panel()
         self.battery = Battery()
-        self.wheels = Wheels(config["index"])
         self.settings = Settings(config["lanes"], config["lane_length"], config["pulse_weight"], config["wheels"])
         self.minutes = config["minutes"]
         create(self.memory, self.key_memory, self.settings, config)
+        if self._recorder:
+            self._recorder.entries = []
         self.power_on()
+
+    def _build_recorded(self, memory: int, size: int, travel_ms: int) -> None:
+        make = (RecordedFram, RecordedEeprom)[memory]
+        self.memory, self.key_memory = make(size), make(0x80)
+        self.motor, self.slot = RecordedMotor(travel_ms), RecordedSlot()
+        self._recorder = Recorder()
+        self.key_memory.kind = KEYS
+        self._recorder.motor, self._recorder.slot, self._recorder.wheels = self.motor, self.slot, self.wheels
+        for part in (self.memory, self.key_memory, self.motor):
+            part.recorder = self._recorder
 
     def power_on(self) -> int:
         """Give the meter power: a new core over the same memory."""
         meter = Meter(self.memory, self.key_memory, self.motor, self.slot, self.panel, self.settings)
         self._core = meter
+        if self._recorder:
+            self._recorder.asked = -1
         code = meter.boot(self.minutes, self.wheels.levels)
         meter.battery_mv = self.battery.millivolts
         return code
@@ -166,8 +214,29 @@ class Bench:
         busy, self.slot.busy_ms = self.slot.busy_ms, 0
         step = min(most, max(1, busy, meter.next_ms))
         self.motor.advance(step)
+        if self._recorder:
+            self._recorder.milliseconds += step
         meter.tick(step)
+        self._called()
         return step
+
+    def _called(self) -> None:
+        # After each call of the core: the place where a supply may fail with a warning, or a pulled card be noticed.
+        recorder = self._recorder
+        if recorder:
+            recorder.calls += 1
+            if recorder.calls == self._stop_at:
+                self._stop_at = -1
+                self.power_off(True)
+                raise SupplyFailed
+            if self._pull_early and self.slot.pulled is not None:
+                self._pull_early = False
+                self.meter.card_out()
+
+    def _asked(self) -> None:
+        # Somebody is at the meter, from the moment the core hears of it.
+        if self._recorder:
+            self._recorder.asked = self._recorder.milliseconds
 
     def pass_time(self, milliseconds: int) -> None:
         """Let time pass: the core is called as often as it asks for."""
@@ -192,12 +261,14 @@ class Bench:
                 self.pass_time(step)
             else:
                 meter.tick(step)
+                self._called()
             time_left -= step
             if motor.flows:
                 gas_left -= part
                 wheels.turn(part)
                 if reeds.edge(wheels.levels):
                     meter.pulse()
+                    self._called()
             elif not time_left:
                 break
         if gas_left and not motor.flows:
@@ -217,19 +288,29 @@ class Bench:
     # --- requests
 
     def answer(self, identifier: int, body: bytes) -> bytes:
-        """Carry out one request. ValueError for an unknown one or one out of turn."""
+        """Carry out one request; empty if the supply failed in it. ValueError for an unknown one or one out of turn."""
+        try:
+            if RECORD_READ <= identifier <= KEYS_READ:
+                return self._record(identifier, body)
+            return self._answer(identifier, body)
+        except SupplyFailed:
+            return b""
+
+    def _answer(self, identifier: int, body: bytes) -> bytes:
         if identifier == BUILD:
             self.build(unpack(CONFIG, body))
             return self.snapshot(0)
         if identifier == CARD_PUT:
-            if body[0] > 1 or len(body) != 1 + CHUNK:
+            # Halves 0 and 1 of the card in hand; 2 and 3 of the other, for PULL_AT.
+            if body[0] > 3 or len(body) != 1 + CHUNK:
                 raise ValueError("a card is put in two halves of 132 bytes")
-            at = body[0] * CHUNK
-            self._card[at : at + CHUNK] = body[1:]
+            at = (body[0] & 1) * CHUNK
+            card = self._other if body[0] > 1 else self._card
+            card[at : at + CHUNK] = body[1:]
             return b""
         if identifier == CARD_GET:
-            at = body[0] * CHUNK
-            return bytes(self._card[at : at + CHUNK])
+            at = (body[0] & 1) * CHUNK
+            return bytes((self._other if body[0] > 1 else self._card)[at : at + CHUNK])
         if identifier == CLOCK:
             # The clock has a cell of its own: it goes on, and can be set, while the meter has no power.
             self.minutes = int.from_bytes(body[:4], "big")
@@ -259,22 +340,29 @@ class Bench:
                 raise ValueError("at most a million pulses at once")
             self.wheels.pulses += count
             meter.pulses(count)
+            self._called()
             return self.snapshot(0)
         if identifier == INSERT:
-            chip = Chip()
+            chip = self._chip()
             chip.restore(self._card)
             self.slot.insert(chip)
+            self._asked()
             meter.card_in()
+            self._called()
             spent = self.settle()  # the report may still fail
             return self.snapshot(-meter.last_code, spent)
         if identifier == REMOVE:
-            pulled = self.slot.remove()
-            if pulled is not None:
-                self._card[:] = pulled.dump()
+            out = self.slot.remove()
+            pulled = self._pulled()
+            if out is not None:
+                (self._other if pulled else self._card)[:] = out.dump()
             meter.card_out()
+            self._called()
             return self.snapshot(0)
         if identifier == KEY:
+            self._asked()
             meter.key()
+            self._called()
             return self.snapshot(0, self.settle())
         if identifier == SNAP:
             return self.snapshot(0)
@@ -299,6 +387,87 @@ class Bench:
             at = int.from_bytes(body[:2], "big")
             return bytes(self.memory.cells[at : at + body[2]])
         raise ValueError("unknown request")
+
+    # --- requests to recorded parts
+
+    def _chip(self) -> "Chip":
+        if not self._recorder:
+            return Chip()
+        chip = RecordedChip()
+        chip.recorder = self._recorder
+        return chip
+
+    def _pulled(self) -> bool:
+        # Whether the card was pulled before it came out; it is then in hand as it was at that moment.
+        slot = self.slot
+        if not self._recorder or slot.pulled is None:
+            return False
+        self._card[:] = slot.pulled.dump()
+        slot.pulled = None
+        return True
+
+    def _record(self, identifier: int, body: bytes) -> bytes:
+        recorder = self._recorder
+        if not recorder:
+            raise ValueError("these parts are not recorded")
+        if identifier == RECORD_READ:
+            return recorder.take(MAX_ENTRIES)
+        if identifier == KEYS_READ:
+            return bytes(self.key_memory.cells)
+        if identifier == STOP_AT:
+            self._stop_at = int.from_bytes(body, "big")
+            recorder.calls = 0
+            return b""
+        if identifier == PULL_AT:
+            # How many operations from now; 1 if the meter notices at once, 0 when the card is taken out; 1 if
+            # another card is in its place.
+            slot = self.slot
+            slot.operations, slot.pull_at = 0, int.from_bytes(body[:2], "big")
+            slot.pulled = None
+            self._pull_early = body[2] != 0
+            slot.other = None
+            if body[3]:
+                slot.other = self._chip()
+                slot.other.restore(self._other)
+            return b""
+        if identifier == KEEP:
+            self._kept[body[0]] = (bytes(self.memory.cells), bytes(self.key_memory.cells), self._world())
+            return b""
+        self._lose_power()
+        if identifier == BACK:
+            memory, keys, world = self._kept[body[0]]
+            self.memory.cells[:] = memory
+            self.key_memory.cells[:] = keys
+            self._set_world(world)
+        elif identifier == POKE:
+            at = int.from_bytes(body[1:3], "big")
+            cells = self.key_memory.cells if body[0] == KEYS else self.memory.cells
+            if at + len(body) - 3 > len(cells):
+                raise ValueError("beyond the end of the memory")
+            cells[at : at + len(body) - 3] = body[3:]
+        else:
+            self._set_world(unpack(WORLD_STATE, body))
+        return b""
+
+    def _lose_power(self) -> None:
+        self._core = None
+        self.slot.remove()
+        self.motor.drive(0)
+        self._recorder.entries = []
+
+    def _world(self) -> "dict[str, Any]":
+        wheels = self.wheels
+        return {
+            "place": self.motor.place,
+            "index": wheels.pulses,
+            "index_milli": wheels.milli,
+            "minutes": self.minutes,
+        }
+
+    def _set_world(self, world: "dict[str, Any]") -> None:
+        self.motor.put_at(world["place"])
+        self.wheels.pulses, self.wheels.milli = world["index"], world["index_milli"]
+        self.minutes = world["minutes"]
 
     def snapshot(self, code: int, elapsed_ms: int = 0, drawn_milli: int = 0) -> bytes:
         """What stands where now: the wheels' truth beside the meter's word."""

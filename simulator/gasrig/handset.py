@@ -3,15 +3,16 @@
 Thin on purpose: nothing is remembered here but the last snapshot: what a test sees is what the meter said.
 """
 
-from typing import Any, TypeAlias
+import struct
+from typing import Any, NamedTuple, TypeAlias
 
 from gascard.chip import Chip
 from gascard.codec import unpack
-from gasrig import bench
+from gasrig import bench, recorder
 from gasrig.targets import Target
 from meter.layouts import EVENT
 
-__all__ = ["BUILD_DEFAULTS", "VALVE_NAMES", "MeterUnderTest", "Snapshot"]
+__all__ = ["BUILD_DEFAULTS", "VALVE_NAMES", "Entry", "MeterUnderTest", "RecordedMeter", "Snapshot", "SupplyFailed"]
 
 Snapshot: TypeAlias = dict[str, int]
 """What stands where now, by the names of ``bench.SNAPSHOT``; ``code`` as in ``gascard.codes``."""
@@ -67,17 +68,23 @@ class MeterUnderTest:
 
     def insert(self, chip: Chip) -> int:
         """Put a card in, all 264 bytes of it, and let meter and valve come to rest; the meter's code."""
-        dump = chip.dump()
-        for part in (0, 1):
-            body = bytes((part,)) + dump[part * bench.CHUNK : (part + 1) * bench.CHUNK]
-            self.target.ask(bench.CARD_PUT, body)
+        self._put(chip, 0)
         return self._ask(bench.INSERT)["code"]
 
     def remove(self) -> Chip:
         """Take the card out: a chip with what the meter has left on it."""
         self._ask(bench.REMOVE)
+        return self._get(0)
+
+    def _put(self, chip: Chip, hand: int) -> None:
+        dump = chip.dump()
+        for part in (0, 1):
+            half = dump[part * bench.CHUNK : (part + 1) * bench.CHUNK]
+            self.target.ask(bench.CARD_PUT, bytes((hand + part,)) + half)
+
+    def _get(self, hand: int) -> Chip:
         chip = Chip()
-        chip.restore(b"".join(self.target.ask(bench.CARD_GET, bytes((part,))) for part in (0, 1)))
+        chip.restore(b"".join(self.target.ask(bench.CARD_GET, bytes((hand + part,))) for part in (0, 1)))
         return chip
 
     def key(self) -> Snapshot:
@@ -122,3 +129,92 @@ class MeterUnderTest:
     def store(self, address: int, count: int) -> bytes:
         """Up to 252 bytes of the meter's nonvolatile memory."""
         return self.target.ask(bench.STORE_READ, address.to_bytes(2, "big") + bytes((count,)))
+
+
+class SupplyFailed(Exception):
+    """The supply failed in the middle of a request, where ``stop_at`` said."""
+
+
+class Entry(NamedTuple):
+    """One thing the parts wrote down, and what else was true just before it (gasrig.recorder)."""
+
+    kind: int
+    address: int
+    data: bytes
+    calls: int
+    index: int
+    index_milli: int
+    place: int
+    asked_ms: int
+    operations: int
+
+
+class RecordedMeter(MeterUnderTest):
+    """A meter whose parts write down what is stored on them, and whose stored state can be kept and changed."""
+
+    def _ask(self, identifier: int, body: bytes = b"") -> Snapshot:
+        answer = self.target.ask(identifier, body)
+        if not answer:
+            raise SupplyFailed
+        self.last = unpack(bench.SNAPSHOT, answer)
+        self.last["code"] = -self.last["code"]
+        return self.last
+
+    def build(self, **config: Any) -> Snapshot:
+        """Make a new meter of recorded parts, FRAM or EEPROM. ``config`` as for MeterUnderTest."""
+        memory = config.pop("memory", bench.MEMORY_FRAM)
+        return super().build(memory=memory + bench.RECORDED, **config)
+
+    def entries(self) -> list[Entry]:
+        """What was written down since the last call, oldest first."""
+        found = []
+        while record := self.target.ask(bench.RECORD_READ):
+            at = 0
+            while at < len(record):
+                kind, length, address, *rest = struct.unpack_from(recorder.HEAD, record, at)
+                at += recorder.HEAD_SIZE
+                found.append(Entry(kind, address, record[at : at + length], *rest))
+                at += length
+        return found
+
+    def memory(self, size: int) -> bytes:
+        """The first ``size`` bytes of the meter's nonvolatile memory."""
+        return b"".join(self.store(at, min(250, size - at)) for at in range(0, size, 250))
+
+    def keys(self) -> bytes:
+        """The key memory, 128 bytes."""
+        return self.target.ask(bench.KEYS_READ)
+
+    def keep(self, number: int) -> None:
+        """Keep all that is stored, the valve's place, the wheels and the clock, under ``number``."""
+        self.target.ask(bench.KEEP, bytes((number,)))
+
+    def back(self, number: int) -> None:
+        """Take the power away; everything stored is as it was kept under ``number``."""
+        self.target.ask(bench.BACK, bytes((number,)))
+
+    def poke(self, kind: int, address: int, data: bytes) -> None:
+        """Take the power away; stored bytes become ``data``: ``kind`` recorder.STORE or KEYS."""
+        self.target.ask(bench.POKE, bytes((kind,)) + address.to_bytes(2, "big") + data)
+
+    def world(self, *, place: int, index: int, index_milli: int, minutes: int) -> None:
+        """Take the power away; valve (ms of travel from shut), wheels and clock stand so."""
+        values = {"place": place, "index": index, "index_milli": index_milli, "minutes": minutes}
+        self.target.ask(bench.WORLD, bench.pack(bench.WORLD_STATE, values))
+
+    def stop_at(self, calls: int) -> None:
+        """After so many more calls of the core the supply fails with a warning: the request raises SupplyFailed."""
+        self.target.ask(bench.STOP_AT, calls.to_bytes(4, "big"))
+
+    def pull_at(self, operations: int, *, early: bool, other: Chip | None = None) -> None:
+        """Before that operation of the next session the card is pulled, and ``other`` is in its place.
+
+        ``early``: the meter's switch tells at once; else only when the card is removed.
+        """
+        if other is not None:
+            self._put(other, 2)
+        self.target.ask(bench.PULL_AT, operations.to_bytes(2, "big") + bytes((early, other is not None)))
+
+    def other(self) -> Chip:
+        """The card that was put in the place of the pulled one, after ``remove``."""
+        return self._get(2)
