@@ -6,8 +6,8 @@ NOTHING = ""
 REQUESTS: dict[str, tuple[str, str]] = {
     "BUILD": ("CONFIG: manufacture a meter and give it power", SNAPSHOT),
     "RUN": ("RUN_REQUEST: draw so much gas evenly over so much time, less if the valve shuts", SNAPSHOT),
-    "CARD_PUT": ("half (0 or 1), its 132 bytes: half the dump of a card, to be inserted", NOTHING),
-    "CARD_GET": ("half (0 or 1)", "132 bytes of the card that was taken out"),
+    "CARD_PUT": ("half (0 or 1; 2 or 3 of the other card), its 132 bytes: half the dump of a card, to be inserted", NOTHING),
+    "CARD_GET": ("half (0 or 1; 2 or 3 of the other card)", "132 bytes of the card that was taken out"),
     "INSERT": ("put the card in; report and valve come to rest", SNAPSHOT),
     "REMOVE": ("take it out", SNAPSHOT),
     "KEY": ("press the key; the valve comes to rest", SNAPSHOT),
@@ -24,4 +24,16 @@ REQUESTS: dict[str, tuple[str, str]] = {
     "PULSES": ("count (4): pulses in one batch, the wheels with them", SNAPSHOT),
     "WAIT": ("milliseconds (4) of powered time without gas", SNAPSHOT),
     "JAM": ("1 blocks the valve's motor, 0 frees it", NOTHING),
+    "RECORD_READ": ("", "whole entries of the record, oldest first: gasrig.recorder.HEAD and the bytes written"),
+    "KEEP": ("number (1): keep all that is stored under it", NOTHING),
+    "BACK": ("number (1): power goes, all that is stored is as it was kept", NOTHING),
+    "POKE": ("memory 0 or keys 1 (1), address (2), bytes: power goes, they are stored", NOTHING),
+    "WORLD": ("WORLD_STATE: power goes, valve, wheels and clock stand so", NOTHING),
+    "STOP_AT": ("calls of the core (4): after so many the supply fails with a warning; the answer is empty", NOTHING),
+    "PULL_AT": (
+        "operations on the card's bus (2), 1 if the switch tells at once, 1 if the other card is then in its place",
+        NOTHING,
+    ),
+    "KEYS_READ": ("", "the key memory, 128 bytes"),
+    "WORLD_READ": ("", "WORLD_STATE"),
 }

@@ -41,6 +41,7 @@ PARTS: dict[str, Callable[[], str | None]] = {
     "crcmod": _package("crcmod"),
     "sqlalchemy": _package("sqlalchemy"),
     "demandlib": _package("demandlib"),
+    "atheris": _package("atheris"),
     "valgrind": _command("valgrind"),
     "git": _command("git"),
 }

@@ -103,6 +103,7 @@ class Meter:
         self.reasons = SHUT_UNBOUND
         self.last_code = codes.OK
         self.battery_mv = 0
+        self._refused = 0  # codes noted since a card was served, one bit each
         self.uncounted = 0  # pulses told while the register could not take them
         self._minutes = 0
         self._since_ms = 0
@@ -418,7 +419,11 @@ class Meter:
         self.last_code = code
         if code == codes.REPORT_NOT_WRITTEN:
             self._note(events.REPORT_NOT_WRITTEN, 0)
-        elif code not in (codes.OK, codes.REPEAT):
+        elif code in (codes.OK, codes.REPEAT):
+            self._refused = 0
+        elif not self._refused >> -code & 1:
+            # Once until a card is served: cards that anybody can make must not push the rest out of the log.
+            self._refused |= 1 << -code
             self._note(events.REFUSED, -code)
         if code == codes.LOCKED_OUT:
             self._show(display.WAIT)
@@ -433,7 +438,9 @@ class Meter:
         keys = self.keys
         if values["binding"] > keys.values["binding"]:
             keys.values["binding"] = values["binding"]
-            keys.save()
+            keys.save(True)  # the only thing that a lost account leaves to know an old opening card by
+        else:
+            keys.confirm()
         opening = not self.account.bound
         # An opening stands in both copies as well: without its only one the same card would bind the meter again.
         self.account.commit(values, lowers or opening)

@@ -13,6 +13,7 @@ from gascard.frames import HEAD, build, check, frame_size
 from gascard.keys import REPORT_KEY, WRAP_KEY, derive, mask_psc
 from gascard.records import (
     IMAGE_SIZE,
+    ORDER_AT,
     REPORT,
     REPORT_AT,
     REPORT_DATA,
@@ -51,7 +52,8 @@ class Session:
             slot.power_off()
             return codes.NO_CARD
         slot.read(READ_MAIN, 0, self._image)
-        code = self._load()
+        # A chip's first byte is its answer's: where it is none, the card went after the reset.
+        code = codes.CARD_OUT if self._image[0] == _LINE_HIGH else self._load()
         if not self.active:
             slot.power_off()
         return code
@@ -128,15 +130,18 @@ class Session:
         return codes.OK
 
     def _newest(self) -> int:
-        # Of whole reports the one of the latest binding, and of that the highest number; read in place, since a
-        # whole dict for each would be the most a session takes of the heap.
+        # Of this meter's whole reports the one of the latest binding, and of that the highest number; read in place,
+        # since a whole dict for each would be the most a session takes of the heap. Whose meter it is stands in the
+        # order, which has been judged.
         image = self._image
         newest, highest = 1, (-1, b"")
+        meter = HEAD + offset_of(REPORT_DATA, "meter")
         binding = HEAD + offset_of(REPORT_DATA, "binding")
         number = HEAD + offset_of(REPORT_DATA, "report_number")
+        own = image[ORDER_AT + HEAD : ORDER_AT + HEAD + 7]
         for place in (0, 1):
             at = REPORT_AT[place]
-            if not check(image, at, size_of(REPORT_DATA)):
+            if not check(image, at, size_of(REPORT_DATA)) and image[at + meter : at + meter + 7] == own:
                 rank = (image[at + binding], bytes(image[at + number : at + number + 3]))
                 if rank > highest:
                     newest, highest = place, rank

@@ -251,6 +251,7 @@ class Hall:
                         return _sale(standing.binding, standing.last, request.meter.pulse_weight, resumed=True)
             if begun is None:
                 _check_blank(card, reader)
+                _check_image(reader, card)
                 if not reader.present(DEFAULT_PSC):
                     raise CardError(
                         codes.PASSWORD_REFUSED,
@@ -296,7 +297,6 @@ class Hall:
                 self._finish(reader, standing, begun, rescue)
                 return _resumed(standing, begun, volume, fen)
             self._unlock(reader, card, rescue)
-            self._check_same(reader, card)
             with self.ledger.begin() as books:
                 standing = self._judge(books, card)
                 if standing.last.state == PENDING:
@@ -551,7 +551,6 @@ class Hall:
                 books.mark_written(order.id)
         else:
             self._unlock(reader, card, rescue)
-            self._check_same(reader, card)
             self._write_order(reader, card, order)
 
     def _write_order(self, reader: Reader, card: Card, order: Order) -> None:
@@ -563,7 +562,11 @@ class Hall:
             books.mark_written(order.id)
 
     def _unlock(self, reader: Reader, card: Card, rescue: bool) -> None:
-        """Present the card's own password; a last try only for a card that bears nothing forged."""
+        """Present the card's own password; a last try only for a card that bears nothing forged.
+
+        CARD_SWAPPED, before and after: a stranger put in its place loses no try that could be saved.
+        """
+        self._check_same(reader, card)
         sure = card.order.authentic and all(report.code != codes.MAC for report in card.reports)
         if not reader.present(self._signer.card_psc(_found(card.number)), rescue=rescue and sure):
             raise CardError(
@@ -571,6 +574,7 @@ class Hall:
                 "The card's data are genuine, but the chip does not take this card's password.",
                 "Keep the card: it is a copy, or its password memory is damaged. Issue a replacement card.",
             )
+        self._check_same(reader, card)
 
     def _check_same(self, reader: Reader, card: Card) -> None:
         if reader.read(IDENTITY_AT, encode.IDENTITY_SIZE) != card.identity.raw:
@@ -649,12 +653,11 @@ class Hall:
         step = 0
         if not presented:
             marked = card.identity.raw == identity
-            step = self._unlock_half_made(reader, passwords, row.psc_bytes if marked else 0)
+            step = self._unlock_half_made(reader, card, passwords, row.psc_bytes if marked else 0)
             if row.psc_bytes and not marked:
                 with self.ledger.begin() as books:
                     books.mark_card(row.number, psc_bytes=0, issued=False)
-        if reader.read(0, IMAGE_SIZE) != card.image:
-            raise CardError(errors.CARD_SWAPPED)
+        _check_image(reader, card)
         reader.write(ORDER_AT, order.frame)
         reader.write(IDENTITY_AT, identity)
         _check_read_back(reader, target)
@@ -672,12 +675,13 @@ class Hall:
             books.mark_card(row.number, psc_bytes=3, issued=True)
             books.mark_written(order.id)
 
-    def _unlock_half_made(self, reader: Reader, passwords: Sequence[bytes], announced: int) -> int:
+    def _unlock_half_made(self, reader: Reader, card: Card, passwords: Sequence[bytes], announced: int) -> int:
         """Present the password announced last, or the one before; how many bytes of it are the card's."""
         candidates = [announced]
         if announced and passwords[announced - 1] != passwords[announced]:
             candidates.append(announced - 1)
         for step in candidates:
+            _check_image(reader, card)
             if reader.present(passwords[step]):
                 return step
         raise CardError(codes.PASSWORD_REFUSED, "", "Repeat the opening with another blank card.")
@@ -826,6 +830,12 @@ def _check_blank(card: Card, reader: Reader) -> None:
     writable = (1 << encode.IDENTITY_SIZE) - 1
     if int.from_bytes(reader.protection(), "little") >> IDENTITY_AT & writable != writable:
         raise CardError(errors.CARD_NOT_BLANK)
+
+
+def _check_image(reader: Reader, card: Card) -> None:
+    """Whether the card in the reader is still the one that was read: one half made has no identity to know it by."""
+    if reader.read(0, IMAGE_SIZE) != card.image:
+        raise CardError(errors.CARD_SWAPPED)
 
 
 def _is_half_made(image: bytes, target: bytes) -> bool:

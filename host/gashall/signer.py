@@ -17,6 +17,7 @@ from typing import Protocol
 from gascard.keys import ORDER_KEY, REPORT_KEY, WRAP_KEY
 from gashall import errors
 from gashall.errors import GasError, RequestError
+from gashall.files import open_regular
 from gashall.units import meter_number, whole
 
 KEY_FILE_FORMAT = "icgas key file 1"
@@ -110,9 +111,9 @@ class KeyFileSigner:
         """Use the root in the file ``path``. GasError KEY_FILE if missing, malformed or open to others."""
         name = os.fspath(path)
         try:
-            with open(path, encoding="ascii") as file:
+            with open_regular(path) as file:
                 rights = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-                content = json.loads(file.read(KEY_FILE_MOST))
+                content = json.loads(file.read(KEY_FILE_MOST).decode("ascii"))
             if content["format"] != KEY_FILE_FORMAT:
                 raise ValueError
             signer = cls(bytes.fromhex(content["root"]), content["region"])

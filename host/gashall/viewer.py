@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import json
 import os
-import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from gascard.sle4442 import ATR, tries_left
 from gashall import errors, units
 from gashall.encode import IDENTITY_SIZE, Card, Part, decode_card, remaining
 from gashall.errors import GasError, words
+from gashall.files import open_regular
 from gashall.readers.file import SIDECAR, SIDECAR_SIZE
 from gashall.signer import KeyFileSigner, Signer
 
@@ -161,12 +161,10 @@ def _load(path: Path, vector: str | None) -> tuple[bytes, Signer | None, int | N
 
 def _content(path: Path, most: int, rule: str) -> bytes:
     """A regular file's bytes; nothing that never ends, waits for a writer or is larger than ``most``."""
-    about = path.stat()
-    if not stat.S_ISREG(about.st_mode):
-        raise ValueError(f"{path} is no regular file.")
-    if about.st_size > most:
-        raise GasError(errors.IMAGE_SIZE, f"{path} has {about.st_size} bytes; {rule}.")
-    with path.open("rb") as file:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise GasError(errors.IMAGE_SIZE, f"{path} has {size} bytes; {rule}.")
         return file.read(most)
 
 

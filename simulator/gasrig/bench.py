@@ -47,6 +47,7 @@ WORLD = 0xF016  # valve, wheels and clock become these; no power
 STOP_AT = 0xF017  # the supply fails, with warning, after so many calls of the core
 PULL_AT = 0xF018  # the card is pulled before so many operations on its bus, perhaps another is put in its place
 KEYS_READ = 0xF019
+WORLD_READ = 0xF01A
 
 MEMORY_FRAM = 0
 MEMORY_EEPROM = 1
@@ -109,6 +110,8 @@ WORLD_STATE = Layout(
     ("index", TOTAL),
     ("index_milli", U16),
     ("minutes", U32),
+    ("operations", U16),  # on the card's bus since PULL_AT; read only
+    ("pulled", U8),  # whether PULL_AT has taken a card that is not yet in hand; read only
 )
 
 WEAR_ANSWER = Layout(
@@ -135,7 +138,11 @@ class Bench:
 
     def __init__(self) -> None:
         self._core: "Meter | None" = None
-        self.slot = CardSlot()
+        # Plain parts, or recorded ones of the same interface and more.
+        self.memory: "Any" = None
+        self.key_memory: "Any" = None
+        self.motor: "Any" = None
+        self.slot: "Any" = CardSlot()
         self._card = bytearray(DUMP_SIZE)
         self._other = bytearray(DUMP_SIZE)  # the card that was put in the place of one that was pulled
         self._recorder: "Recorder | None" = None
@@ -182,11 +189,11 @@ class Bench:
         make = (RecordedFram, RecordedEeprom)[memory]
         self.memory, self.key_memory = make(size), make(0x80)
         self.motor, self.slot = RecordedMotor(travel_ms), RecordedSlot()
-        self._recorder = Recorder()
         self.key_memory.kind = KEYS
-        self._recorder.motor, self._recorder.slot, self._recorder.wheels = self.motor, self.slot, self.wheels
+        self._recorder = recorder = Recorder()
+        recorder.motor, recorder.slot, recorder.wheels = self.motor, self.slot, self.wheels
         for part in (self.memory, self.key_memory, self.motor):
-            part.recorder = self._recorder
+            part.recorder = recorder
 
     def power_on(self) -> int:
         """Give the meter power: a new core over the same memory."""
@@ -290,7 +297,7 @@ class Bench:
     def answer(self, identifier: int, body: bytes) -> bytes:
         """Carry out one request; empty if the supply failed in it. ValueError for an unknown one or one out of turn."""
         try:
-            if RECORD_READ <= identifier <= KEYS_READ:
+            if RECORD_READ <= identifier <= WORLD_READ:
                 return self._record(identifier, body)
             return self._answer(identifier, body)
         except SupplyFailed:
@@ -414,6 +421,8 @@ class Bench:
             return recorder.take(MAX_ENTRIES)
         if identifier == KEYS_READ:
             return bytes(self.key_memory.cells)
+        if identifier == WORLD_READ:
+            return pack(WORLD_STATE, self._world())
         if identifier == STOP_AT:
             self._stop_at = int.from_bytes(body, "big")
             recorder.calls = 0
@@ -433,7 +442,7 @@ class Bench:
         if identifier == KEEP:
             self._kept[body[0]] = (bytes(self.memory.cells), bytes(self.key_memory.cells), self._world())
             return b""
-        self._lose_power()
+        self._lose_power(recorder)
         if identifier == BACK:
             memory, keys, world = self._kept[body[0]]
             self.memory.cells[:] = memory
@@ -449,11 +458,11 @@ class Bench:
             self._set_world(unpack(WORLD_STATE, body))
         return b""
 
-    def _lose_power(self) -> None:
+    def _lose_power(self, recorder: "Recorder") -> None:
         self._core = None
         self.slot.remove()
         self.motor.drive(0)
-        self._recorder.entries = []
+        recorder.entries = []
 
     def _world(self) -> "dict[str, Any]":
         wheels = self.wheels
@@ -462,6 +471,8 @@ class Bench:
             "index": wheels.pulses,
             "index_milli": wheels.milli,
             "minutes": self.minutes,
+            "operations": self.slot.operations,
+            "pulled": 0 if self.slot.pulled is None else 1,
         }
 
     def _set_world(self, world: "dict[str, Any]") -> None:

@@ -56,6 +56,7 @@ __all__ = [
     "METER",
     "ORDER_DEFAULTS",
     "PRANKS",
+    "Player",
     "ROOT",
     "Flow",
     "FlowError",
@@ -139,7 +140,7 @@ def play(flow: Flow, under_test: MeterUnderTest, *, judge: bool = True) -> list[
     ``remove`` adds the card's error counter to its snapshot as ``counter``. With ``judge`` a snapshot that is
     not as the flow says raises FlowError; without, it is only played.
     """
-    player = _Player(under_test)
+    player = Player(under_test)
     for number, step in enumerate(flow.steps):
         if step[0] != "expect":
             player.step(step)
@@ -160,7 +161,9 @@ def _compare(expected: Mapping[str, int], snapshot: Snapshot, where: str) -> Non
         raise FlowError(f"{where}: {'; '.join(wrong)}")
 
 
-class _Player:
+class Player:
+    """Carries out steps on a meter under test. ``card`` is the card in hand, ``code`` the last card's."""
+
     def __init__(self, under_test: MeterUnderTest) -> None:
         self.meter = under_test
         self.snapshots: list[Snapshot] = []
@@ -169,6 +172,7 @@ class _Player:
         self.code = codes.OK
 
     def step(self, step: Step) -> None:
+        """Carry out one step; what it tells is added to ``snapshots``."""
         name, *arguments = step
         action: Callable[..., Snapshot | None] = getattr(self, f"_{name}")
         snapshot = action(*arguments)

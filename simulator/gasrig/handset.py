@@ -142,8 +142,8 @@ class Entry(NamedTuple):
     address: int
     data: bytes
     calls: int
-    index: int
-    index_milli: int
+    wheels: int
+    wheels_milli: int
     place: int
     asked_ms: int
     operations: int
@@ -200,7 +200,11 @@ class RecordedMeter(MeterUnderTest):
     def world(self, *, place: int, index: int, index_milli: int, minutes: int) -> None:
         """Take the power away; valve (ms of travel from shut), wheels and clock stand so."""
         values = {"place": place, "index": index, "index_milli": index_milli, "minutes": minutes}
-        self.target.ask(bench.WORLD, bench.pack(bench.WORLD_STATE, values))
+        self.target.ask(bench.WORLD, bench.pack(bench.WORLD_STATE, {**values, "operations": 0, "pulled": 0}))
+
+    def world_now(self) -> dict[str, int]:
+        """The fields of bench.WORLD_STATE as they are, with power or without."""
+        return unpack(bench.WORLD_STATE, self.target.ask(bench.WORLD_READ))
 
     def stop_at(self, calls: int) -> None:
         """After so many more calls of the core the supply fails with a warning: the request raises SupplyFailed."""

@@ -43,7 +43,7 @@ __all__ = [
 TARGETS = ("cpython", "micropython", "wasm")
 PORTABLE_PACKAGES = ("gascard", "meter")
 # What of the simulator runs beside the core on the VM: modules or packages of gasrig. The rest stays outside.
-PORTABLE_GASRIG = ("__init__", "bench", "parts", "pipe", "recorder")
+PORTABLE_GASRIG = ("__init__", "bench", "hostile", "parts", "pipe", "recorder")
 
 WASM_PACKAGE = Path("node_modules", "@micropython", "micropython-webassembly-pyscript", "micropython.mjs")
 WASM_HEAP = 8 * 1024 * 1024  # where it starts; this port's heap grows by itself

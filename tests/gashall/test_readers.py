@@ -1,6 +1,7 @@
 """Readers: the password procedure as a chip wants it, only changed bytes, no last try by accident, cards in files."""
 
 import logging
+import os
 
 import pytest
 
@@ -328,3 +329,10 @@ def test_blank_never_overwrites_a_card(tmp_path):
     assert code_of(refusal) == errors.READER
     with pytest.raises(ReaderError):
         FileReader.blank(tmp_path / "none" / "card.bin")
+
+
+def test_card_file_that_is_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ReaderError, match="no regular file") as refusal:
+        FileReader(tmp_path / "pipe").connect()
+    assert code_of(refusal) == errors.READER

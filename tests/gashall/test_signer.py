@@ -127,3 +127,11 @@ def test_signer_shows_and_gives_away_no_key():
     for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError):
             attempt(signer)
+
+
+def test_key_file_that_is_a_pipe_or_a_folder_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(GasError, match="no regular file") as refusal:
+            KeyFileSigner.load(place)
+        assert refusal.value.code == errors.KEY_FILE

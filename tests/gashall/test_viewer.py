@@ -187,7 +187,7 @@ def test_what_is_no_regular_file_is_refused(capsys, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for place in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
         assert viewer.command(["show", str(place)]) == viewer.UNUSABLE
-        assert f"{place} is no regular file" in capsys.readouterr().err
+        assert f"{place} cannot be read: it is no regular file" in capsys.readouterr().err
 
 
 NOTHING_OF_OURS = [

@@ -3,13 +3,17 @@
 from contextlib import suppress
 
 import pytest
-from portable_judging import KEY, MINUTES, REGION, Stand, card
+from portable_judging import CARD, KEY, MINUTES, REGION, Stand, card
 from portable_store import CLEAN, CutFram, Fuse, PowerCut
 
 from gascard import codes
-from gascard.records import ORDER_OPENING, ORDER_USER, TIME_MAX
+from gascard.chip import Chip
+from gascard.frames import build, read
+from gascard.records import ORDER_OPENING, ORDER_USER, REPORT, REPORT_AT, REPORT_DATA, TIME_MAX
 from gasrig.parts import Wheels
+from meter.events import REFUSED
 from meter.factory import create
+from meter.layouts import KEYS_AT
 from meter.meter import Meter
 
 USED = {"meter": "32060012345678", "region": REGION, "key_version": 1, "key": KEY, "tool_key": b"t" * 16}
@@ -120,3 +124,40 @@ def test_fault_while_starting_keeps_the_lifetime_counters():
     stand.meter.power_failing()
     assert stand.boot() == codes.OK
     assert stand.meter.valve.moves >= moves
+
+
+def test_cards_anybody_can_make_do_not_push_the_rest_out_of_the_log():
+    stand = Stand()
+    before = stand.meter.events.number
+    for _ in range(200):
+        assert stand.visit(Chip()) == codes.NOT_OURS
+        assert stand.visit(card(kind=ORDER_USER, sequence=4, meter="00000000000018")) == codes.METER
+    assert stand.meter.events.number == before + 2
+    # A card that is served makes the next refusal worth a line again.
+    assert stand.visit(stand.chip) == codes.REPEAT
+    assert stand.visit(Chip()) == codes.NOT_OURS
+    assert stand.meter.events.read(stand.meter.events.number)["kind"] == REFUSED
+
+
+def test_report_of_another_meter_does_not_pin_a_place_on_the_card():
+    # It may be of a higher binding and number than any of our own: it is not ours, and goes first.
+    stand = Stand()
+    chip = stand.chip
+    values = stand.meter.report()
+    values.update(meter="00000000000018", binding=3, report_number=900)
+    foreign = build(REPORT_DATA, values, REPORT, CARD, REGION, b"another meter's.")
+    chip.main[REPORT_AT[0] : REPORT_AT[0] + len(foreign)] = foreign
+    for visit in range(3):
+        assert stand.visit(chip) == codes.REPEAT
+        numbers = [values["report_number"] for at in REPORT_AT if (values := read(REPORT_DATA, chip.main, at))]
+        last = stand.meter.state.values["report_number"]
+        assert sorted(numbers) == ([last] if visit == 0 else [last - 1, last])
+
+
+def test_binding_of_the_key_record_stands_in_both_copies():
+    # A lost account leaves only this to know an old opening card by; one damaged copy must not take it away.
+    for spoilt in KEYS_AT:
+        stand = Stand()
+        stand.key_memory.cells[spoilt + 20] ^= 1
+        assert stand.boot() == codes.OK
+        assert stand.meter.keys.values["binding"] == 1

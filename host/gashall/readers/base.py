@@ -137,13 +137,14 @@ class Reader(ABC):
         CardError CARD_DEAD with no try left, LAST_TRY with one left unless ``rescue`` says to spend it.
         """
         _check_psc(psc)
-        left = tries_left(self.error_counter())
+        counter = self.error_counter()
+        left = tries_left(counter)
         if left == 0:
             raise CardError(errors.CARD_DEAD)
         if left == 1 and not rescue:
             raise CardError(errors.LAST_TRY)
         with self._driver("present"):
-            self._verified = self._present(bytes(psc))
+            self._verified = self._present(bytes(psc), counter)
         self._note(f"present password: {'right' if self._verified else 'wrong'}")
         return self._verified
 
@@ -184,8 +185,8 @@ class Reader(ABC):
         """The error counter; more bits than three are cut off."""
 
     @abstractmethod
-    def _present(self, psc: bytes) -> bool:
-        """Present the password."""
+    def _present(self, psc: bytes, counter: int) -> bool:
+        """Present the password; ``counter`` is the error counter that was judged, in case the card is another now."""
 
     @abstractmethod
     def _change_psc(self, psc: bytes) -> None:

@@ -83,10 +83,9 @@ class ChipReader(Reader):
     def _error_counter(self) -> int:
         return self._card().read(READ_SECURITY, 0)[0]
 
-    def _present(self, psc: bytes) -> bool:
+    def _present(self, psc: bytes, counter: int) -> bool:
         # The fixed order of DOMAIN 4: spend one free bit, compare three times, erase the counter, read it
         # back.
-        counter = self._error_counter() & TRIES_FULL
         self._command(UPDATE_SECURITY, 0, counter & (counter - 1))
         chip = self._card()
         for i in range(3):

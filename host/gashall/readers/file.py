@@ -14,6 +14,7 @@ from gascard.chip import DUMP_SIZE, MAIN, SECURITY, Chip
 from gascard.records import IMAGE_SIZE
 from gashall import errors
 from gashall.errors import ReaderError
+from gashall.files import open_regular
 from gashall.readers.chip import ChipReader, Plan
 
 SIDECAR = ".chip"
@@ -64,7 +65,7 @@ class FileReader(ChipReader):
         self._close()
         self.chip = None
         try:
-            with open(self.path, "rb") as file:
+            with open_regular(self.path) as file:
                 image = file.read(DUMP_SIZE + 1)
         except FileNotFoundError:
             raise ReaderError(
@@ -88,7 +89,7 @@ class FileReader(ChipReader):
         made = Chip()
         sidecar = made.dump()[IMAGE_SIZE:]
         try:
-            with open(self.path + SIDECAR, "rb") as file:
+            with open_regular(self.path + SIDECAR) as file:
                 sidecar = file.read(SIDECAR_SIZE + 1)
             names = [self.path, self.path + SIDECAR]
             self._read_only = False

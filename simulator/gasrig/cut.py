@@ -1,0 +1,745 @@
+"""Every flow again and again, with the power cut and the card pulled at every place there is.
+
+A flow is played once on recorded parts, which gives every write it makes, byte by byte. What a cut in a write
+could leave is known from the record and the fault models (``gasrig.faults``); each such state is put into the
+meter's memory, the power comes, and the independent checkers judge what the meter makes of it. Then the meter
+goes on: the card in hand is put in again, the key pressed, gas drawn, the supply taken with a warning; it has to
+come to where it would have come without the cut, either way round the write. A second cut falls into the writes
+of that first power-up.
+
+Where the firmware lives on (a supply that fails with a warning, a card that is pulled) the flow, or the visit, is
+played again up to that place.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from gascard import codes
+from gascard.chip import SECURITY, Chip
+from gascard.sle4442 import TRIES_FULL
+from gashall.encode import decode_card
+from gashall.signer import KeyFileSigner
+from gasrig import checkers
+from gasrig.bench import MEMORY_EEPROM, MEMORY_FRAM, TEST_REGION
+from gasrig.checkers import Store, Violation, read_card
+from gasrig.faults import FaultModel, torn_card_byte, torn_writes
+from gasrig.flows import FLOWS, METER, ORDER_DEFAULTS, OTHER_METER, ROOT, Flow, Player, Step, new_card, write_order
+from gasrig.handset import BUILD_DEFAULTS, Entry, RecordedMeter, Snapshot, SupplyFailed
+from gasrig.recorder import CARD, DRIVE, KEYS, STORE
+from gasrig.states import Sameness, Stored, card_place
+from gasrig.targets import BenchError, Target
+
+__all__ = ["Counts", "Cutter", "Found", "flow_names"]
+
+LANE_LENGTH = 64  # of the tally, where the flow does not say: checkpoints come often
+TALLY = 0x1000  # where it begins (RULES 2)
+NEVER = (1 << 32) - 1
+NO_PULL = 0xFFFF
+SETTLE_MS = 60_000  # longer than a valve takes that must be driven three times
+STRANGER = 78  # number of a card that is not the customer's
+
+# Which faults each kind of memory has, and in how many lanes its tally runs (RULES 2).
+MEMORIES = {
+    "fram": (MEMORY_FRAM, 1, (FaultModel.CLEAN, FaultModel.FRAM)),
+    "eeprom": (MEMORY_EEPROM, 4, (FaultModel.CLEAN, FaultModel.EEPROM)),
+}
+# What power-up may write: checkpoints, state, events, tally. Account and lockout only cards and time change.
+BOOT_SPANS = ((0x0000, 0x0080), (0x0100, 0x0180), (0x0400, 0x0F00), (0x1000, 1 << 16))
+
+Report = Callable[[str, int], None]
+"""Called now and then with the flow's name and how many states have been tried."""
+
+
+class Found(NamedTuple):
+    """A violation: the flow, the case that shows it (``icgas cut --flow FLOW --case CASE``), and what was found."""
+
+    flow: str
+    case: str
+    text: str
+
+
+@dataclass
+class Counts:
+    """What was done: faults that fired, states really different, violations."""
+
+    states: int = 0
+    fired: int = 0
+    violations: list[Found] = field(default_factory=list)
+
+    def add(self, other: "Counts") -> None:
+        """Add up."""
+        self.states += other.states
+        self.fired += other.fired
+        self.violations += [found for found in other.violations if found not in self.violations]
+
+
+@dataclass
+class _Edge:
+    """One step of a flow: what stood before it, what was written in it and what stood then, what stood after."""
+
+    name: str
+    step: Step
+    before: Stored
+    entries: list[tuple[Entry, Stored]]
+    after: Stored
+    orders: tuple[checkers.Order, ...]  # that a hall had made for this meter so far
+    outcomes: set[tuple[Any, ...]] = field(default_factory=set)
+
+    @property
+    def in_flight(self) -> int:
+        """Pulses that may be on their way at one moment of it."""
+        if self.step[0] == "pulses":
+            return int(self.step[1])
+        return 1 if self.step[0] == "gas" else 0
+
+
+def flow_names() -> list[str]:
+    """The meter's flows that can be cut."""
+    return list(FLOWS)
+
+
+def credit_of(store: Store) -> tuple[Any, ...]:
+    """All of an account that is gas."""
+    return (
+        store.state,
+        store.binding,
+        store.sequence,
+        store.bought_total,
+        store.correction_total,
+        store.replacement,
+        store.register_at_binding,
+    )
+
+
+class Cutter:
+    """Cuts flows on one target. What it has seen it does not try again: ``states`` is what was really different."""
+
+    def __init__(
+        self,
+        target: Target,
+        stranger: Target | None = None,
+        *,
+        depth: int = 1,
+        shard: tuple[int, int] = (1, 1),
+        case: str | None = None,
+        report: Report | None = None,
+    ) -> None:
+        """``stranger`` runs another meter, to which torn cards are shown too. ``shard`` (K, N): every Nth state, from
+        the Kth on. ``case`` tries that one only, whatever has been seen.
+        """
+        self.meter = RecordedMeter(target)
+        self.depth = depth
+        self.shard = shard
+        self.case = case
+        self.states = 0
+        self._report = report
+        self._stranger = None if stranger is None else _Stranger(stranger)
+        self._seen: set[int] = set()
+        self._number = 0
+        self._base: Stored | None = None  # what the bench keeps under number 1
+        self._analysed: dict[tuple[str, tuple[str, ...]], Counts] = {}
+        self._signer = KeyFileSigner(ROOT, TEST_REGION)
+        key, _ = self._signer.meter_keys(METER, 1)
+        self.keys = checkers.KeySet(key)
+
+    # ------------------------------------------------------------------ flows
+
+    def run(self, name: str) -> Counts:
+        """Cut the flow ``name`` on every kind of memory it can have."""
+        counts = Counts()
+        for memory in MEMORIES:
+            steps = self._steps(FLOWS[name], memory)
+            if steps is not None and (self.case is None or self.case.startswith(memory + "/")):
+                counts.add(self._flow(name, memory, steps))
+        return counts
+
+    def _steps(self, flow: Flow, memory: str) -> tuple[Step, ...] | None:
+        # The flow on that kind of memory; None if it asks for another.
+        sort, lanes, _ = MEMORIES[memory]
+        first, *rest = (step for step in flow.steps if step[0] != "expect")
+        config = first[1]
+        if config.get("memory", sort) != sort:
+            return None
+        build = ("build", {"lane_length": LANE_LENGTH, **config, "memory": sort, "lanes": lanes})
+        return (build, *rest)
+
+    def _flow(self, name: str, memory: str, steps: tuple[Step, ...]) -> Counts:
+        self._name, self._memory, self._models = name, memory, MEMORIES[memory][2]
+        config = {**BUILD_DEFAULTS, **steps[0][1]}
+        self._config = config
+        self._same = Sameness(config["lanes"], config["lane_length"], config["travel_ms"])
+        # What happens to a card is the same whatever memory the meter has.
+        self._cards = memory == next(memory for memory in MEMORIES if self._steps(FLOWS[name], memory))
+        self._carried: dict[tuple[Any, ...], None] = {}
+        self._deepened: set[int] = set()
+        total = Counts()
+        edges = self._play(steps)
+        self._base = None
+        self.meter.jam(False)
+        for number, edge in edges:
+            place = (memory, tuple(repr(step) for step in steps[: number + 1]))
+            if place not in self._analysed:
+                self._counts = Counts()
+                self._rebase(edge.before)
+                self._edge(edge, steps[: number + 1])
+                self._analysed[place] = self._counts
+            total.add(self._analysed[place])
+        return total
+
+    def _play(self, steps: tuple[Step, ...]) -> list[tuple[int, _Edge]]:
+        meter = self.meter
+        player = Player(meter)
+        orders: list[checkers.Order] = []
+        edges: list[tuple[int, _Edge]] = []
+        stored = self._build(player, steps[0])
+        for number, step in enumerate(steps[1:], 1):
+            if step[0] == "insert":
+                meter.pull_at(NO_PULL, early=False)
+            player.step(step)
+            if step[0] in ("card", "chip"):
+                stored = replace(stored, card=player.card.dump())
+                order = read_card(stored.card, self.keys).order
+                if order is not None:
+                    orders.append(order)
+                continue
+            before, found = stored, []
+            for entry in meter.entries():
+                stored = stored.at(entry)
+                found.append((entry, stored))
+                stored = stored.torn(entry.kind, entry.address, entry.data)
+            stored = self._now(stored)
+            if step[0] == "remove":
+                stored = replace(stored, card=player.card.dump())
+            edge = _Edge(f"{number} {step[0]}", step, before, found, stored, tuple(orders))
+            edges.append((number, edge))
+        return edges
+
+    def _build(self, player: Player, step: Step) -> Stored:
+        meter = self.meter
+        player.step(step)
+        meter.stop_at(NEVER)
+        meter.entries()
+        size = 0x1000 + self._config["lanes"] * self._config["lane_length"]
+        world = meter.world_now()
+        fresh = Stored(
+            meter.memory(size), meter.keys(), player.card.dump(), world["place"], world["index"], 0, world["minutes"]
+        )
+        self._made = self._same.store(fresh)
+        self._made_index = fresh.index
+        return fresh
+
+    def _now(self, stored: Stored) -> Stored:
+        world = self.meter.world_now()
+        return replace(stored, place=world["place"], index=world["index"], index_milli=world["index_milli"])
+
+    # ------------------------------------------------------------------ one step
+
+    def _edge(self, edge: _Edge, steps: tuple[Step, ...]) -> None:
+        edge.outcomes = {self._reference(edge, stored) for stored in (edge.before, edge.after)}
+        stops: set[int] = set()
+        for number, (entry, stored) in enumerate(edge.entries):
+            if entry.kind == DRIVE:
+                self._judge(edge, f"{edge.name}/{number}", self._driven, entry)
+                if entry.data == b"\x01":
+                    continue
+            if entry.kind == CARD and not self._cards:
+                continue
+            same = self._same.counting if entry.kind == STORE and entry.address >= TALLY else self._same.state
+            if self._is_new(same, entry, stored):
+                self._rebase(stored)
+                self._cut(edge, f"{self._memory}/{edge.name}/{number}", entry, stored, edge.in_flight)
+                # ... and with a warning after this call of the core, and while the valve travels.
+                stops |= {entry.calls + 1, entry.calls + 2} if entry.kind == DRIVE else {entry.calls + 1}
+        if edge.step[0] != "power_off":
+            for calls in sorted(stops):
+                self._warned(edge, calls, steps)
+        if edge.step[0] == "insert" and self._cards:
+            self._pulls(edge)
+
+    def _is_new(self, same: Callable[[Stored], int], entry: Entry, stored: Stored) -> bool:
+        # A write is tried once for all flows: from one state to one other, by that notion of sameness.
+        if self.case is not None:
+            return True
+        after = stored.torn(entry.kind, entry.address, entry.data)
+        step = hash((same.__name__, self._memory, entry.kind, entry.data if entry.kind == DRIVE else 0))
+        key = hash((step, same(stored), same(after)))
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        return True
+
+    def _cut(self, edge: _Edge, case: str, entry: Entry, stored: Stored, in_flight: int, depth: int = 1) -> None:
+        """Cut the power in ``entry``, which was about to be written on ``stored``, in every way the models know."""
+        before = self._same.store(stored)
+        after = self._same.store(stored.torn(entry.kind, entry.address, entry.data))
+        for name, torn in self._torn(entry, stored):
+            self._try(edge, f"{case}/{name}", torn, (before, after), in_flight, depth)
+
+    def _torn(self, entry: Entry, stored: Stored) -> Iterator[tuple[str, Stored]]:
+        if entry.kind in (STORE, KEYS):
+            memory = stored.cells if entry.kind == STORE else stored.keys
+            for model in self._models:
+                for torn in torn_writes(model, memory, entry.address, entry.data):
+                    yield f"{model.name} {torn.name}", stored.torn(entry.kind, torn.address, torn.content)
+        elif entry.kind == CARD:
+            for value in _torn_card(entry, stored):
+                yield f"CARD {value:02X}", stored.torn(CARD, entry.address, bytes((value,)))
+        else:
+            yield "CLEAN travelling", replace(stored, place=self._config["travel_ms"] // 2)
+
+    def _try(
+        self,
+        edge: _Edge,
+        case: str,
+        stored: Stored,
+        between: tuple[Store, Store],
+        in_flight: int,
+        depth: int,
+    ) -> None:
+        if self.case not in (None, case) and not str(self.case).startswith(case + "/again/"):
+            return
+        self._counts.fired += 1
+        key = hash((self._memory, self._same.state(stored), credit_of(between[0]), credit_of(between[1])))
+        if key in self._seen and self.case is None:
+            return
+        self._seen.add(key)
+        self._number += 1
+        if self._number % self.shard[1] != self.shard[0] % self.shard[1]:
+            return
+        self._counts.states += 1
+        self.states += 1
+        if self._report is not None and self.states % 256 == 0:
+            self._report(self._name, self.states)
+        if stored.card != edge.before.card and self._is_card_told(edge, case, stored, between):
+            return
+        entries = self._judge(edge, case, self._booted, edge, stored, between, in_flight)
+        if entries and depth < self.depth and (self.case is None or case != self.case):
+            self._again(edge, case, stored, between, in_flight, entries, depth)
+
+    def _is_card_told(self, edge: _Edge, case: str, stored: Stored, between: tuple[Store, Store]) -> bool:
+        # What only the card's bytes make different is judged by reading them; power comes to a meter that can tell.
+        read = hash((stored.card, credit_of(between[0]), between[0].report_number))
+        if read not in self._seen or self.case is not None:
+            self._seen.add(read)
+            self._judge(edge, case, self._half_a_report, edge, stored, between)
+        key = hash((self._memory, self._same.behaviour(stored), credit_of(between[0]), "card"))
+        known = key in self._seen and self.case is None
+        self._seen.add(key)
+        return known
+
+    def _half_a_report(self, edge: _Edge, stored: Stored, between: tuple[Store, Store]) -> None:
+        checkers.reports_true(read_card(stored.card, self.keys), between[0])
+        checkers.report_kept(edge.before.card, stored.card, self.keys)
+        checkers.only_report_slots(edge.before.card, stored.card)
+        checkers.tries_kept(edge.before.card, stored.card)
+        self._told_by_hall(stored.card)
+
+    def _again(
+        self,
+        edge: _Edge,
+        case: str,
+        stored: Stored,
+        between: tuple[Store, Store],
+        in_flight: int,
+        entries: Iterable[Entry],
+        depth: int,
+    ) -> None:
+        # A second cut, in what power-up writes: from each state a meter can tell from the others.
+        key = self._same.behaviour(stored)
+        if key in self._deepened and self.case is None:
+            return
+        self._deepened.add(key)
+        for number, entry in enumerate(entries):
+            if entry.kind in (STORE, KEYS):
+                for name, torn in self._torn(entry, stored):
+                    self._try(edge, f"{case}/again/{number}/{name}", torn, between, in_flight, depth + 1)
+            stored = stored.torn(entry.kind, entry.address, entry.data)
+
+    # ------------------------------------------------------------------ putting states into the meter
+
+    def _rebase(self, stored: Stored) -> None:
+        # Kept in the meter's bench under number 1, so that a state that differs in a page costs a page.
+        if self._base is None or len(self._base.cells) != len(stored.cells):
+            self.meter.keep(1)
+            self._base = replace(stored, cells=bytes(len(stored.cells)), keys=bytes(len(stored.keys)))
+            for at in range(0, len(stored.cells), 64):
+                self.meter.poke(STORE, at, bytes(64))
+            for at in range(0, len(stored.keys), 64):
+                self.meter.poke(KEYS, at, bytes(64))
+            self.meter.keep(1)
+        self._load(stored)
+        self.meter.keep(1)
+        self._base = stored
+
+    def _load(self, stored: Stored) -> None:
+        base = self._base
+        assert base is not None
+        self.meter.back(1)
+        for kind, have, want in ((STORE, base.cells, stored.cells), (KEYS, base.keys, stored.keys)):
+            if have == want:
+                continue
+            for at in range(0, len(want), 64):
+                page = want[at : at + 64]
+                if have[at : at + 64] != page:
+                    self.meter.poke(kind, at, page)
+        self.meter.world(
+            place=stored.place, index=stored.index, index_milli=stored.index_milli, minutes=stored.minutes
+        )
+
+    # ------------------------------------------------------------------ what is checked
+
+    def _judge(self, edge: _Edge, case: str, check: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return check(*arguments)
+        except Violation as violation:
+            self._found(case, str(violation))
+        except BenchError as error:
+            self._found(case, f"raised: {error.text}")
+        return None
+
+    def _found(self, case: str, text: str) -> None:
+        found = Found(self._name, case, text)
+        if found not in self._counts.violations:
+            self._counts.violations.append(found)
+
+    def _driven(self, entry: Entry) -> None:
+        if entry.data == b"\x02":
+            checkers.opened_by_person(None if entry.asked_ms < 0 else entry.asked_ms)
+
+    def _drives(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            if entry.kind == DRIVE:
+                self._driven(entry)
+
+    def _booted(self, edge: _Edge, stored: Stored, between: tuple[Store, Store], in_flight: int) -> list[Entry]:
+        """Power comes to ``stored``: the meter stands between ``between``, before and after the write. Its writes."""
+        self._load(stored)
+        snapshot = self.meter.power_on()
+        entries = self.meter.entries()
+        booted = stored.after(entries)
+        store = self._same.store(booted)
+        before, after = between
+        if snapshot["code"] or store.lost:
+            raise Violation("store_kept", f"power-up answers {snapshot['code']}, store lost: {store.lost}")
+        if credit_of(store) not in (credit_of(before), credit_of(after)):
+            raise Violation(
+                "account_steady", f"credit {credit_of(store)}; before {credit_of(before)}, after {credit_of(after)}"
+            )
+        checkers.never_back(before, store)
+        checkers.binding_first(store)
+        checkers.credited_once(store, edge.orders)
+        self._register(store, stored, between, in_flight)
+        if store.tokens > max(before.tokens, after.tokens):
+            checkers.lockout_held(before, store)
+        checkers.reports_true(read_card(stored.card, self.keys), store)
+        self._told(snapshot, store)
+        written = [(entry.address, entry.address + len(entry.data)) for entry in entries if entry.kind == STORE]
+        for start, end in written:
+            if not any(first <= start and end <= last for first, last in BOOT_SPANS):
+                raise Violation("outside_unchanged", f"power-up writes {start:04X} to {end - 1:04X}")
+        if any(entry.kind == KEYS for entry in entries):
+            raise Violation("outside_unchanged", "power-up writes the key record")
+        self._drives(entries)
+        self._carry_on_once(edge, booted, store)
+        return entries
+
+    def _register(self, store: Store, stored: Stored, between: tuple[Store, Store], in_flight: int) -> None:
+        least, most = between[0].register, between[1].register
+        assert store.register is not None and least is not None and most is not None
+        if not min(least, most) <= store.register <= max(least, most):
+            raise Violation("register_true", f"register {store.register}, in flight were {least} to {most}")
+        made = self._made.register
+        assert made is not None
+        checkers.register_true(store, made, stored.index - self._made_index, in_flight)
+
+    def _told(self, snapshot: Snapshot, store: Store) -> None:
+        # The meter's own word against the bytes it stored.
+        for name, held in (("register", store.register), ("remaining", store.remaining), ("tokens", store.tokens)):
+            if snapshot[name] != held:
+                raise Violation("store_kept", f"the meter says {name} {snapshot[name]}, its store {held}")
+
+    def _carry_on_once(self, edge: _Edge, booted: Stored, store: Store) -> None:
+        key = (self._same.behaviour(booted), credit_of(store), frozenset(edge.outcomes))
+        if self.case is None and key in self._carried:
+            return
+        self._carried[key] = None
+        outcome = self._carry_on(edge, booted, store)
+        if outcome not in edge.outcomes:
+            raise Violation("account_steady", f"comes to {outcome}, without the cut to {sorted(edge.outcomes)}")
+
+    def _reference(self, edge: _Edge, stored: Stored) -> tuple[Any, ...]:
+        """Where a meter comes to that loses its power at rest."""
+        self._load_anyhow(stored)
+        snapshot = self.meter.power_on()
+        booted = stored.after(self.meter.entries())
+        store = self._same.store(booted)
+        result = self._judge(edge, f"{self._memory}/{edge.name}/rest", self._carry_on, edge, booted, store)
+        self._told(snapshot, store)
+        return result or ()
+
+    def _load_anyhow(self, stored: Stored) -> None:
+        if self._base is None:
+            self._rebase(stored)
+        self._load(stored)
+
+    def _carry_on(self, edge: _Edge, stored: Stored, store: Store) -> tuple[Any, ...]:
+        """The meter lives on: it rests shut, takes the card, opens for the key, counts. The credit it comes to."""
+        meter = self.meter
+        if meter.wait(SETTLE_MS)["flows"]:
+            raise Violation("opened_by_person", "gas flows after power-up, nobody has asked")
+        if stored.card:
+            stored, store = self._visit(edge, stored, store)
+        credit = credit_of(store)
+        snapshot = meter.key()
+        stored = stored.after(self._taken())
+        store = self._same.store(stored)
+        checkers.valve_true(store, bool(snapshot["flows"]))
+        checkers.alarm_true(store, bool(snapshot["flows"]))
+        should = store.bound and store.remaining + store.overdraft > 0
+        if should != bool(snapshot["flows"]) and not snapshot["failures"]:
+            raise Violation("valve_true", f"remaining {store.remaining} and gas flows: {snapshot['flows']}")
+        counted = meter.run(3_600_000, 3000)
+        drawn = counted["drawn_milli"] // 1000
+        stored = self._now(stored.after(self._taken()))
+        if counted["register"] != snapshot["register"] + drawn:
+            raise Violation("register_true", f"{drawn} drawn, {counted['register'] - snapshot['register']} counted")
+        meter.power_off(warned=True)
+        stored = self._now(stored.after(self._taken()))
+        warned = self._same.store(stored)
+        last = meter.power_on()
+        stored = stored.after(self._taken())
+        if last["register"] != counted["register"]:
+            raise Violation("register_true", f"{counted['register']} before a warned cut, {last['register']} after")
+        checkers.never_back(warned, self._same.store(stored))
+        return credit
+
+    def _taken(self) -> list[Entry]:
+        entries = self.meter.entries()
+        self._drives(entries)
+        return entries
+
+    def _visit(self, edge: _Edge, stored: Stored, store: Store) -> tuple[Stored, Store]:
+        """The card in hand is put in once more. What is stored then."""
+        meter = self.meter
+        chip = Chip()
+        chip.restore(stored.card)
+        before = read_card(stored.card, self.keys)
+        code = meter.insert(chip)
+        card = meter.remove().dump()
+        stored = replace(stored.after(self._taken()), card=card)
+        after, old = self._same.store(stored), store
+        checkers.only_report_slots(before_card := chip.dump(), card)
+        checkers.tries_kept(before_card, card)
+        checkers.report_kept(before_card, card, self.keys)
+        checkers.never_back(old, after)
+        checkers.account_steady(old, after)
+        checkers.binding_first(after)
+        checkers.credited_once(after, edge.orders)
+        shown = read_card(card, self.keys)
+        checkers.reports_true(shown, after)
+        order = before.order
+        if code in (codes.OK, codes.REPEAT):
+            newest = shown.newest
+            if newest is None or (newest.sequence, newest.bought_total) != (after.sequence, after.bought_total):
+                raise Violation("reports_true", f"answer {code}, and the card's newest report is {newest}")
+        if code in (codes.OK, codes.REPEAT, codes.REPORT_NOT_WRITTEN):
+            if order is None or (after.binding, after.sequence) != (order.binding, order.sequence):
+                raise Violation("credited_once", f"answer {code}, and order {order} is not what is loaded")
+        elif credit_of(after) != credit_of(old):
+            raise Violation("account_steady", f"answer {code}, and the credit is another")
+        self._shown(card)
+        return stored, after
+
+    def _shown(self, card: bytes) -> None:
+        """A card as a meter left it, shown to the hall and to another meter: it tells the truth and changes nothing."""
+        self._told_by_hall(card)
+        if self._stranger is not None:
+            self._stranger.shown(card)
+
+    def _told_by_hall(self, card: bytes) -> None:
+        shown = decode_card(card, self._signer)
+        mine = read_card(card, self.keys)
+        if shown.order.authentic != (mine.order is not None):
+            raise Violation("reports_true", f"the hall finds the order authentic: {shown.order.authentic}")
+        numbers = [report.report_number for report in mine.reports]
+        for part in shown.reports:
+            values = part.values if part.authentic else None
+            if values and values["meter"] == METER and values["report_number"] not in numbers:
+                raise Violation("reports_true", f"the hall believes report {values['report_number']}")
+
+    # ------------------------------------------------------------------ with a warning
+
+    def _warned(self, edge: _Edge, calls: int, steps: tuple[Step, ...]) -> None:
+        """The flow once more; after so many calls of the core its supply fails, with a warning."""
+        case = f"{self._memory}/{edge.name}/warned {calls}"
+        if self.case is not None and not (self.case == case or self.case.startswith(case + "/")):
+            return
+        meter, player = self.meter, Player(self.meter)
+        player.step(steps[0])
+        meter.stop_at(calls)
+        for step in steps[1:-1]:
+            player.step(step)
+        meter.entries()
+        try:
+            player.step(steps[-1])
+        except SupplyFailed:
+            pass
+        else:
+            meter.stop_at(NEVER)  # the flow is over before
+            meter.jam(False)
+            return
+        finally:
+            self._base = None
+        entries = meter.entries()
+        ending = [entry for entry in entries if entry.calls >= calls]
+        stored = edge.before.after(entry for entry in entries if entry.calls < calls)
+        meter.jam(False)
+        final = self._now(stored.after(ending))
+        self._rebase(final)
+        # Nothing may be missing: every pulse the wheels made was told before.
+        truth = self._same.store(final)
+        self._try(edge, case, final, (truth, truth), 0, depth=1)
+        for number, entry in enumerate(ending):
+            # Cut off in the warning itself: its writes are records, so other records are what counts.
+            if entry.kind in (STORE, KEYS) and self._is_new(self._same.records, entry, stored.at(entry)):
+                self._cut(edge, f"{case}/{number}", entry, stored.at(entry), 0)
+            stored = stored.torn(entry.kind, entry.address, entry.data)
+
+    # ------------------------------------------------------------------ cards
+
+    def _pulls(self, edge: _Edge) -> None:
+        """The card is pulled, or another put in its place, before each operation on its bus."""
+        clean = self._visited(edge, NO_PULL, early=False)
+        if clean is None:
+            return
+        _, _, _, entries = clean
+        in_flight = {entry.operations - 1: entry for entry in entries if entry.kind == CARD}
+        ways: list[tuple[str, bool, Chip | None]] = [("pulled", True, None), ("pulled late", False, None)]
+        ways += [(f"swapped {name}", False, chip) for name, chip in _strangers()]
+        for way, early, other in ways:
+            for operation in range(NO_PULL):
+                case = f"{self._memory}/{edge.name}/{way} {operation}"
+                if self.case is not None and not (self.case == case or self.case.startswith(case + "/")):
+                    if operation > 400:
+                        break
+                    continue
+                pulled = self._judge(edge, case, self._pulled, edge, case, operation, early, other)
+                if not pulled:
+                    break
+                if way == "pulled":
+                    self._half_written(edge, case, pulled[0], pulled[1], in_flight.get(operation))
+
+    def _visited(
+        self, edge: _Edge, operation: int, *, early: bool, other: Chip | None = None
+    ) -> tuple[Stored, bytes, bool, list[Entry]] | None:
+        # The visit from what is stored before it: stored then, the card, whether it was pulled, what was written.
+        meter = self.meter
+        self._load_anyhow(edge.before)
+        meter.power_on()
+        booted = edge.before.after(meter.entries())
+        chip = Chip()
+        chip.restore(edge.before.card)
+        meter.pull_at(operation, early=early, other=other)
+        meter.insert(chip)
+        world = meter.world_now()
+        card = meter.remove().dump()
+        entries = meter.entries()
+        stored = booted.after(entry for entry in entries if entry.kind != CARD)
+        return self._now(replace(stored, card=card)), card, bool(world["pulled"]), entries
+
+    def _pulled(
+        self, edge: _Edge, case: str, operation: int, early: bool, other: Chip | None
+    ) -> tuple[Stored, tuple[Store, Store]] | None:
+        visited = self._visited(edge, operation, early=early, other=other)
+        assert visited is not None
+        stored, card, pulled, entries = visited
+        if not pulled:
+            return None
+        self._counts.fired += 1
+        before, store = self._same.store(edge.before), self._same.store(stored)
+        self._drives(entries)
+        checkers.never_back(before, store)
+        checkers.account_steady(before, store)
+        checkers.binding_first(store)
+        checkers.credited_once(store, edge.orders)
+        checkers.reports_true(read_card(card, self.keys), store)
+        checkers.only_report_slots(edge.before.card, card)
+        checkers.tries_kept(edge.before.card, card)
+        checkers.report_kept(edge.before.card, card, self.keys)
+        if other is not None:
+            # Nobody can know that a card is another before it has been asked: one try at most, its own data untouched.
+            there = self.meter.other().dump()
+            checkers.only_report_slots(other.dump(), there)
+            checkers.tries_kept(other.dump(), there)
+        key = hash((self._memory, self._same.state(stored), "live", operation if other is None else -1))
+        if key not in self._seen or self.case is not None:
+            self._seen.add(key)
+            self._number += 1
+            if self._number % self.shard[1] == self.shard[0] % self.shard[1]:
+                self._counts.states += 1
+                self.states += 1
+                # The meter is still alive: the card goes straight in again.
+                if self.meter.wait(SETTLE_MS)["flows"] and not store.bound:
+                    checkers.valve_true(store, True)
+                again, after = self._visit(edge, self._now(stored.after(self._taken())), store)
+                if credit_of(after) not in edge.outcomes:
+                    raise Violation("account_steady", f"comes to {credit_of(after)}, without it to {edge.outcomes}")
+        return stored, (store, store)
+
+    def _half_written(
+        self, edge: _Edge, case: str, stored: Stored, between: tuple[Store, Store], entry: Entry | None
+    ) -> None:
+        """The card was pulled in the middle of storing ``entry``: every value that byte may have."""
+        if entry is None:
+            self._try(edge, f"{case}/whole", stored, between, 0, self.depth)
+            return
+        for value in _torn_card(entry, stored):
+            torn = stored.torn(CARD, entry.address, bytes((value,)))
+            self._try(edge, f"{case}/CARD {value:02X}", torn, between, 0, self.depth)
+
+
+def _torn_card(entry: Entry, stored: Stored) -> list[int]:
+    # The error counter is three bits of its byte; the others do not exist (DOMAIN 4).
+    values = torn_card_byte(stored.card[card_place(entry.address)], entry.data[0])
+    if entry.address == SECURITY << 8:
+        values = sorted({value & TRIES_FULL for value in values})
+    return values
+
+
+def _strangers() -> list[tuple[str, Chip]]:
+    """Cards to put in the place of one that is pulled: of another customer; the same with this card's password."""
+    stranger = new_card(STRANGER)
+    write_order(stranger, "user", {**ORDER_DEFAULTS, "meter": OTHER_METER, "sequence": 2})
+    twin = Chip()
+    twin.restore(stranger.dump())
+    twin.security[1:4] = new_card().security[1:4]
+    return [("stranger", stranger), ("same password", twin)]
+
+
+class _Stranger:
+    """Another customer's meter. A card that is not its own must cost it, and the card, nothing."""
+
+    def __init__(self, target: Target) -> None:
+        self._meter = RecordedMeter(target)
+        key, tool_key = KeyFileSigner(ROOT, TEST_REGION).meter_keys(OTHER_METER, 1)
+        self._meter.build(meter=OTHER_METER, key=key, tool_key=tool_key, lane_length=LANE_LENGTH)
+        self._meter.entries()
+        self._seen: set[bytes] = set()
+
+    def shown(self, card: bytes) -> None:
+        """Violation if the card changes, a token goes, or it is taken for this meter's."""
+        if card[:0x5B] + card[260:] in self._seen:
+            return  # what a meter judges by
+        self._seen.add(card[:0x5B] + card[260:])
+        chip = Chip()
+        chip.restore(card)
+        code = self._meter.insert(chip)
+        out = self._meter.remove().dump()
+        if out != card:
+            raise Violation("only_report_slots", "another customer's meter writes on the card")
+        if code in (codes.OK, codes.REPEAT, codes.REPORT_NOT_WRITTEN, codes.MAC):
+            raise Violation("credited_once", f"another customer's meter answers {code}")
+        if self._meter.last["tokens"] != 8:
+            raise Violation("lockout_held", "a card for another meter has cost a token")
+        self._meter.entries()

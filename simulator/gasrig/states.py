@@ -1,0 +1,252 @@
+"""What is stored in and around a meter at one moment, and when two such states are one.
+
+Two notions of sameness. ``Sameness.state`` is what the figures count: states that differ only in pulse counts are
+one, and everything else that is stored makes a difference. ``Sameness.behaviour`` is coarser, and only saves
+work: what no decoder reads (a copy whose checksum is wrong, the log) is left out, so that of states which must
+go on alike one is carried on to its end. Every state of the first kind is booted all the same.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+from zlib import crc32
+
+from gascard.chip import SECURITY
+from gascard.crc import crc16
+from gasrig.checkers import Store, read_store
+from gasrig.handset import Entry
+from gasrig.recorder import CARD, KEYS, STORE
+
+__all__ = ["Sameness", "Stored"]
+
+_PAGE = 64
+_TALLY = 0x1000
+_EVENTS, _EVENTS_END = 0x400, 0xF00
+_REPORTS = ((0x5B, 0xA5), (0xA5, 0xEF))
+_NEAR = 3  # pulses from a threshold within which counts make a difference
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """All that outlives the power: memory, key memory, the card in hand (264 bytes), valve, wheels and clock."""
+
+    cells: bytes
+    keys: bytes
+    card: bytes
+    place: int  # of the valve, ms of travel from shut
+    index: int
+    index_milli: int
+    minutes: int
+
+    def at(self, entry: Entry) -> "Stored":
+        """This state with the world as it was when ``entry`` was written down."""
+        return replace(self, place=entry.place, index=entry.wheels, index_milli=entry.wheels_milli)
+
+    def torn(self, kind: int, address: int, content: bytes) -> "Stored":
+        """This state with ``content`` stored at ``address`` of the part ``kind`` (gasrig.recorder)."""
+        if kind == STORE:
+            return replace(self, cells=_put(self.cells, address, content))
+        if kind == KEYS:
+            return replace(self, keys=_put(self.keys, address, content))
+        if kind == CARD:
+            return replace(self, card=_put(self.card, card_place(address), content))
+        return self
+
+    def after(self, entries: Iterable[Entry]) -> "Stored":
+        """This state after ``entries``."""
+        state = self
+        for entry in entries:
+            state = state.torn(entry.kind, entry.address, entry.data)
+        return state
+
+
+def card_place(address: int) -> int:
+    """Where in a card's 264 bytes lies what the chip calls ``address``, area * 256 + place."""
+    area, place = divmod(address, 256)
+    return place + (0, 256, 260)[area] if area <= SECURITY else place
+
+
+def _put(memory: bytes, address: int, content: bytes) -> bytes:
+    return memory[:address] + content + memory[address + len(content) :]
+
+
+class Sameness:
+    """When two states of one build of meter are the same. ``travel_ms`` is the valve's, from end to end."""
+
+    def __init__(self, lanes: int, lane_length: int, travel_ms: int) -> None:
+        self.lanes = lanes
+        self.lane_length = lane_length
+        self.travel_ms = travel_ms
+        self._known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+
+    def store(self, state: Stored) -> Store:
+        """What the stored bytes mean, read by the independent checkers."""
+        return read_store(state.cells, state.keys, self.lanes, self.lane_length)
+
+    def state(self, state: Stored) -> int:
+        """A number that is equal for states that are one: all that is stored but pulse counts."""
+        return hash((self._common(state, False), _events(state.cells[_EVENTS:_EVENTS_END]), _card(state.card, False)))
+
+    def behaviour(self, state: Stored) -> int:
+        """A number that is equal for states that a meter cannot tell apart; coarser than ``state``."""
+        return hash((self._common(state, True), _card(state.card, True)))
+
+    def records(self, state: Stored) -> int:
+        """A number that is equal for states with the same records; coarser still, blind to tally and card."""
+        checkpoints, pairs, ring, *_ = self._common(state, True)
+        return hash((checkpoints, pairs, ring))
+
+    def counting(self, state: Stored) -> int:
+        """A number that is equal for states that count alike: tally, thresholds and valve, whosever gas it is."""
+        checkpoints, _, _, *rest = self._common(state, True)
+        return hash((checkpoints, *rest))
+
+    def _common(self, state: Stored, masked: bool) -> tuple[Any, ...]:
+        # Of one memory many cards are asked about in a row.
+        key = (state.cells, state.keys, state.place, masked)
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) > 64:
+                self._known.clear()
+            found = self._known[key] = self._all_but_card(state, masked)
+        return found
+
+    def _all_but_card(self, state: Stored, masked: bool) -> tuple[Any, ...]:
+        cells, keys = state.cells, state.keys
+        pairs = [(cells[at : at + _PAGE], cells[at + _PAGE : at + 2 * _PAGE], alike) for at, alike in _PAIRS]
+        pairs.append((keys[:_PAGE], keys[_PAGE:], _record))
+        ring = cells[0x180:0x380]
+        store = self.store(state)
+        return (
+            _checkpoints(cells[:_PAGE], cells[_PAGE : 2 * _PAGE], masked),
+            tuple([_pair(first, second, alike, masked) for first, second, alike in pairs]),
+            _ring(ring) if masked else ring,
+            self._tally(cells, store),
+            _near(store),
+            (state.place > 0) + (state.place >= self.travel_ms),
+        )
+
+    def _tally(self, cells: bytes, store: Store) -> tuple[Any, ...]:
+        # Each lane as what follows the run of marks at its head, without the blank rest, and where the runs stand
+        # to each other: the count itself only where it is near one of its ends.
+        if store.register is None:
+            return (cells[_TALLY:],)
+        shapes = []
+        for lane in range(self.lanes):
+            start = _TALLY + lane * self.lane_length
+            shapes.append(_lane(cells[start : start + self.lane_length]))
+        least = min(run for _, run, _ in shapes)
+        most = max(run for _, run, _ in shapes)
+        ends = (min(least, _NEAR), min(self.lane_length - most, _NEAR))
+        return (ends, tuple((mark, run - least, rest) for mark, run, rest in shapes))
+
+
+@lru_cache(maxsize=1 << 14)
+def _lane(raw: bytes) -> tuple[int, int, bytes]:
+    mark = raw[:1]
+    run = len(raw) - len(raw.lstrip(mark))
+    rest = raw[run:]
+    return mark[0], run, rest.rstrip(rest[-1:]) + rest[-1:]
+
+
+def _near(store: Store) -> tuple[int, ...]:
+    # How the counts stand to the thresholds they are compared with.
+    left = store.remaining
+    distances = (left, left + store.overdraft, left - store.alarm)
+    return tuple(max(-_NEAR, min(_NEAR, distance)) for distance in distances)
+
+
+@lru_cache(maxsize=1 << 14)
+def _checkpoints(first: bytes, second: bytes, masked: bool) -> tuple[Any, ...]:
+    # Generation and base are pulse counts; what differs is which are whole and how the generations stand to each other.
+    whole = [
+        crc16(raw, 0, 6) == int.from_bytes(raw[6:8], "big") and raw[1] & 1 == slot
+        for slot, raw in enumerate((first, second))
+    ]
+    ahead = (int.from_bytes(first[:2], "big") - int.from_bytes(second[:2], "big")) & 0xFFFF
+    rest = [b"" if good or masked else raw for raw, good in zip((first, second), whole, strict=True)]
+    return (*whole, min(ahead, 2) if ahead < 0x8000 else -1, *rest) if all(whole) else (*whole, *rest)
+
+
+def _whole(raw: bytes) -> bool:
+    return crc32(raw[:60]) == int.from_bytes(raw[60:], "big")
+
+
+# How a whole copy counts: what of it is no pulse count, and what of that, the entry number aside, decides anything.
+
+
+def _account(raw: bytes, masked: bool) -> bytes:
+    return raw[2:21] + raw[25:60] if masked else raw[:21] + raw[25:60]  # not the register at binding
+
+
+def _state(raw: bytes, masked: bool) -> bytes:
+    return raw[2:8] + raw[11:27] if masked else raw[:60]  # masked: not the report number, not what is only counted
+
+
+def _record(raw: bytes, masked: bool) -> bytes:
+    return raw[2:60] if masked else raw[:60]
+
+
+_PAIRS = ((0x80, _account), (0x100, _state))
+
+
+@lru_cache(maxsize=1 << 16)
+def _pair(first: bytes, second: bytes, alike: Callable[[bytes, bool], bytes], masked: bool) -> tuple[Any, ...]:
+    # Two copies: masked, which is the newer one is all that their entry numbers say.
+    whole = [_whole(raw) for raw in (first, second)]
+    ahead = (int.from_bytes(first[:2], "big") - int.from_bytes(second[:2], "big")) & 0xFFFF
+    order = (ahead == 0, ahead < 0x8000) if masked and all(whole) else ()
+    copies = [
+        alike(raw, masked) if good else b"" if masked else raw
+        for raw, good in zip((first, second), whole, strict=True)
+    ]
+    return (*whole, *order, *copies)
+
+
+@lru_cache(maxsize=1 << 12)
+def _ring(raw: bytes) -> tuple[bytes, ...]:
+    entries = []
+    for at in range(0, len(raw), _PAGE):
+        entry = raw[at : at + 6]
+        if crc16(entry, 0, 4) == int.from_bytes(entry[4:], "big"):
+            entries.append(entry[:4])
+    return tuple(entries)
+
+
+@lru_cache(maxsize=1 << 12)
+def _events(raw: bytes) -> tuple[bytes, ...]:
+    found = []
+    for at in range(0, len(raw), _PAGE):
+        page = raw[at : at + _PAGE]
+        if any(page):
+            found.append(_event_page(page))
+    return tuple(found)
+
+
+@lru_cache(maxsize=1 << 14)
+def _event_page(page: bytes) -> bytes:
+    # Of a whole entry its number, kind and detail; not the register it tells.
+    parts = []
+    for at in range(0, _PAGE, 16):
+        entry = page[at : at + 16]
+        whole = any(entry) and crc16(entry, 0, 14) == int.from_bytes(entry[14:], "big")
+        parts.append(entry[:6] + entry[10:14] if whole else entry)
+    return b"|".join(parts)
+
+
+@lru_cache(maxsize=1 << 14)
+def _card(dump: bytes, masked: bool) -> tuple[Any, ...]:
+    if not dump:
+        return ()
+    frames = [dump[start:end] for start, end in _REPORTS]
+    whole = [crc16(frame, 1, len(frame) - 3) == int.from_bytes(frame[-3:-1], "big") for frame in frames]
+    if masked:
+        # What an order and the next report's place are decided by: whose, of which binding, which of two is newer.
+        newer = frames[0][4:7] > frames[1][4:7]
+        shown = [frame[7:30] if good else b"" for frame, good in zip(frames, whole, strict=True)]
+    else:
+        # Of a whole report all but register, used, index, and MAC and checksum over them.
+        newer = False
+        shown = [frame[:30] + frame[42:-11] if good else frame for frame, good in zip(frames, whole, strict=True)]
+    return (dump[:0x5B], dump[0xEF:], newer, *shown)

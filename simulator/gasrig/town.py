@@ -1,0 +1,916 @@
+"""A whole town in a few kilobytes: one hall, its ledger, several meters, cards as chips, and the truth about them.
+
+Everything is the real thing but the parts and the paper: the hall's services over a real SQLite ledger, the
+firmware on any target. Whoever plays in it may show any image ever written to anybody (DESIGN D10); what he
+may not do is break a rule of gasrig.checkers or of HALL_RULES without a Violation.
+
+The ledger is an SQLite database in memory that has a name (SQLite 3.36 or newer): the hall reaches it by an
+ordinary URL, the rig by a connection of its own, through which the whole of it is copied out and put back in a tenth
+of a millisecond. A file would cost a flush to the disk at each commit and tell nothing more: what a dying disk does
+to SQLite is SQLite's business, what a dying hall does is played with ``pull_at``.
+
+*Sold* is every order whose row has been committed: the customer has paid by then, whether its card was written
+or not (DESIGN D5), and the hall owes him that frame. A row that comes back from an older copy of the ledger is
+not paid again; one that the hall makes anew after that is.
+"""
+
+import itertools
+import sqlite3
+import weakref
+from array import array
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from gascard.chip import DUMP_SIZE, Chip
+from gascard.records import IDENTITY_AT, ORDER_AT, Layout
+from gashall import encode, units
+from gashall.errors import GasError
+from gashall.ledger import Ledger
+from gashall.readers.chip import ChipReader, Plan
+from gashall.services import Hall, ReadBack, Sale
+from gashall.signer import KeyFileSigner
+from gasrig import recorder
+from gasrig.bench import TEST_REGION
+from gasrig.checkers import (
+    GasBooks,
+    KeySet,
+    Order,
+    Store,
+    Violation,
+    Watch,
+    credited_once,
+    opened_by_person,
+    read_card,
+    reports_true,
+)
+from gasrig.handset import RecordedMeter, Snapshot
+from gasrig.targets import CPythonTarget, Target, open_target
+from meter.meter import Settings
+from meter.valve import OPENING, SHUTTING
+
+__all__ = [
+    "FOREIGN_PSC",
+    "HALF_HOUR_MS",
+    "HALL_RULES",
+    "KEY_VERSION",
+    "LANE_LENGTH",
+    "PULSE_WEIGHT",
+    "START",
+    "TRAVEL_MS",
+    "WIPES",
+    "Desk",
+    "Frozen",
+    "OrderRow",
+    "Saved",
+    "Served",
+    "Site",
+    "Sold",
+    "Standing",
+    "Told",
+    "Town",
+    "as_card",
+    "foreign",
+    "judge_burned",
+    "judge_credit",
+    "judge_images",
+]
+
+START = 13_000_000  # minutes since 2000-01-01 UTC, on every clock in town
+KEY_VERSION = 1
+PULSE_WEIGHT = 2
+LANE_LENGTH = 64
+MEMORY_SIZE = 0x1000 + LANE_LENGTH
+TRAVEL_MS = 100
+PULSE_MS = 1000  # a pulse takes ten times as long as the valve: none slips through while it shuts
+REST_MS = 1000
+HALF_HOUR_MS = 1_800_000
+_NOT_PULLED = 0xFFFF
+_SLOT = 255  # of what a bench keeps: for a visit that is cut short
+_AREAS = (0, 256, 260)  # where main, protection and security memory begin in a dump
+_TOWARDS_OPEN = b"\x02"
+FOREIGN_PSC = b"\x5a\xa5\x5a"
+
+# What ``Town.wipe`` makes unreadable: (memory, address, bytes) of both copies (SPEC 10).
+WIPES: dict[str, tuple[tuple[int, int, int], ...]] = {
+    "checkpoints": ((recorder.STORE, 0x0000, 8), (recorder.STORE, 0x0040, 8)),
+    "account": ((recorder.STORE, 0x0080, 64), (recorder.STORE, 0x00C0, 64)),
+    "state": ((recorder.STORE, 0x0100, 64), (recorder.STORE, 0x0140, 64)),
+    "keys": ((recorder.KEYS, 0x0000, 64), (recorder.KEYS, 0x0040, 64)),
+}
+
+HALL_RULES: dict[str, str] = {
+    "report_newest": "A report older than the newest one kept moves nothing: REPORT_OLDER. (RULES 4)",
+    "done_true": "A row is done only if its meter has loaded that order or a later one. (RULES 1: settling)",
+    "waits": "No order is made while the one before it is not known to be loaded. (RULES 1: settling; DOMAIN 3)",
+    "totals_add": "Released totals are what was paid, summed from sequence 1 on. (DESIGN D2)",
+    "card_written": "A service that reports a sale leaves its very frame on the card. (DESIGN D5)",
+}
+
+
+class OrderRow(NamedTuple):
+    """A row of the ledger's orders, by the rig's own connection; totals in pulses."""
+
+    id: int
+    account: str
+    meter: str
+    binding: int
+    card: int
+    sequence: int
+    state: str
+    paid: int
+    released: int
+    frame: bytes
+
+
+_ORDERS = """
+    SELECT orders.id, orders.account, bindings.meter, bindings.number, orders.card, orders.sequence, orders.state,
+           orders.paid_pulses, orders.released_pulses, orders.frame
+    FROM orders JOIN bindings ON orders.binding = bindings.id ORDER BY orders.id
+"""
+_RANKS = "SELECT meter, binding, report_number FROM reports ORDER BY 1, 2, 3"
+_TABLES = ("accounts", "meters", "bindings", "cards", "orders", "reports")
+
+
+def foreign(image: bytes) -> bytes:
+    """The same card on a stranger's chip: every byte copied but the password, which he cannot read."""
+    dump = bytearray(image)
+    dump[261:264] = FOREIGN_PSC
+    return bytes(dump)
+
+
+# ---------------------------------------------------------------------- state, kept and put back
+
+_OURS = ("meter", "gasrig", "gascard")
+
+
+class Frozen:
+    """What some objects and all they hold were at one moment, to be put back into those very objects.
+
+    For what lives in this process: closures over an array or a memory see the old content again, which a copy of
+    them would not. Plain attributes, dicts, lists, sets, arrays and bytearrays are followed; the rest is kept as
+    it is. ``leave`` are types that are not followed, ``skip`` names of attributes that do not matter.
+    """
+
+    def __init__(self, *roots: Any, leave: tuple[type, ...] = (), skip: Iterable[str] = ()) -> None:
+        self._kept: list[tuple[Any, Any]] = []
+        passed = frozenset(skip)
+        seen: set[int] = set()
+        todo = list(roots)
+        while todo:
+            thing = todo.pop()
+            if id(thing) in seen or isinstance(thing, leave):
+                continue
+            seen.add(id(thing))
+            if isinstance(thing, bytearray | array | set):
+                self._kept.append((thing, thing.copy() if isinstance(thing, set) else thing[:]))
+            elif isinstance(thing, dict):
+                self._kept.append((thing, dict(thing)))
+                todo.extend(thing.values())
+            elif isinstance(thing, list):
+                self._kept.append((thing, list(thing)))
+                todo.extend(thing)
+            elif isinstance(thing, tuple):
+                todo.extend(thing)
+            elif hasattr(thing, "__dict__") and type(thing).__module__.partition(".")[0] in _OURS:
+                attributes = {name: value for name, value in vars(thing).items() if name not in passed}
+                self._kept.append((thing, attributes))
+                todo.extend(attributes.values())
+
+    def put_back(self) -> None:
+        """Make everything what it was. As often as wanted."""
+        for thing, content in self._kept:
+            if isinstance(thing, dict | set):
+                thing.clear()
+                thing.update(content)
+            elif isinstance(thing, bytearray | array | list):
+                thing[:] = content
+            else:
+                vars(thing).update(content)
+
+
+class Sold(NamedTuple):
+    """A sale: the row as it was committed, and what its frame says to those who judge."""
+
+    row: OrderRow
+    order: Order
+
+
+class Served(NamedTuple):
+    """What a service came to: 0 or a code, the card as it was left, and the orders whose rows it committed."""
+
+    code: int
+    image: bytes
+    made: tuple[Sold, ...]
+
+
+_town = itertools.count()
+
+
+class Desk:
+    """The hall at its counter: the real services over a real ledger. Money and gas are somebody else's truth."""
+
+    def __init__(self, signer: KeyFileSigner, minutes: int, *, alarm: int, ceiling: int, overdraft: int) -> None:
+        """``minutes`` is the hall's clock; the parameters of every account are pulses."""
+        self.minutes = minutes
+        self._particulars: dict[str, Any] = {
+            "alarm": units.volume(alarm, PULSE_WEIGHT),
+            "ceiling": units.volume(ceiling, PULSE_WEIGHT),
+            "overdraft": units.volume(overdraft, PULSE_WEIGHT),
+            "key_version": KEY_VERSION,
+            "pulse_weight": PULSE_WEIGHT,
+        }
+        self._keys: dict[str, KeySet] = {}
+        name = f"icgas-town-{next(_town)}"
+        # The rig's connection first and until the end: with the last one the database is gone.
+        self._db = sqlite3.connect(f"file:/{name}?vfs=memdb", uri=True, isolation_level=None)
+        self._signer = signer
+        try:
+            if sqlite3.sqlite_version_info < (3, 36):
+                raise RuntimeError(f"a town's ledger needs SQLite 3.36, this is {sqlite3.sqlite_version}")
+            ledger = Ledger(f"sqlite:///file:/{name}?vfs=memdb&uri=true", TEST_REGION)
+            self._hall = Hall(ledger, signer, lambda: units.moment(self.minutes))
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Forget the ledger."""
+        self._hall.close()
+        self._db.close()
+
+    def open_account(self, meter: str, index: int, pulses: int, pull_at: int | None = None) -> Served:
+        """Open an account for a meter whose wheels read ``index``, on a blank card. As ``Town.open_account``."""
+        volume = units.volume(pulses, PULSE_WEIGHT)
+        initial = units.volume(index, PULSE_WEIGHT)
+        return self._serve(
+            Chip(),
+            lambda reader: self._hall.open_account(
+                reader, meter=meter, volume=volume, initial_reading=initial, **self._particulars
+            ),
+            pull_at,
+        )
+
+    def sell(self, image: bytes, pulses: int, pull_at: int | None = None) -> Served:
+        """Sell on the chip of ``image``."""
+        volume = units.volume(pulses, PULSE_WEIGHT)
+        return self._serve(_chip(image), lambda reader: self._hall.sell(reader, volume), pull_at)
+
+    def read_back(self, image: bytes) -> Served:
+        """Read the chip of ``image`` back."""
+        return self._serve(_chip(image), self._hall.read_back, None)
+
+    def _serve(self, chip: Chip, service: Callable[[ChipReader], Sale | ReadBack], pull_at: int | None) -> Served:
+        before = {row.id for row in self.orders()}
+        ranks = dict(self._ranks())
+        reader = ChipReader(chip)
+        if pull_at is not None:
+            reader.step = _puller(reader, pull_at)
+        answer: Sale | ReadBack | None = None
+        code = 0
+        try:
+            answer = service(reader)
+        except GasError as error:
+            code = error.code
+        chip.power_off()
+        rows = self.orders()
+        made = tuple([Sold(row, self._made(row, rows)) for row in rows if row.id not in before])
+        if isinstance(answer, Sale):
+            of_card = [row for row in rows if (row.meter, row.card) == (answer.meter, answer.card)]
+            frame = next((row.frame for row in of_card if row.sequence == answer.sequence), b"")
+            if not frame or bytes(chip.main[ORDER_AT : ORDER_AT + len(frame)]) != frame:
+                raise Violation("card_written", f"order {answer.sequence} of {answer.meter} is not on its card")
+        elif answer is not None and answer.report is not None:
+            rank = answer.report["binding"], answer.report["report_number"]
+            kept = ranks.get(answer.meter, (0, 0))
+            if rank < kept:
+                raise Violation("report_newest", f"report {rank} of {answer.meter} was taken after {kept}")
+        return Served(code, chip.dump(), made)
+
+    def _made(self, row: OrderRow, rows: list[OrderRow]) -> Order:
+        # A new row: may it be there, and does its frame say what it says?
+        previous = [other for other in rows if other[2:4] == row[2:4] and other.sequence == row.sequence - 1]
+        if any(other.state != "done" for other in previous):
+            raise Violation("waits", f"order {row.sequence} of {row.meter} while {row.sequence - 1} is not done")
+        order = read_card(as_card(row), self.keys_of(row.meter)).order
+        if order is None or (order.bought_total, order.sequence) != (row.released, row.sequence):
+            raise Violation("totals_add", f"the frame of order {row.sequence} of {row.meter} says another thing")
+        return order
+
+    def keys_of(self, meter: str) -> KeySet:
+        """The keys of a meter, for those who judge."""
+        if meter not in self._keys:
+            self._keys[meter] = KeySet(self._signer.meter_keys(meter, KEY_VERSION)[0])
+        return self._keys[meter]
+
+    def orders(self) -> list[OrderRow]:
+        """The ledger's orders, oldest first."""
+        return [OrderRow(*row) for row in self._db.execute(_ORDERS)]
+
+    def _ranks(self) -> list[tuple[str, tuple[int, int]]]:
+        # Of each meter the newest report kept, in rising order.
+        return [(row[0], (row[1], row[2])) for row in self._db.execute(_RANKS)]
+
+    def rows(self, *, leave: Iterable[str] = ()) -> tuple[tuple[Any, ...], ...]:
+        """Everything that stands in the ledger, by what it says and not by how SQLite lays it out.
+
+        ``leave`` are names of columns that do not matter.
+        """
+        left_out = frozenset(leave)
+        found = []
+        for name in _TABLES:
+            cursor = self._db.execute(f"SELECT * FROM {name} ORDER BY 1, 2, 3")
+            wanted = [i for i, column in enumerate(cursor.description) if column[0] not in left_out]
+            found.append(tuple([tuple([row[i] for i in wanted]) for row in cursor]))
+        return tuple(found)
+
+    def forget(self, meter: str) -> None:
+        """The hall believes a meter cleared that was not: its binding is closed, an account may be opened on it."""
+        self._db.execute("UPDATE bindings SET open = 0 WHERE meter = ?", (meter,))
+
+    def copy(self) -> bytes:
+        """The ledger as a file."""
+        return self._db.serialize()
+
+    def put_back(self, copy: bytes) -> None:
+        """The ledger is that file again."""
+        with closing(sqlite3.connect(":memory:")) as file:
+            file.deserialize(copy)
+            file.backup(self._db)
+
+
+class Site:
+    """A meter on its wall, its watch, and what else is true of it and nobody in town can see."""
+
+    def __init__(self, number: str, key: bytes, tool_key: bytes, target: Target, index: int) -> None:
+        self.number = number
+        self.target = target
+        self.meter = RecordedMeter(target)
+        self.meter.build(
+            meter=number,
+            key=key,
+            tool_key=tool_key,
+            key_version=KEY_VERSION,
+            pulse_weight=PULSE_WEIGHT,
+            lane_length=LANE_LENGTH,
+            travel_ms=TRAVEL_MS,
+            register=index,
+            index=index,
+            minutes=START,
+        )
+        self.meter.entries()
+        self.index_at_start = index
+        self.index = index
+        self.index_at_binding = 0
+        self.awake_ms = 0  # powered since power came or the last token did
+        self.reports: dict[int, bytes] = {}
+        """Every report it has ever written: its number, and its MAC."""
+        self.watch = Watch(number, key, lane_length=LANE_LENGTH)
+        self.store = self.watch.made(self.cells(), self.meter.keys(), index)
+        self.tokens = self.store.tokens
+        self.flows = False
+
+    @property
+    def burned(self) -> int:
+        """Pulses the wheels have turned since the meter hangs here."""
+        return self.index - self.index_at_start
+
+    @property
+    def standing(self) -> "Standing":
+        """How it stands since the last look."""
+        return Standing(
+            self.number,
+            self.watch.keys,
+            self.store,
+            self.index,
+            self.index_at_binding,
+            self.burned,
+            self.watch.behind,
+        )
+
+    def cells(self) -> bytes:
+        """The meter's memory."""
+        # In this process without the detour of seventeen answers: it is asked for after every step.
+        if isinstance(self.target, CPythonTarget):
+            return bytes(self.target.bench.memory.cells[:MEMORY_SIZE])
+        return self.meter.memory(MEMORY_SIZE)
+
+    def visit(self, before: bytes, pull_at: int | None = None, early: bool = False) -> tuple[int, bytes]:
+        """Put the chip of ``before`` in and take it out: the meter's code, and the chip's image after that."""
+        meter = self.meter
+        if pull_at is not None:
+            meter.pull_at(pull_at, early=early)
+        code = meter.insert(_chip(before))
+        self.awake_ms += meter.last["elapsed_ms"]
+        after = meter.remove().dump()
+        if pull_at is not None:
+            meter.pull_at(_NOT_PULLED, early=False)
+        self._visited(before, after)
+        return code, after
+
+    def visit_cut(self, before: bytes, write: int) -> bytes:
+        """The same, but the power goes, unwarned, before that write of the visit, counted from 0; the chip's image.
+
+        Counted are the writes to memory, key record and card; the power comes back when the card is out. With fewer
+        writes than that it goes at the visit's end. The valve is then where it was before the visit.
+        """
+        meter = self.meter
+        meter.entries()
+        meter.keep(_SLOT)
+        meter.insert(_chip(before))
+        meter.remove()
+        writes = [entry for entry in meter.entries() if entry.kind != recorder.DRIVE]
+        meter.back(_SLOT)
+        after = bytearray(before)
+        for entry in writes[:write]:
+            if entry.kind == recorder.CARD:
+                at = _AREAS[entry.address >> 8] + (entry.address & 0xFF)
+                after[at : at + len(entry.data)] = entry.data
+            else:
+                meter.poke(entry.kind, entry.address, entry.data)
+        self.watch.cut(0)
+        self._power_on()
+        self._visited(before, bytes(after))
+        return bytes(after)
+
+    def _visited(self, before: bytes, after: bytes) -> None:
+        old, store = self.store, self.look()
+        if store.bound and (not old.bound or store.binding != old.binding):
+            self.index_at_binding = self.index
+        card = self.watch.visit(before, after, self.cells(), self.meter.keys())
+        self.reports.update({report.report_number: report.mac for report in card.reports})
+
+    def burn(self, pulses: int) -> int:
+        """Draw so many whole pulses, or as many as the valve lets through; how many that were."""
+        meter, start = self.meter, self.index
+        meter.snapshot()
+        while meter.last["index"] < start + pulses and meter.last["flows"]:
+            meter.run(PULSE_MS, 1000)
+            self.awake_ms += meter.last["elapsed_ms"]
+            if meter.last["valve"] in (OPENING, SHUTTING):
+                self._rest()
+        self.look()
+        return self.index - start
+
+    def key(self) -> None:
+        """Press the key."""
+        self.awake_ms += self.meter.key()["elapsed_ms"]
+        self.look()
+
+    def wait(self, milliseconds: int) -> None:
+        """Powered time without gas."""
+        self.meter.wait(milliseconds)
+        self.awake_ms += milliseconds
+        self.look()
+
+    def cut(self, warned: bool) -> None:
+        """Power off and on, at rest, so that no pulse is in flight."""
+        self.meter.power_off(warned=warned)
+        self.power_on()
+
+    def wipe(self, what: str) -> None:
+        """Make both copies of a record in WIPES unreadable. KeyError."""
+        for kind, address, size in WIPES[what]:
+            self.meter.poke(kind, address, b"\x3c" * size)
+        self.watch.lost()
+        self.power_on()
+
+    def power_on(self) -> None:
+        """Power comes; nobody is there, and the valve shuts."""
+        self._power_on()
+        self.look()
+
+    def _power_on(self) -> None:
+        self.meter.power_on()
+        self.awake_ms = 0
+        self._rest()
+
+    def _rest(self) -> None:
+        self.meter.wait(REST_MS)
+        self.awake_ms += REST_MS
+
+    def look(self) -> Store:
+        """Judge what is at rest: the store, the valve, the tokens, and who opened the valve. Violation."""
+        snapshot = self.meter.snapshot()
+        self.index, self.flows = snapshot["index"], bool(snapshot["flows"])
+        for entry in self.meter.entries():
+            if entry.kind == recorder.DRIVE and entry.data == _TOWARDS_OPEN:
+                opened_by_person(None if entry.asked_ms < 0 else entry.asked_ms)
+        store = self.watch.look(self.cells(), self.meter.keys(), self.index, flows=self.flows)
+        if not store.lost and not self.store.lost:
+            self._judge_tokens(store, snapshot["tokens"])
+        self.store, self.tokens = store, snapshot["tokens"]
+        return store
+
+    def _judge_tokens(self, store: Store, tokens: int) -> None:
+        # The stored figure stands one lower than the meter's own once a card was judged, until a half hour is over.
+        gained = max(0, tokens - self.tokens)
+        if gained > self.awake_ms // HALF_HOUR_MS:
+            raise Violation("lockout_held", f"{gained} tokens came back in {self.awake_ms} ms of power")
+        if store.tokens > tokens:
+            raise Violation("lockout_held", f"{store.tokens} tokens are stored, the meter has {tokens}")
+        if store.tokens > self.store.tokens and self.awake_ms < HALF_HOUR_MS:
+            raise Violation("lockout_held", f"{self.store.tokens} tokens were stored, now {store.tokens}")
+        self.awake_ms -= gained * HALF_HOUR_MS
+
+    def freeze(self) -> Frozen:
+        """All of the meter and its truth, what it only remembers too. ValueError on a target out of this process."""
+        if not isinstance(self.target, CPythonTarget):
+            raise ValueError("only a meter in this process can be frozen; others are kept as they are stored")
+        return Frozen(self, leave=(Layout, Settings), skip=("wear", "page_wear", "_kept"))
+
+    def freeze_truth(self) -> Frozen:
+        """What is true of it beside what it stores."""
+        return Frozen(self, leave=(Target, RecordedMeter))
+
+
+# ---------------------------------------------------------------------- rules that need more than one witness
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a meter stands, and what is true of it: pulses throughout."""
+
+    number: str
+    keys: KeySet
+    store: Store
+    index: int
+    index_at_binding: int
+    burned: int
+    behind: int
+
+
+class Told(NamedTuple):
+    """What hall and customers did with one meter: all sales ever, the ledger's rows now, all images ever."""
+
+    sales: tuple[Sold, ...]
+    rows: tuple[OrderRow, ...]
+    images: tuple[bytes, ...]
+    restored: bool
+
+    def books(self, number: str) -> GasBooks:
+        """The sales as books of gas, for the checkers' sums."""
+        books = GasBooks()
+        for row, order in self.sales:
+            books.sold(number, row.binding, row.paid)
+            books.overdraft(number, order.overdraft)
+        return books
+
+
+def judge_burned(standing: Standing, told: Told) -> None:
+    """No more gas burned than was paid for, whatever was done to ledger and store. Violation (D10)."""
+    told.books(standing.number).bound_holds(standing.number, standing.burned, standing.behind)
+
+
+def judge_images(standing: Standing, images: Iterable[bytes]) -> None:
+    """No image bears a report of this meter that says more than its store. Violation (SPEC 5)."""
+    for image in images:
+        reports_true(read_card(image, standing.keys), standing.store)
+
+
+def judge_credit(standing: Standing, told: Told) -> None:
+    """The meter's credit against hall and cards. Violation; nothing is said of a store that is lost.
+
+    Always: credit once, rows done only if they are. While the ledger was never restored: D10's sum, to the pulse,
+    and totals that are what was paid.
+    """
+    number, store = standing.number, standing.store
+    if store.lost:
+        return
+    credited_once(store, [order for _, order in told.sales])
+    loaded = store.binding, store.sequence, store.bought_total
+    for row in told.rows:
+        # Of a former binding everything is past; what it says of its last orders only its final record knows.
+        ahead = (row.binding, row.sequence) > loaded[:2] or (row.binding == loaded[0] and row.released > loaded[2])
+        if row.state == "done" and ahead:
+            raise Violation("done_true", f"order {row.sequence} of {number} is done, the meter has {loaded}")
+    if told.restored:
+        return
+    totals: dict[int, tuple[int, int]] = {}
+    for row in told.rows:
+        sequence, paid = totals.get(row.binding, (0, 0))
+        totals[row.binding] = expected = sequence + 1, paid + row.paid
+        if (row.sequence, row.released) != expected:
+            raise Violation("totals_add", f"order {row.sequence} of {number} over {row.released}, not {expected}")
+    cards = [read_card(image, standing.keys) for image in told.images]
+    # What the hall has taken the money for and not brought on a card yet it owes: the next one gets that frame.
+    cards += [read_card(as_card(row), standing.keys) for row in told.rows if row.state == "pending"]
+    told.books(number).adds_up(number, store, standing.index_at_binding, standing.index, cards, standing.behind)
+
+
+# ---------------------------------------------------------------------- the town
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+class Saved:
+    """What ``Town.save`` gave: a handle, equal only to itself."""
+
+    number: int
+    ledger: bytes
+    cards: tuple[bytes, ...]
+    images: tuple[bytes, ...]
+    sales: tuple[Sold, ...]
+    restored: bool
+    minutes: int
+    truth: tuple[Frozen, ...]
+
+
+class Town:
+    """One hall, ``meters`` meters on ``target``, no customer yet. A context manager; ``close`` ends the targets.
+
+    ``alarm``, ``ceiling`` and ``overdraft`` are pulses, the same for every account. The hall's clock ``minutes``
+    (since 2000-01-01 UTC) stands still unless it is set; a restored ledger moves it on by one.
+
+    Every action judges the rules it can break and gives 0 or a negative code of meter or hall; nothing is raised but
+    Violation and what is a bug in firmware, hall or rig. Cards and meters are numbered from 0. ``numbers`` and
+    ``keys`` are the meters', ``cards`` the customers' chips, ``images`` every image ever written to any card, each
+    once, oldest first; ``last_image`` is what the last card in anybody's hands looked like when it came out.
+    """
+
+    def __init__(
+        self,
+        meters: int = 2,
+        target: str = "cpython",
+        seed: int = 0,
+        *,
+        alarm: int = 1,
+        ceiling: int = 0,
+        overdraft: int = 0,
+    ) -> None:
+        """``seed`` makes the region's root and the meters' numbers. TargetError if the target is not here."""
+        self.cards: list[Chip] = []
+        self.images: list[bytes] = []
+        self.last_image = b""
+        self.restored = False
+        """Whether the ledger was ever restored from a copy."""
+        self._known: set[bytes] = set()
+        self._sales: list[Sold] = []
+        self._free = list(range(_SLOT - 1, -1, -1))
+        signer = KeyFileSigner(sha256(b"icgas test town %d" % seed).digest(), TEST_REGION)
+        self.desk = Desk(signer, START, alarm=alarm, ceiling=ceiling, overdraft=overdraft)
+        self.sites: list[Site] = []
+        try:
+            for place in range(meters):
+                number = f"{seed % 10**6:06d}{2025 + place:08d}"
+                key, tool_key = signer.meter_keys(number, KEY_VERSION)
+                self.sites.append(Site(number, key, tool_key, open_target(target), 100 + 7 * place))
+        except BaseException:
+            self.close()
+            raise
+        self.numbers: list[str] = [site.number for site in self.sites]
+        self.keys: list[KeySet] = [site.watch.keys for site in self.sites]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the targets and forget the ledger."""
+        for site in self.sites:
+            site.target.close()
+        self.desk.close()
+
+    @property
+    def minutes(self) -> int:
+        """The hall's clock, minutes since 2000-01-01 UTC; may be set."""
+        return self.desk.minutes
+
+    @minutes.setter
+    def minutes(self, minutes: int) -> None:
+        self.desk.minutes = minutes
+
+    # --- the hall
+
+    def open_account(self, meter: int, pulses: int, *, pull_at: int | None = None) -> int:
+        """Open an account for the meter on a blank card; the card's place in ``cards``, or a code.
+
+        ``pull_at``: the blank is taken out before that byte is stored on it; a card that failed is thrown away.
+        """
+        site = self.sites[meter]
+        served = self.desk.open_account(site.number, site.index_at_start, pulses, pull_at)
+        self._booked(served)
+        if served.code:
+            return served.code
+        self.cards.append(_chip(served.image))
+        return len(self.cards) - 1
+
+    def sell(self, card: int, pulses: int, image: bytes | None = None, *, pull_at: int | None = None) -> int:
+        """Sell on a card, or on a chip that shows ``image`` (264 bytes) in its stead; then the card is untouched.
+
+        ``pull_at``: the card is taken out before that byte is stored on it.
+        """
+        return self._on(card, image, lambda shown: self.desk.sell(shown, pulses, pull_at))
+
+    def read_back(self, card: int, image: bytes | None = None) -> int:
+        """Have the hall read a card back, or a chip that shows ``image`` in its stead."""
+        return self._on(card, image, self.desk.read_back)
+
+    def _on(self, card: int, image: bytes | None, service: Callable[[bytes], Served]) -> int:
+        served = service(self.cards[card].dump() if image is None else image)
+        if image is None:
+            self.cards[card].restore(served.image)
+        return self._booked(served)
+
+    def _booked(self, served: Served) -> int:
+        self._sales += served.made
+        self._written(served.image)
+        return served.code
+
+    def _written(self, image: bytes) -> None:
+        self.last_image = image
+        if image not in self._known:
+            self._known.add(image)
+            self.images.append(image)
+
+    def orders(self) -> list[OrderRow]:
+        """The ledger's orders, oldest first."""
+        return self.desk.orders()
+
+    def forget(self, meter: int) -> int:
+        """The hall believes a meter cleared that was not, and may open another account on it; 0."""
+        self.desk.forget(self.numbers[meter])
+        return 0
+
+    def copy_ledger(self) -> bytes:
+        """A copy of the ledger as a file, for ``restore_ledger``."""
+        return self.desk.copy()
+
+    def restore_ledger(self, copy: bytes) -> None:
+        """The hall restores its ledger from a copy: from here on only the bound and the monotonic rules hold."""
+        self.restored = True
+        self.desk.put_back(copy)
+        # Time has passed, so that an order made anew is not, byte for byte, the one that was lost.
+        self.desk.minutes += 1
+
+    # --- at a meter
+
+    def visit(
+        self, meter: int, card: int, image: bytes | None = None, pull_at: int | None = None, early: bool = False
+    ) -> int:
+        """Put a card, or a chip that shows ``image`` in its stead, into a meter and take it out; the meter's code.
+
+        ``pull_at``: it is pulled before that operation on its bus, and the meter's switch tells at once if ``early``.
+        """
+        before = self.cards[card].dump() if image is None else image
+        code, after = self.sites[meter].visit(before, pull_at, early)
+        if image is None:
+            self.cards[card].restore(after)
+        self._written(after)
+        return code
+
+    def visit_cut(self, meter: int, card: int, write: int, image: bytes | None = None) -> int:
+        """A visit in which the power goes, unwarned, before that write (from 0) to memory, key record or card; 0."""
+        after = self.sites[meter].visit_cut(self.cards[card].dump() if image is None else image, write)
+        if image is None:
+            self.cards[card].restore(after)
+        self._written(after)
+        return 0
+
+    def burn(self, meter: int, pulses: int) -> int:
+        """Draw so many whole pulses of gas, or as many as the valve lets through; how many that were."""
+        site = self.sites[meter]
+        drawn = site.burn(pulses)
+        judge_burned(site.standing, self._told(meter))
+        return drawn
+
+    def key(self, meter: int) -> int:
+        """Press the key; 0."""
+        self.sites[meter].key()
+        return 0
+
+    def wait(self, meter: int, milliseconds: int) -> int:
+        """Powered time without gas; 0."""
+        self.sites[meter].wait(milliseconds)
+        return 0
+
+    def cut(self, meter: int, warned: bool) -> int:
+        """Take a meter's power and give it back, at rest, so that no pulse is in flight; 0."""
+        self.sites[meter].cut(warned)
+        return 0
+
+    def clock(self, meter: int, minutes: int) -> int:
+        """Set a meter's clock, minutes since 2000-01-01 UTC; 0."""
+        self.sites[meter].meter.clock(minutes)
+        return 0
+
+    def wipe(self, meter: int, what: str) -> int:
+        """Make both copies of a record in WIPES unreadable: for good, until a recovery order. 0; KeyError."""
+        self.sites[meter].wipe(what)
+        return 0
+
+    # --- what is so
+
+    def snapshot(self, meter: int) -> Snapshot:
+        """What stands where at a meter (bench.SNAPSHOT)."""
+        return self.sites[meter].meter.snapshot()
+
+    def store(self, meter: int) -> Store:
+        """What a meter's memory means."""
+        return self.sites[meter].store
+
+    def wiped(self, meter: int) -> bool:
+        """Whether a meter's store was wiped."""
+        return self.sites[meter].watch.wiped
+
+    def burned(self, meter: int) -> int:
+        """Pulses the wheels of a meter have turned in this town."""
+        return self.sites[meter].burned
+
+    def sold(self, meter: int) -> int:
+        """Pulses paid for, for a meter."""
+        return sum([row.paid for row, _ in self._sales if row.meter == self.numbers[meter]])
+
+    def check(self) -> None:
+        """Judge everything at rest: each meter by itself, and against hall and cards. Violation."""
+        rows = self.desk.orders()
+        for meter, site in enumerate(self.sites):
+            site.look()
+            told = self._told(meter, rows)
+            judge_burned(site.standing, told)
+            judge_images(site.standing, told.images)
+            judge_credit(site.standing, told)
+
+    def _told(self, meter: int, rows: Iterable[OrderRow] = ()) -> Told:
+        number = self.numbers[meter]
+        return Told(
+            tuple([sold for sold in self._sales if sold.row.meter == number]),
+            tuple([row for row in rows if row.meter == number]),
+            tuple(self.images),
+            self.restored,
+        )
+
+    # --- kept and put back
+
+    def save(self) -> Saved:
+        """Keep everything stored, the truth among it, for ``restore``. ValueError with 255 of them alive."""
+        if not self._free:
+            raise ValueError("255 saved towns are all there can be")
+        number = self._free.pop()
+        for site in self.sites:
+            site.meter.keep(number)
+        saved = Saved(
+            number=number,
+            ledger=self.desk.copy(),
+            cards=tuple([card.dump() for card in self.cards]),
+            images=tuple(self.images),
+            sales=tuple(self._sales),
+            restored=self.restored,
+            minutes=self.desk.minutes,
+            truth=tuple([site.freeze_truth() for site in self.sites]),
+        )
+        weakref.finalize(saved, self._free.append, number)
+        return saved
+
+    def restore(self, saved: Saved) -> None:
+        """Make the town what it was, but for one thing: the meters' power is cycled, unwarned and at rest.
+
+        A meter's memory, valve and clock outlive that, what it only remembered does not: a valve that was open
+        shuts, tokens taken and not stored are back, an hour begun begins again. It writes a boot into its log.
+        """
+        self.desk.put_back(saved.ledger)
+        self.desk.minutes = saved.minutes
+        self.cards[:] = [_chip(dump) for dump in saved.cards]
+        self.images[:] = saved.images
+        self._known = set(saved.images)
+        self._sales[:] = saved.sales
+        self.restored = saved.restored
+        for site, truth in zip(self.sites, saved.truth, strict=True):
+            truth.put_back()
+            site.meter.back(saved.number)
+            site.power_on()
+
+
+def _chip(image: bytes) -> Chip:
+    if len(image) != DUMP_SIZE:
+        raise ValueError("an image is 264 bytes: password and tries belong to it")
+    chip = Chip()
+    chip.restore(image)
+    return chip
+
+
+@lru_cache(maxsize=4096)
+def as_card(row: OrderRow) -> bytes:
+    """An order as it would stand on its card."""
+    image = bytearray(encode.BLANK_IMAGE)
+    identity = encode.encode_identity(region=TEST_REGION, card=row.card)
+    image[IDENTITY_AT : IDENTITY_AT + len(identity)] = identity
+    image[ORDER_AT : ORDER_AT + len(row.frame)] = row.frame
+    return bytes(image)
+
+
+def _puller(reader: ChipReader, pull_at: int) -> Callable[[Plan], None]:
+    stored = itertools.count()
+
+    def step(plan: Plan) -> None:
+        if next(stored) == pull_at:
+            reader.pull()
+
+    return step
