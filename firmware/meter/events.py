@@ -28,6 +28,7 @@ FAULT = const(14)
 REPORT_NOT_WRITTEN = const(15)
 
 _SIZE = const(16)
+_AT_ONCE = const(4)  # entries read together at power-up: a page
 _NUMBER_MAX = const(0xFFFFFF)  # numbers never wrap: after sixteen million events the log is closed
 
 
@@ -44,13 +45,15 @@ class Events:
     def recover(self) -> None:
         """Find the newest entry: from the last place down, so that few older ones have to be checked as well."""
         self.number = 0
-        number = bytearray(3)
-        for place in range(EVENT_PLACES - 1, -1, -1):
-            self._memory.read_into(self._address(place), number)
-            if int.from_bytes(number, "big") > self.number:
-                values = self.read(place)
-                if values:
-                    self.number = values["number"]
+        entries = bytearray(_SIZE * _AT_ONCE)
+        for first in range(EVENT_PLACES - _AT_ONCE, -1, -_AT_ONCE):
+            self._memory.read_into(self._address(first), entries)
+            for i in range(_AT_ONCE - 1, -1, -1):
+                at = i * _SIZE
+                if (entries[at] << 16 | entries[at + 1] << 8 | entries[at + 2]) > self.number:
+                    values = self.read(first + i)
+                    if values:
+                        self.number = values["number"]
 
     def read(self, number: int) -> "dict | None":
         """The entry at the place of ``number``: a dict, or None if none is whole there."""

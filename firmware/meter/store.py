@@ -191,7 +191,8 @@ class Register:
             return False
         self.base = newest["base"]
         self._begin(newest["generation"])
-        if not (first and second) and self._ended() and self.base + self.capacity <= TOTAL_MAX:
+        other = CHECKPOINT_AT[0 if newest is second else 1]
+        if not (first and second) and self._ended(other) and self.base + self.capacity <= TOTAL_MAX:
             # The checkpoint that closed this tally was torn, or is unreadable since: it says what follows from here.
             self.base += self.capacity
             self._begin((self.generation + 1) & 0xFFFF)
@@ -205,8 +206,13 @@ class Register:
             self.checkpoint()
         return True
 
-    def _ended(self) -> bool:
-        # Whether the last place of every lane bears this generation's marker: the tally has been full.
+    def _ended(self, other: int) -> bool:
+        # Whether the last place of every lane bears this generation's marker: the tally has been full. Not where the
+        # checkpoint at ``other`` was never written: then those marks are of a batch whose head was cut off.
+        slot = bytearray(size_of(CHECKPOINT))
+        self._memory.read_into(other, slot)
+        if not any(slot):
+            return False
         cell = bytearray(1)
         for lane in range(1, self._lanes + 1):
             self._memory.read_into(TALLY_AT + lane * self._length - 1, cell)

@@ -322,8 +322,10 @@ def _register(cells: bytes, lanes: int, length: int) -> int | None:
     if first is None or second is None:
         # Where the other checkpoint is unreadable a tally with all its last places marked has been full: what
         # followed it is the generation that is there now.
+        # A slot that nobody has ever written, as the factory leaves it, tells of no such generation.
         ends = cells[_TALLY + length - 1 : _TALLY + capacity : length]
-        if ends == mark * lanes and base + capacity <= _MOST_PULSES:
+        other = _CHECKPOINTS[0 if first is None else 1]
+        if any(cells[other : other + 8]) and ends == mark * lanes and base + capacity <= _MOST_PULSES:
             base += capacity
             mark = _MARKS[generation + 1 & 1]
     if lanes == 1:

@@ -36,6 +36,7 @@ LANE_LENGTH = 64  # of the tally, where the flow does not say: checkpoints come 
 TALLY = 0x1000  # where it begins (RULES 2)
 NEVER = (1 << 32) - 1
 NO_PULL = 0xFFFF
+REFILL_MS = 1_800_000  # after so long powered a token is back (RULES 3)
 SETTLE_MS = 60_000  # longer than a valve takes that must be driven three times
 STRANGER = 78  # number of a card that is not the customer's
 
@@ -137,6 +138,7 @@ class Cutter:
         self._stranger = None if stranger is None else _Stranger(stranger)
         self._seen: set[int] = set()
         self._number = 0
+        self._answer = codes.OK  # of the last card that was put in again
         self._base: Stored | None = None  # what the bench keeps under number 1
         self._analysed: dict[tuple[str, tuple[str, ...]], Counts] = {}
         self._signer = KeyFileSigner(ROOT, TEST_REGION)
@@ -236,7 +238,7 @@ class Cutter:
     # ------------------------------------------------------------------ one step
 
     def _edge(self, edge: _Edge, steps: tuple[Step, ...]) -> None:
-        edge.outcomes = {self._reference(edge, stored) for stored in (edge.before, edge.after)}
+        edge.outcomes = {self._reference(edge, stored) for stored in self._clean(edge)}
         stops: set[int] = set()
         for number, (entry, stored) in enumerate(edge.entries):
             if entry.kind == DRIVE:
@@ -246,7 +248,7 @@ class Cutter:
             if entry.kind == CARD and not self._cards:
                 continue
             same = self._same.counting if entry.kind == STORE and entry.address >= TALLY else self._same.state
-            if self._is_new(same, entry, stored):
+            if self._is_new(same, entry, stored) and self._mine():
                 self._rebase(stored)
                 self._cut(edge, f"{self._memory}/{edge.name}/{number}", entry, stored, edge.in_flight)
                 # ... and with a warning after this call of the core, and while the valve travels.
@@ -304,18 +306,23 @@ class Cutter:
         if key in self._seen and self.case is None:
             return
         self._seen.add(key)
-        self._number += 1
-        if self._number % self.shard[1] != self.shard[0] % self.shard[1]:
-            return
-        self._counts.states += 1
-        self.states += 1
-        if self._report is not None and self.states % 256 == 0:
-            self._report(self._name, self.states)
+        self._count()
         if stored.card != edge.before.card and self._is_card_told(edge, case, stored, between):
             return
         entries = self._judge(edge, case, self._booted, edge, stored, between, in_flight)
         if entries and depth < self.depth and (self.case is None or case != self.case):
             self._again(edge, case, stored, between, in_flight, entries, depth)
+
+    def _count(self) -> None:
+        self._counts.states += 1
+        self.states += 1
+        if self._report is not None and self.states % 256 == 0:
+            self._report(self._name, self.states)
+
+    def _mine(self) -> bool:
+        # Whether the next write, or pull, is this shard's.
+        self._number += 1
+        return self.case is not None or self._number % self.shard[1] == self.shard[0] % self.shard[1]
 
     def _is_card_told(self, edge: _Edge, case: str, stored: Stored, between: tuple[Store, Store]) -> bool:
         # What only the card's bytes make different is judged by reading them; power comes to a meter that can tell.
@@ -464,9 +471,21 @@ class Cutter:
         if self.case is None and key in self._carried:
             return
         self._carried[key] = None
-        outcome = self._carry_on(edge, booted, store)
+        self._comes_to(edge, self._carry_on(edge, booted, store))
+
+    def _comes_to(self, edge: _Edge, outcome: tuple[Any, ...]) -> None:
         if outcome not in edge.outcomes:
             raise Violation("account_steady", f"comes to {outcome}, without the cut to {sorted(edge.outcomes)}")
+
+    def _clean(self, edge: _Edge) -> Iterator[Stored]:
+        """Where the meter stands without a cut: before the step and after it, also with a card that has one try left.
+
+        Such a card is loaded and its password not asked for (RULES 1, last try), and pulls spend tries.
+        """
+        yield from (edge.before, edge.after)
+        if edge.before.card and edge.before.card[260] & TRIES_FULL:
+            last_try = edge.before.card[:260] + b"\x01" + edge.before.card[261:]
+            yield replace(edge.before, card=last_try)
 
     def _reference(self, edge: _Edge, stored: Stored) -> tuple[Any, ...]:
         """Where a meter comes to that loses its power at rest."""
@@ -490,6 +509,11 @@ class Cutter:
             raise Violation("opened_by_person", "gas flows after power-up, nobody has asked")
         if stored.card:
             stored, store = self._visit(edge, stored, store)
+            if self._answer == codes.LOCKED_OUT and self._same.store(edge.before).tokens:
+                # The cut fell between the last token and the verdict: it is spent, and back in half an hour (RULES 3).
+                meter.wait(REFILL_MS)
+                stored = stored.after(self._taken())
+                stored, store = self._visit(edge, stored, self._same.store(stored))
         credit = credit_of(store)
         snapshot = meter.key()
         stored = stored.after(self._taken())
@@ -539,6 +563,7 @@ class Cutter:
         shown = read_card(card, self.keys)
         checkers.reports_true(shown, after)
         order = before.order
+        self._answer = code
         if code in (codes.OK, codes.REPEAT):
             newest = shown.newest
             if newest is None or (newest.sequence, newest.bought_total) != (after.sequence, after.bought_total):
@@ -554,13 +579,14 @@ class Cutter:
     def _shown(self, card: bytes) -> None:
         """A card as a meter left it, shown to the hall and to another meter: it tells the truth and changes nothing."""
         self._told_by_hall(card)
-        if self._stranger is not None:
+        if self._stranger is not None and read_card(card, self.keys).order is not None:
             self._stranger.shown(card)
 
     def _told_by_hall(self, card: bytes) -> None:
         shown = decode_card(card, self._signer)
         mine = read_card(card, self.keys)
-        if shown.order.authentic != (mine.order is not None):
+        ours = shown.order.authentic and shown.order.values is not None and shown.order.values["meter"] == METER
+        if ours != (mine.order is not None):
             raise Violation("reports_true", f"the hall finds the order authentic: {shown.order.authentic}")
         numbers = [report.report_number for report in mine.reports]
         for part in shown.reports:
@@ -610,30 +636,26 @@ class Cutter:
 
     def _pulls(self, edge: _Edge) -> None:
         """The card is pulled, or another put in its place, before each operation on its bus."""
-        clean = self._visited(edge, NO_PULL, early=False)
-        if clean is None:
-            return
-        _, _, _, entries = clean
+        _, _, _, entries, operations = self._visited(edge, NO_PULL, early=False)
         in_flight = {entry.operations - 1: entry for entry in entries if entry.kind == CARD}
         ways: list[tuple[str, bool, Chip | None]] = [("pulled", True, None), ("pulled late", False, None)]
         ways += [(f"swapped {name}", False, chip) for name, chip in _strangers()]
         for way, early, other in ways:
-            for operation in range(NO_PULL):
+            for operation in range(operations):
                 case = f"{self._memory}/{edge.name}/{way} {operation}"
                 if self.case is not None and not (self.case == case or self.case.startswith(case + "/")):
-                    if operation > 400:
-                        break
                     continue
-                pulled = self._judge(edge, case, self._pulled, edge, case, operation, early, other)
-                if not pulled:
-                    break
-                if way == "pulled":
+                if not self._mine():
+                    continue
+                pulled = self._judge(edge, case, self._pulled, edge, operation, early, other)
+                if pulled and way == "pulled":
                     self._half_written(edge, case, pulled[0], pulled[1], in_flight.get(operation))
 
     def _visited(
         self, edge: _Edge, operation: int, *, early: bool, other: Chip | None = None
-    ) -> tuple[Stored, bytes, bool, list[Entry]] | None:
-        # The visit from what is stored before it: stored then, the card, whether it was pulled, what was written.
+    ) -> tuple[Stored, bytes, bool, list[Entry], int]:
+        # The visit from what is stored before it: stored then, the card, whether it was pulled, what was written, and
+        # in how many operations on the card's bus.
         meter = self.meter
         self._load_anyhow(edge.before)
         meter.power_on()
@@ -644,18 +666,17 @@ class Cutter:
         meter.insert(chip)
         world = meter.world_now()
         card = meter.remove().dump()
+        meter.pull_at(NO_PULL, early=False)
         entries = meter.entries()
         stored = booted.after(entry for entry in entries if entry.kind != CARD)
-        return self._now(replace(stored, card=card)), card, bool(world["pulled"]), entries
+        return self._now(replace(stored, card=card)), card, bool(world["pulled"]), entries, world["operations"]
 
     def _pulled(
-        self, edge: _Edge, case: str, operation: int, early: bool, other: Chip | None
-    ) -> tuple[Stored, tuple[Store, Store]] | None:
-        visited = self._visited(edge, operation, early=early, other=other)
-        assert visited is not None
-        stored, card, pulled, entries = visited
+        self, edge: _Edge, operation: int, early: bool, other: Chip | None
+    ) -> tuple[Stored, tuple[Store, Store]]:
+        stored, card, pulled, entries, _ = self._visited(edge, operation, early=early, other=other)
         if not pulled:
-            return None
+            raise RuntimeError(f"{edge.name}: a visit played again has no operation {operation}")
         self._counts.fired += 1
         before, store = self._same.store(edge.before), self._same.store(stored)
         self._drives(entries)
@@ -675,16 +696,14 @@ class Cutter:
         key = hash((self._memory, self._same.state(stored), "live", operation if other is None else -1))
         if key not in self._seen or self.case is not None:
             self._seen.add(key)
-            self._number += 1
-            if self._number % self.shard[1] == self.shard[0] % self.shard[1]:
-                self._counts.states += 1
-                self.states += 1
-                # The meter is still alive: the card goes straight in again.
-                if self.meter.wait(SETTLE_MS)["flows"] and not store.bound:
-                    checkers.valve_true(store, True)
-                again, after = self._visit(edge, self._now(stored.after(self._taken())), store)
-                if credit_of(after) not in edge.outcomes:
-                    raise Violation("account_steady", f"comes to {credit_of(after)}, without it to {edge.outcomes}")
+            self._count()
+            # The meter is still alive: the card goes straight in again.
+            checkers.valve_true(store, bool(self.meter.wait(SETTLE_MS)["flows"]))
+            _, after = self._visit(edge, self._now(stored.after(self._taken())), store)
+            # A card whose password was refused goes to the hall before it is served again (RULES 1, last try).
+            barred = self._answer in (codes.CARD_BARRED, codes.PASSWORD_REFUSED)
+            if not barred or card[260] & TRIES_FULL == TRIES_FULL:
+                self._comes_to(edge, credit_of(after))
         return stored, (store, store)
 
     def _half_written(

@@ -204,6 +204,16 @@ def test_register_batch_loses_only_pulses_in_flight():
     assert fired > 100 and not wrong, wrong[:3]
 
 
+def test_new_register_does_not_take_a_batch_whose_head_was_cut_off_for_a_full_tally():
+    # The batch reaches the last place; what is not marked at its head is no pulse of a generation that never began.
+    for head in range(1, 65):
+        memory = CutFram(TALLY_AT + 64)
+        create_register(memory, 64, 1000)
+        for place in range(head, 64):
+            memory.cells[TALLY_AT + place] = MARKERS[0]
+        assert 1000 <= recovered(memory, 1, 64) <= 1064, head
+
+
 def test_register_counts_on_after_recovery():
     for lanes in (1, 4):
         memory = CutFram(TALLY_AT + lanes * 64)

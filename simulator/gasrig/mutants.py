@@ -1,0 +1,1598 @@
+"""Known-bug builds: firmware and hall with one small defect each, and which check of the suite finds it.
+
+A suite that finds nothing says little until it is known what it would have found. A *mutant* is a sentence, a few
+patches to today's sources, and the checks that are to find it. The four packages are copied into a folder of their
+own, patched there, and the checks run in another process with that folder first on its path. The truth-keepers
+(``gasrig.checkers``) are never patched. The unpatched copy is run too and has to pass every check used, else being
+caught would mean nothing.
+
+The checks; ``flows`` is played first and for every mutant. It and ``strangers`` are the ones without any fault in
+them; what they do not find is found only by cuts, pulls, broken parts or an adversary:
+
+    flows      every flow of gasrig.flows as it is, and plain days at hall and meter
+    cut        the power is cut (gasrig.cut); what the valve is told must be true of what is stored at that moment
+    count      the same, the pulses judged by wheels and meter alone, whatever stands in the tally
+    pull       the card is pulled or swapped (gasrig.cut)
+    hall cut   the hall is killed, its card pulled or swapped (gasrig.counter_cut)
+    damage     one copy of a record becomes unreadable, at rest
+    silence    a memory, or a card at the hall, loses a write and does not say so
+    strangers  genuine orders that are not for this meter as it is (gasrig.attacks), each with its answer
+    verdict    what is stored before the verdict on a card, whatever it will be
+    lockout    gasrig.attacks
+    collage    the order of one image and the reports of another, on one card, at a hall
+    adversary  gasrig.adversary
+    explore    gasrig.explore
+
+A new mutant is one entry of MUTANTS; what cannot be observed at all is listed in EQUIVALENT, with the reason.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gascard import codes
+from gascard.chip import Chip
+from gascard.crc import crc16
+from gascard.frames import HEAD, frame_size
+from gascard.records import ORDER, ORDER_AT, REPORT_AT, REPORT_DATA, offset_of
+from gasrig import adversary, attacks, checkers, counter_cut, explore
+from gasrig.bench import TEST_REGION
+from gasrig.checkers import Violation
+from gasrig.counter_cut import Counts
+from gasrig.cut import MEMORIES, Cutter, _Edge
+from gasrig.faults import PAGE
+from gasrig.flows import FLOWS, METER, ROOT, Flow, FlowError, Player, Step, play
+from gasrig.handset import Entry, MeterUnderTest, RecordedMeter
+from gasrig.parts import Fram
+from gasrig.recorder import DRIVE, KEYS, STORE
+from gasrig.states import Stored
+from gasrig.targets import CPythonTarget, TargetError, open_target
+from gasrig.town import Town
+from gasrig.world import World
+from meter.layouts import EVENTS_AT, LOCKOUT_AT
+from gashall.errors import GasError
+from gashall.signer import KeyFileSigner
+
+__all__ = [
+    "CHECKS",
+    "EQUIVALENT",
+    "MUTANTS",
+    "PACKAGES",
+    "Check",
+    "Mutant",
+    "Patch",
+    "PatchError",
+    "Result",
+    "baseline",
+    "build",
+    "command",
+    "patched",
+    "run",
+]
+
+PACKAGES = ("gascard", "meter", "gashall", "gasrig")
+PLAIN = "flows"
+NO_FAULT = (PLAIN, "strangers")  # checks in which nothing breaks and nobody cheats
+SURVIVED = 3  # exit code
+MOST_SECONDS = 240  # of one mutant: one that hangs is caught
+LANE_LENGTH = 64
+
+
+# ---------------------------------------------------------------------- what a mutant is
+
+
+class Patch(NamedTuple):
+    """``old`` stands exactly once in ``file`` (package/module.py) and becomes ``new``."""
+
+    file: str
+    old: str
+    new: str
+
+
+class PatchError(ValueError):
+    """A patch that does not match today's source exactly once."""
+
+
+class Check(NamedTuple):
+    """One of CHECKS and where it looks: a flow, a scope, a strategy, seeds.
+
+    ``steps`` are numbers of the flow's steps, expectations not counted; none: all. ``shard``: every so manieth state.
+    """
+
+    kind: str
+    where: str = ""
+    steps: tuple[int, ...] = ()
+    memory: str = "fram"
+    shard: int = 1
+    depth: int = 1
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return f"{self.kind}: {self.where}" if self.where else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A defect: ``what`` is wrong, in one sentence; ``checks`` in this order, after ``flows``: none where that is it."""
+
+    name: str
+    what: str
+    patches: tuple[Patch, ...]
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def beyond(self) -> bool:
+        """Whether it takes more than a check without any fault to find it."""
+        return any(check.kind not in NO_FAULT for check in self.checks)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a mutant: the first check that caught it, with rule and text; None if it survived."""
+
+    name: str
+    what: str
+    caught_by: str | None
+    where: str
+    rule: str
+    text: str
+    seconds: float
+
+
+class CaughtError(Exception):
+    """The check has found something: rule and text."""
+
+    def __init__(self, rule: str, text: str) -> None:
+        super().__init__(f"{rule}: {text}")
+        self.rule = rule
+        self.text = text
+
+
+# ---------------------------------------------------------------------- the checks
+
+
+def _flows(check: Check) -> None:
+    with open_target("cpython") as target:
+        meter = MeterUnderTest(target)
+        for name, flow in FLOWS.items():
+            try:
+                play(flow, meter)
+            except FlowError as error:
+                raise CaughtError("flow", f"{name}: {error}") from None
+    _town_days()
+    _world_days()
+
+
+def _expect(what: str, said: object, right: object) -> None:
+    if said != right:
+        raise CaughtError("plain day", f"{what}: {said}, not {right}")
+
+
+def _town_days() -> None:
+    # Nobody does anything wrong: two customers buy, burn, come back; the checkers look after each step.
+    with Town(2, alarm=3, overdraft=1) as town:
+
+        def so(what: str, said: int, right: int = codes.OK) -> None:
+            _expect(what, said, right)
+            town.check()
+
+        for meter, first in ((0, 90), (1, 8)):
+            so("open", town.open_account(meter, first), meter)
+            so("opening card", town.visit(meter, meter))
+            so("read back", town.read_back(meter))
+        for meter, burned in ((0, 80), (1, 3)):
+            so("burn", town.burn(meter, burned), burned)
+            so("sell", town.sell(meter, 20))
+            so("load", town.visit(meter, meter))
+            so("repeat", town.visit(meter, meter), codes.REPEAT)
+            so("read back", town.read_back(meter))
+            so("burn to the alarm", town.burn(meter, 99), 30 - 3 if meter == 0 else 25 - 3)
+            so("key", town.key(meter))
+            so("burn to the end", town.burn(meter, 99), 3 + 1)
+            so("sell", town.sell(meter, 5))
+            so("load", town.visit(meter, meter))
+            so("burn", town.burn(meter, 1), 1)
+
+
+def _world_days() -> None:
+    # The hall's own sum, at the end of two weeks.
+    with World(7, demand=[150_000]) as world:
+        chip = world.blank_card()
+        reader = world.reader(chip)
+        initial = world.index_volume()
+        sale = world.hall.open_account(reader, meter=world.number, volume=400, initial_reading=initial, alarm=5)
+        _expect("opening card", world.visit(chip), codes.OK)
+        world.days(7)
+        _expect("repeat", world.visit(chip), codes.REPEAT)
+        world.hall.sell(reader, 100, fen=10_000)
+        _expect("load", world.visit(chip), codes.OK)
+        world.days(7)
+        _expect("repeat", world.visit(chip), codes.REPEAT)
+        back = world.hall.read_back(reader)
+        _expect("order", back.state, "done")
+        reconciled = world.hall.reconcile(sale.account, world.index_volume())
+        _expect("sold", reconciled.sold, 50_000)
+        _expect("difference", reconciled.difference, 0)
+
+
+class _Answering(RecordedMeter):
+    """Remembers its ``answer`` to the last card."""
+
+    answer = codes.OK
+
+    def insert(self, chip: Chip) -> int:
+        self.answer = super().insert(chip)
+        return self.answer
+
+
+class _Cut(Cutter):
+    """Cuts some steps of a flow and stops at the first violation. ``pulls`` only, or none.
+
+    ``shard`` of the check thins out what a write may leave behind, or the pulls, so that every write is cut.
+    """
+
+    def __init__(self, check: Check, *, pulls: bool, stranger: bool = False) -> None:
+        self._opened = [open_target("cpython") for _ in range(2 if stranger else 1)]
+        super().__init__(*self._opened, depth=check.depth, shard=(1, check.shard if pulls else 1))
+        self.meter: _Answering = _Answering(self._opened[0])
+        self._check = check
+        self._only_pulls = pulls
+
+    def close(self) -> None:
+        """End the targets."""
+        for target in self._opened:
+            target.close()
+
+    def _steps(self, flow: Flow, memory: str) -> tuple[Step, ...] | None:
+        return super()._steps(flow, memory) if memory == self._check.memory else None
+
+    def _edge(self, edge: _Edge, steps: tuple[Step, ...]) -> None:
+        if self._check.steps and len(steps) - 1 not in self._check.steps:
+            return
+        super()._edge(replace(edge, entries=[]) if self._only_pulls else edge, steps)
+        for number, (entry, stored) in enumerate(edge.entries):
+            if entry.kind == DRIVE and entry.data == b"\x02":
+                self._judge(edge, f"{edge.name}/{number}", self._opens, stored)
+
+    def _opens(self, stored: Stored) -> None:
+        # The valve is told to open: if the power went now, the store would have to know why.
+        store = self._same.store(stored)
+        checkers.valve_true(store, True)
+        checkers.alarm_true(store, True)
+
+    def _torn(self, entry: Entry, stored: Stored) -> Iterator[tuple[str, Stored]]:
+        return islice(super()._torn(entry, stored), 0, None, self._check.shard)
+
+    def _pulls(self, edge: _Edge) -> None:
+        if self._only_pulls:
+            super()._pulls(edge)
+
+    def _visited(self, edge: _Edge, *arguments: Any, **options: Any) -> Any:
+        visited: Any = super()._visited(edge, *arguments, **options)
+        if self.meter.answer in (codes.OK, codes.REPEAT):
+            # It says that all went well: then it is on the card that was in hand.
+            store, newest = self._same.store(visited[0]), checkers.read_card(visited[1], self.keys).newest
+            if newest is None or (newest.report_number, newest.sequence) != (store.report_number, store.sequence):
+                raise Violation("reports_true", f"answer {self.meter.answer}, the card's newest report is {newest}")
+        return visited
+
+    def _found(self, case: str, text: str) -> None:
+        rule, _, said = text.partition(": ")
+        raise CaughtError(rule, f"{self._name}, {case}: {said}")
+
+
+class _Count(_Cut):
+    """Judges nothing but the pulses, and asks for them the meter and the wheels."""
+
+    def _reference(self, edge: _Edge, stored: Stored) -> tuple[Any, ...]:
+        self._load_anyhow(stored)
+        self.meter.power_on()
+        self.meter.entries()
+        return ()
+
+    def _booted(self, edge: _Edge, stored: Stored, between: object, in_flight: int) -> list[Entry]:
+        self._load(stored)
+        meter = self.meter
+        counted = meter.power_on()["register"]
+        entries = meter.entries()
+        turned = stored.index - self._made_index
+        if not turned - in_flight <= counted <= turned:
+            raise Violation("register_true", f"{turned} turned, {in_flight} in flight, {counted} counted")
+        meter.pulses(3)
+        meter.power_off(warned=True)
+        again = meter.power_on()["register"]
+        meter.entries()
+        if again != counted + 3:
+            raise Violation("register_true", f"{counted} counted after the cut and 3 more, then {again}")
+        return entries
+
+
+def _cutting(cutter: type[_Cut], **options: bool) -> Callable[[Check], None]:
+    def check_flow(check: Check) -> None:
+        cut = cutter(check, **options)
+        try:
+            cut.run(check.where)
+        finally:
+            cut.close()
+
+    return check_flow
+
+
+def _hall_cut(check: Check) -> None:
+    def look(counts: Counts) -> None:
+        for found in counts.violations:
+            rule, _, said = found.text.partition(": ")
+            raise CaughtError(rule, f"{found.flow}, {found.case}: {said}")
+
+    look(counter_cut.run(check.where, check.depth, (1, check.shard), None, look))
+
+
+def _lockout(check: Check) -> None:
+    with open_target("cpython") as target:
+        try:
+            row = attacks.besiege(target, check.where, check.depth)
+        except TargetError as error:
+            raise CaughtError("lockout", str(error)) from None
+    if not attacks.kept(asdict(row)):
+        raise CaughtError("lockout", f"{check.where}: {row.judged} judged, {row.bound} promised")
+
+
+def _strangers(check: Check) -> None:
+    # Genuine orders, and others, that are not for this meter as it is: each has its answer.
+    with open_target("cpython") as target:
+        for name, (make, right) in attacks.STRANGERS.items():
+            siege = attacks.Siege(target, 0)
+            code = siege.visit(make(siege))
+            if code != right:
+                raise CaughtError("judging", f"{name} is answered with {code}, not {right}")
+        # A probe order fetches a report and takes nothing (RULES 1, ledger behind).
+        siege = attacks.Siege(target, 0)
+        code = siege.visit(siege.card(sequence=2, bought_total=0, amount=0))
+        if (code, siege.meter.last["bought_total"]) != (codes.OK, attacks.GAS):
+            raise CaughtError("credited_once", f"a probe order: {code}, bought total {siege.meter.last['bought_total']}")
+
+
+def _verdict(check: Check) -> None:
+    # Right or wrong, a card costs its token before the MAC is judged: the first thing stored after power-up says so.
+    with open_target("cpython") as target:
+        meter = RecordedMeter(target)
+        player = Player(meter)
+        player.step(_OPENING[0])
+        later = _LATER[1]
+        forged = (*later[:2], {**later[2], "wrong_mac": 1})
+        for card in (_OPENING[1], forged, later):
+            meter.power_off(warned=False)
+            tokens = meter.power_on()["tokens"]
+            player.step(card)
+            meter.entries()
+            player.step(("insert",))
+            first = next((entry for entry in meter.entries() if entry.kind == STORE), None)
+            if first is None or not LOCKOUT_AT <= first.address < EVENTS_AT or first.data[2] >= tokens:
+                raise CaughtError("lockout_held", f"answer {player.code}, and the first thing stored is {first}")
+            player.step(("remove",))
+
+
+def _adversary(check: Check) -> None:
+    for found in adversary.search(check.where, check.depth).violations:
+        moves = " > ".join([" ".join(map(str, action)) for action in found.story])
+        raise CaughtError(found.rule, f"{found.text} ({check.where}: {moves})")
+
+
+def _explore(check: Check) -> None:
+    first, _, last = check.where.partition("..")
+    for seed in range(int(first), int(last) + 1):
+        outcome = explore.play(explore.draw(seed, check.depth))
+        if outcome.rule is not None:
+            raise CaughtError(outcome.rule, f"seed {seed}: {outcome.text}")
+
+
+_OPENING: tuple[Step, ...] = (
+    ("build", {"lane_length": LANE_LENGTH}),
+    ("card", "opening", {"bought_total": 3000, "amount": 3000}),
+    ("insert",),
+    ("remove",),
+)
+_LATER: tuple[Step, ...] = (
+    ("gas", 70_000, 3_600_000),
+    ("card", "user", {"sequence": 2, "bought_total": 5000, "amount": 2000}),
+    ("insert",),
+    ("remove",),
+)
+# Where the copies of the records are that a meter must be able to lose one of (RULES 2); checkpoints once there are two.
+_COPIES = ((STORE, 0x80), (STORE, 0xC0), (KEYS, 0x00), (KEYS, 0x40))
+_CHECKPOINTS = ((STORE, 0x00), (STORE, 0x40))
+
+
+def _damage(check: Check) -> None:
+    # Any one copy may be lost at rest: the meter stays bound and counts on, and its card brings back the rest.
+    with open_target("cpython") as target:
+        meter = RecordedMeter(target)
+        player = Player(meter)
+        player.step(_OPENING[0])
+        made = {at: meter.store(at, PAGE) for at in (0x80, 0xC0)}
+        for steps, copies in ((_OPENING, _COPIES), (_LATER, _COPIES + _CHECKPOINTS)):
+            for step in steps:
+                player.step(step)
+            meter.keep(0)
+            before, card = meter.snapshot(), player.card.dump()
+            for kind, at in copies:
+                meter.back(0)
+                meter.poke(kind, at, b"\xff" * PAGE)
+                after = meter.power_on()
+                where = f"{'store' if kind == STORE else 'keys'} {at:#04x} lost"
+                for name in ("binding", "register"):
+                    _damaged(where, name, after[name], before[name])
+                chip = Chip()
+                chip.restore(card)
+                code = meter.insert(chip)
+                if code not in (codes.OK, codes.REPEAT):
+                    raise CaughtError("account_steady", f"{where}: the card is answered with {code}")
+                for name in ("bought_total", "remaining", "sequence"):
+                    _damaged(where, name, meter.last[name], before[name])
+                meter.remove()
+                store = checkers.read_store(meter.memory(0x1000 + LANE_LENGTH), meter.keys(), 1, LANE_LENGTH)
+                checkers.binding_first(store)
+            if steps is _OPENING:
+                _completed(meter, player, made)
+            meter.back(0)
+            meter.power_on()
+            meter.key()
+
+
+def _completed(meter: RecordedMeter, player: Player, made: dict[int, bytes]) -> None:
+    # A cut has missed the second copy of the opening: a repeat completes it, and then the first may be lost.
+    for at, other in ((0x80, 0xC0), (0xC0, 0x80)):
+        meter.back(0)
+        meter.poke(STORE, at, made[at])
+        meter.power_on()
+        chip = Chip()
+        chip.restore(player.card.dump())
+        meter.insert(chip)
+        meter.remove()
+        meter.poke(STORE, other, b"\xff" * PAGE)
+        _damaged(f"store {other:#04x} lost after a repeat", "binding", meter.power_on()["binding"], 1)
+
+
+def _damaged(where: str, name: str, said: int, right: int) -> None:
+    if said != right:
+        raise CaughtError("account_steady", f"{where}: {name} is {said}, not {right}")
+
+
+class _Forgetful(Fram):
+    """An FRAM that loses one write in silence: the one after ``left`` more, -1 none. ``lost``: whether it has."""
+
+    def __init__(self, cells: bytearray) -> None:
+        super().__init__(len(cells))
+        self.cells[:] = cells
+        self.left = -1
+        self.lost = False
+
+    def _forgets(self) -> bool:
+        self.left -= 1
+        self.lost = self.lost or self.left == -1
+        return self.left == -1
+
+    def write(self, address: int, data: bytes | bytearray) -> None:
+        if self.left < 0 or not self._forgets():
+            super().write(address, data)
+
+    def put(self, address: int, value: int) -> None:
+        if self.left < 0 or not self._forgets():
+            super().put(address, value)
+
+
+def _silence(check: Check) -> None:
+    if check.where == "card":
+        _silent_card(check)
+        return
+    # A write is lost and nobody says so: what the meter has told the card it must know after the next power-up.
+    key = KeyFileSigner(ROOT, TEST_REGION).meter_keys(METER, 1)[0]
+    with CPythonTarget() as target:
+        meter = MeterUnderTest(target)
+        for lost in range(LANE_LENGTH - 1):
+            player = Player(meter)
+            player.step(_OPENING[0])
+            meter.power_off(warned=False)
+            memory = target.bench.memory = _Forgetful(target.bench.memory.cells)
+            meter.power_on()
+            for step in _OPENING[1:]:
+                player.step(step)
+            memory.left = lost
+            if check.where == "tally":
+                # The lost mark is of the generation before: it counts as soon as the next one has come to its place.
+                player.step(("gas", (LANE_LENGTH + lost) * 1000, 3_600_000))
+            else:
+                for step in _LATER[1:]:
+                    player.step(step)
+            if not memory.lost:
+                return
+            memory.left = -1
+            said = meter.last
+            meter.power_off(warned=False)
+            after = meter.power_on()
+            for name in ("register", "bought_total", "binding"):
+                if player.code == codes.OK and after[name] != said[name]:
+                    raise CaughtError("store_kept", f"write {lost} lost: {name} was {said[name]}, is {after[name]}")
+            store = checkers.read_store(bytes(memory.cells), bytes(target.bench.key_memory.cells), 1, LANE_LENGTH)
+            checkers.reports_true(checkers.read_card(player.card.dump(), checkers.KeySet(key)), store)
+
+
+class _ForgetfulChip(Chip):
+    """A chip that loses one byte in silence, the one after ``left`` more. ``lost``: whether it has."""
+
+    left = -1
+    lost = False
+
+    def store(self, plan: tuple[int, int, int]) -> None:
+        self.left -= 1
+        if self.left == -1:
+            self.lost = True
+        else:
+            super().store(plan)
+
+
+def _silent_card(check: Check) -> None:
+    # A card at the hall loses a byte and nobody says so: a sale that is reported is on its card all the same.
+    with World(7) as world:
+        chip = _ForgetfulChip()
+        reader = world.reader(chip)
+        world.hall.open_account(reader, meter=world.number, volume=100)
+        keys = checkers.KeySet(world.signer.meter_keys(world.number, 1)[0])
+        for lost in range(0, 1000, 5):
+            _expect("load", world.visit(chip), codes.OK)
+            chip.left, chip.lost = lost, False
+            try:
+                sale = world.hall.sell(reader, 1)
+            except GasError:
+                chip.left = -1
+                sale = world.hall.sell(reader, 1)
+            order = checkers.read_card(chip.dump(), keys).order
+            if order is None or order.sequence != sale.sequence:
+                raise CaughtError("card_written", f"byte {lost} lost: order {sale.sequence} is not on its card")
+            if not chip.lost:
+                return
+
+
+def _collage(check: Check) -> None:
+    # An emulated card: the order of one image, the reports of another of the same card, or forged ones.
+    with Town(1) as town:
+        town.open_account(0, 3)
+        town.visit(0, 0)
+        town.read_back(0)
+        copy, before = town.copy_ledger(), town.last_image
+        town.sell(0, 1)
+        town.read_back(0, _as_if_loaded(town.last_image))
+        town.check()
+        town.visit(0, 0)
+        loaded = town.last_image
+        # The ledger is restored: the card tells of an order it does not know.
+        town.restore_ledger(copy)
+        place = REPORT_AT[0]
+        rows = len(town.orders())
+        town.sell(0, 3, before[:place] + loaded[place:])
+        if len(town.orders()) != rows:
+            raise CaughtError("ledger_behind", "an order is made though the card's report is ahead of the ledger")
+        # An order made anew under the old one's sequence, with another total: the old one's report does not settle it.
+        town.sell(0, 3, before)
+        town.read_back(0, town.last_image[:place] + loaded[place:])
+        town.check()
+
+
+def _as_if_loaded(image: bytes) -> bytes:
+    # The newest report altered to say that the card's order is loaded; its checksum is mended, its MAC cannot be.
+    dump = bytearray(image)
+    number = HEAD + offset_of(REPORT_DATA, "report_number")
+    at = max([place for place in REPORT_AT if dump[place] == 0x68], key=lambda at: dump[at + number : at + number + 3])
+    for name, size in (("sequence", 2), ("bought_total", 4)):
+        told, asked = at + HEAD + offset_of(REPORT_DATA, name), ORDER_AT + HEAD + offset_of(ORDER, name)
+        dump[told : told + size] = dump[asked : asked + size]
+    dump[at + number + 2] += 1
+    end = at + frame_size(REPORT_DATA) - 3
+    dump[end : end + 2] = crc16(dump, at + 1, end).to_bytes(2, "big")
+    return bytes(dump)
+
+
+CHECKS: dict[str, Callable[[Check], None]] = {
+    PLAIN: _flows,
+    "cut": _cutting(_Cut, pulls=False),
+    "count": _cutting(_Count, pulls=False),
+    "pull": _cutting(_Cut, pulls=True, stranger=True),
+    "hall cut": _hall_cut,
+    "damage": _damage,
+    "silence": _silence,
+    "strangers": _strangers,
+    "verdict": _verdict,
+    "lockout": _lockout,
+    "collage": _collage,
+    "adversary": _adversary,
+    "explore": _explore,
+}
+
+
+def child() -> None:
+    """In the process of its own: run the checks named on standard input until one catches; a JSON line each."""
+    home = Path.cwd().resolve()
+    for package in PACKAGES:
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None or home not in Path(spec.origin).resolve().parents:
+            raise RuntimeError(f"package {package} is not the copy in {home}")
+    for raw in json.load(sys.stdin):
+        check = Check(*raw)._replace(steps=tuple(raw[2]))
+        begun = time.perf_counter()
+        print(json.dumps({"begun": check}), flush=True)
+        found: dict[str, str] | None = None
+        try:
+            CHECKS[check.kind](check)
+        except (CaughtError, Violation) as caught:
+            found = {"rule": caught.rule, "text": caught.text}
+        except Exception as fault:  # what breaks here breaks in what is judged: the unpatched copy does not
+            found = {"rule": "fault", "text": f"{type(fault).__name__}: {fault}"}
+        print(json.dumps({"found": found, "seconds": time.perf_counter() - begun}), flush=True)
+        if found:
+            return
+
+
+# ---------------------------------------------------------------------- the catalogue
+
+
+def _cut(flow: str, *steps: int, memory: str = "fram", shard: int = 1, depth: int = 1) -> Check:
+    return Check("cut", flow, steps, memory, shard, depth)
+
+
+def _count(flow: str, *steps: int, memory: str = "fram", shard: int = 1, depth: int = 1) -> Check:
+    return Check("count", flow, steps, memory, shard, depth)
+
+
+def _pull(flow: str, *steps: int, shard: int = 1) -> Check:
+    return Check("pull", flow, steps, "fram", shard)
+
+
+def _hall(flow: str, shard: int = 1) -> Check:
+    return Check("hall cut", flow, shard=shard)
+
+
+def _story(scope: str, depth: int) -> Check:
+    return Check("adversary", scope, depth=depth)
+
+
+def _siege(strategy: str, days: int) -> Check:
+    return Check("lockout", strategy, depth=days)
+
+
+_ACCOUNT = "meter/account.py"
+_FRAMES = "gascard/frames.py"
+_HOT = "meter/hot.py"
+_JUDGING = "meter/judging.py"
+_LEDGER = "gashall/ledger.py"
+_LOCKOUT = "meter/lockout.py"
+_METER = "meter/meter.py"
+_SERVICES = "gashall/services.py"
+_SESSION = "meter/session.py"
+_STORE = "meter/store.py"
+
+# Where the checks look. Numbers are steps of gasrig.flows: in "purchase" 2 is the opening card's visit, 6 the second's.
+_LOADS = _cut("purchase", 2, 6, shard=16)
+_PULLED = _pull("purchase", 2, 6, shard=4)
+_PULSES = _cut("checkpoint", 7, shard=8)
+_TURNS = _cut("checkpoint", 5, 6, shard=8)
+_LANES = _cut("checkpoint in four lanes", 5, 6, memory="eeprom", shard=3)
+_LANES_COUNTED = _count("checkpoint in four lanes", 6, memory="eeprom", shard=3)
+
+_BITS_OF_A_LANE = """        if self._lanes == 1:
+            cell = bytearray(1)
+            for place in range(self._length):
+                self._memory.read_into(TALLY_AT + (place >> 3), cell)
+                if (cell[0] ^ self.cells[MARKER]) & 0x80 >> (place & 7):
+                    return place
+            return self._length
+"""
+_SCRUBBED_BITS = """        if self._lanes == 1:
+            cell = bytearray(1)
+            for place in range(0, self._length, 8):
+                right = self.cells[MARKER] ^ 0xFF >> min(8, max(0, count - place))
+                self._memory.read_into(TALLY_AT + (place >> 3), cell)
+                if cell[0] != right:
+                    write_checked(self._memory, TALLY_AT + (place >> 3), bytes((right,)))
+            return
+"""
+
+MUTANTS: tuple[Mutant, ...] = (
+    # --- the store
+    Mutant(
+        "no read-back",
+        "A record is written and not read back.",
+        (Patch(_STORE, "        if check == data:\n", "        if True:\n"),),
+        (Check("silence", "records"),),
+    ),
+    Mutant(
+        "tally not read back",
+        "A full tally is closed without a look at its marks.",
+        (Patch(_STORE, "        self._scrub(self.capacity)\n", ""),),
+        (Check("silence", "tally"),),
+    ),
+    Mutant(
+        "single copy",
+        "Records are written to one of their two places only.",
+        (Patch(_STORE, "            place = 1 - self._newest\n", "            place = 0\n"),),
+        (_LOADS,),
+    ),
+    Mutant(
+        "newest copy overwritten",
+        "A save goes over the copy that is the newest.",
+        (
+            Patch(
+                _STORE,
+                "            place = 1 - self._newest\n",
+                "            place = 1 - self._newest if both else self._newest\n",
+            ),
+        ),
+        (_LOADS,),
+    ),
+    Mutant(
+        "CRC ignored",
+        "A copy of a record is believed without its checksum.",
+        (
+            Patch(
+                _STORE,
+                '        if crc32(bytes(raw[:end])) & 0xFFFFFFFF != int.from_bytes(raw[end:], "big"):\n'
+                "            return None\n",
+                "",
+            ),
+        ),
+        (_LOADS,),
+    ),
+    Mutant(
+        "small CRC ignored",
+        "Checkpoints, tokens and events are believed without their checksum.",
+        (
+            Patch(
+                _STORE,
+                '    return values if crc16(raw, 0, len(raw) - 2) == values["crc"] else None\n',
+                "    return values\n",
+            ),
+        ),
+        (_TURNS,),
+    ),
+    Mutant(
+        "frame CRC ignored",
+        "A frame on a card is whole whatever its checksum says.",
+        (
+            Patch(
+                _FRAMES,
+                "    if crc16(image, at + 1, end) != image[end] << 8 | image[end + 1]:\n        return codes.CRC\n",
+                "",
+            ),
+        ),
+        (_hall("hall sale", 4),),
+    ),
+    Mutant(
+        "one bit per pulse",
+        "A pulse writes a bit of a byte and not a byte.",
+        (
+            Patch(
+                _HOT,
+                "        put(origin + place, cells[MARKER])\n",
+                "        put(origin + (place >> 3), cells[MARKER] ^ (0xFF >> (place & 7) + 1))\n",
+            ),
+            Patch(_HOT, "    if cells[LANE]:\n", "    if True:\n"),
+            Patch(
+                _STORE,
+                "        # How many places at the head of the lane bear",
+                f"{_BITS_OF_A_LANE}        # How many places at the head of the lane bear",
+            ),
+            Patch(_STORE, "        # Every place says again", f"{_SCRUBBED_BITS}        # Every place says again"),
+        ),
+    ),
+    Mutant(
+        "eight places a pulse",
+        "A pulse writes the marks of the seven before it once more, in the same write.",
+        (
+            Patch(
+                _HOT,
+                "        put(origin + place, cells[MARKER])\n",
+                "        memory.write(origin + place - (place & 7), bytes((cells[MARKER],)) * ((place & 7) + 1))\n",
+            ),
+        ),
+        (_cut("pulse", 4, 5, 6),),
+    ),
+    Mutant(
+        "two lanes",
+        "The tally of a memory that garbles pages runs through two lanes and not through four.",
+        (
+            Patch(
+                _HOT,
+                "        place = (n & 3) * lane + (n >> 2) if lane else n\n        put(",
+                "        place = (n & 1) * 2 * lane + (n >> 1) if lane else n\n        put(",
+            ),
+            Patch(_STORE, "        self._lanes = lanes\n", "        self._lanes = 2 if lanes == 4 else 1\n"),
+            Patch(
+                _STORE,
+                "        self._length = lane_length\n",
+                "        self._length = 2 * lane_length if lanes == 4 else lane_length\n",
+            ),
+            Patch(_STORE, "if far or self._lanes == 4:", "if far or self._lanes == 2:"),
+            Patch(
+                _STORE,
+                "        best, most = -1, 2\n",
+                "        first, second = runs\n"
+                "        if self._lanes == 2:\n"
+                "            return first + second if 0 <= first - second <= 1 else max(2 * first - 1, 2 * second)\n"
+                "        best, most = -1, 2\n",
+            ),
+            Patch(
+                _STORE,
+                "(count + 3 - lane) >> 2 if self._lanes == 4 else count",
+                "(count + 1 - lane) >> 1 if self._lanes == 2 else count",
+            ),
+        ),
+        (_LANES_COUNTED,),
+    ),
+    Mutant(
+        "one lane for pages",
+        "The tally of a memory that garbles pages runs through one lane.",
+        (
+            Patch(
+                _HOT,
+                "        place = (n & 3) * lane + (n >> 2) if lane else n\n        put(",
+                "        place = n\n        put(",
+            ),
+            Patch(_STORE, "        self._lanes = lanes\n", "        self._lanes = 1\n"),
+            Patch(_STORE, "        self._length = lane_length\n", "        self._length = lanes * lane_length\n"),
+        ),
+        (_LANES_COUNTED,),
+    ),
+    Mutant(
+        "greatest lane believed",
+        "Recovery takes the lane that has counted most, not the number that three bear out.",
+        (
+            Patch(
+                _STORE,
+                "        best, most = -1, 2\n",
+                "        if self._lanes == 4:\n"
+                "            return min(self.capacity, max([4 * runs[lane] + lane - 3 for lane in range(4)]))\n"
+                "        best, most = -1, 2\n",
+            ),
+        ),
+        (_LANES,),
+    ),
+    Mutant(
+        "no scrub",
+        "What a cut left in the tally stays there.",
+        (Patch(_STORE, "        self._scrub(count)\n", ""),),
+        (_PULSES,),
+    ),
+    Mutant(
+        "checkpoint into the same slot",
+        "Every checkpoint goes over the one before it.",
+        (
+            Patch(_STORE, "CHECKPOINT_AT[generation & 1]", "CHECKPOINT_AT[0]"),
+            Patch(_STORE, ' if values and values["generation"] & 1 == slot else None\n', "\n"),
+        ),
+    ),
+    Mutant(
+        "checkpoint after the first pulse",
+        "The next generation begins before its checkpoint is stored.",
+        (
+            Patch(
+                _STORE,
+                "        self._write_checkpoint(generation, base)\n        self.base = base\n        self._begin(generation)\n",
+                "        self.base = base\n"
+                "        self._begin(generation)\n"
+                "        self._memory.put(TALLY_AT, self.cells[MARKER])\n"
+                "        self._write_checkpoint(generation, base)\n"
+                "        self._memory.put(TALLY_AT, MARKERS[0] ^ MARKERS[1] ^ self.cells[MARKER])\n",
+            ),
+        ),
+        (_TURNS,),
+    ),
+    Mutant(
+        "marker not alternating",
+        "Every generation of the tally writes the same mark.",
+        (Patch(_STORE, "self.cells[MARKER] = MARKERS[generation & 1]", "self.cells[MARKER] = MARKERS[0]"),),
+    ),
+    Mutant(
+        "lost checkpoint not inferred",
+        "A full tally says nothing of the checkpoint that has closed it.",
+        (Patch(_STORE, "if not (first and second) and self._ended(", "if False and self._ended("),),
+        (Check("damage"),),
+    ),
+    Mutant(
+        "opening in one copy",
+        "An opening is journalled in one copy of the account.",
+        (Patch(_METER, "self.account.commit(values, lowers or opening)", "self.account.commit(values, lowers)"),),
+        (Check("damage"),),
+    ),
+    Mutant(
+        "key record in one copy",
+        "The binding is raised in one copy of the key record.",
+        (
+            Patch(_METER, "            keys.save(True)", "            keys.save()"),
+            Patch(_METER, "            keys.confirm()", "            pass"),
+        ),
+        (Check("damage"),),
+    ),
+    Mutant(
+        "key record not raised first",
+        "The account is bound before the key record knows of the binding.",
+        (
+            Patch(
+                _METER,
+                "        self._note(events.BOUND if opening else events.LOADED, values[\"sequence\"])\n",
+                "        keys.save(True)\n"
+                "        self._note(events.BOUND if opening else events.LOADED, values[\"sequence\"])\n",
+            ),
+            Patch(_METER, "            keys.save(True)  # the only", "            pass  # the only"),
+        ),
+        (_LOADS,),
+    ),
+    Mutant(
+        "factory inferred",
+        "An account that cannot be read is taken for one that was never written.",
+        (
+            Patch(
+                _STORE,
+                "            self._newest, self.values = 1, second or {}\n",
+                "            self._newest, self.values = 1, second or {}\n"
+                '        if not self.values and "account" in self._layout.names:\n'
+                "            self.values = unpack(self._layout, bytearray(COPY_SIZE))\n"
+                '            self.values.update({"layout": LAYOUT_VERSION, "state": 2})\n',
+            ),
+        ),
+        (_story("store", 3),),
+    ),
+    Mutant(
+        "repeat completes nothing",
+        "A second copy that a cut has missed is not written when the card comes again.",
+        (Patch(_SESSION, "            account.confirm()\n", "            pass\n"),),
+        (Check("damage"),),
+    ),
+    # --- judging, the card, the report
+    Mutant(
+        "MAC ignored",
+        "An order is genuine whatever its MAC.",
+        (Patch(_JUDGING, "    if not mac_right(", "    if False and not mac_right("),),
+    ),
+    Mutant(
+        "binding not checked",
+        "An order of another binding is taken by a bound meter.",
+        (
+            Patch(
+                _JUDGING,
+                "    elif order[\"binding\"] != own:\n        return codes.BINDING\n",
+                "",
+            ),
+            Patch(_JUDGING, '    elif kind == ORDER_OPENING and order["binding"] == own + 1:\n', "    elif False:\n"),
+        ),
+        (Check("strangers"),),
+    ),
+    Mutant(
+        "equal sequence credited",
+        "An order of the loaded sequence with another total is credited.",
+        (
+            Patch(
+                _JUDGING,
+                'equal(mac, account["order_mac"]) else codes.SEQUENCE_CONFLICT',
+                'equal(mac, account["order_mac"]) else codes.OK',
+            ),
+        ),
+    ),
+    Mutant(
+        "older order credited",
+        "The meter takes an order that comes before the loaded one.",
+        (Patch(_JUDGING, "        return codes.OLDER\n", "        return codes.OK\n"),),
+    ),
+    Mutant(
+        "amount added",
+        "The meter adds an order's amount and does not take its total.",
+        (
+            Patch(
+                _ACCOUNT,
+                'max(new["bought_total"], order["bought_total"])',
+                'new["bought_total"] + order["amount"]',
+            ),
+        ),
+    ),
+    Mutant(
+        "a repeat credits again",
+        "The order that is loaded already is credited once more.",
+        (
+            Patch(
+                _SESSION,
+                "        if code == codes.OK:\n            code, values, lowers =",
+                "        if repeat:\n"
+                '            values = dict(account.values, bought_total=account.values["bought_total"] + order["amount"])\n'
+                "        if code == codes.OK:\n            code, values, lowers =",
+            ),
+        ),
+    ),
+    Mutant(
+        "credit and sequence apart",
+        "The amount is journalled first and the sequence that makes it old in a second entry.",
+        (
+            Patch(
+                _ACCOUNT,
+                "            self.save(lowers)\n",
+                "            if old[\"state\"] == BOUND:\n"
+                '                self.values = dict(old, bought_total=values["bought_total"])\n'
+                "                self.save(lowers)\n"
+                '                values["entry"] = self.values["entry"]\n'
+                "                self.values = values\n"
+                "            self.save(lowers)\n",
+            ),
+        ),
+        (_LOADS,),
+    ),
+    Mutant(
+        "credit before journal",
+        "The valve is told to open for credit that is not yet in the journal.",
+        (
+            Patch(
+                _SESSION,
+                "            meter.journal(values, lowers)\n",
+                "            before = account.values\n"
+                '            values["entry"] = before["entry"]\n'
+                "            account.values = values\n"
+                "            meter.asked()\n"
+                "            account.values = before\n"
+                "            meter.journal(values, lowers)\n",
+            ),
+        ),
+        (_LOADS,),
+    ),
+    Mutant(
+        "credit before the password",
+        "A copied chip is refused only after its credit was journalled.",
+        (
+            Patch(
+                _SESSION,
+                '        verified = self._verify(identity["card"], psc)\n',
+                "        if values:\n"
+                "            meter.journal(values, lowers)\n"
+                "            values = None\n"
+                '        verified = self._verify(identity["card"], psc)\n',
+            ),
+        ),
+    ),
+    Mutant(
+        "report before journal",
+        "The credit is journalled when the report about it is on the card.",
+        (
+            Patch(
+                _SESSION,
+                "            meter.journal(values, lowers)\n",
+                "            before = account.values\n"
+                '            values["entry"] = before["entry"]\n'
+                "            self._owed = before, values, lowers\n"
+                "            account.values = values\n",
+            ),
+            Patch(
+                _SESSION,
+                "        self.active = False\n\n    def insert",
+                "        self.active = False\n        self._owed = None\n\n    def insert",
+            ),
+            Patch(
+                _SESSION,
+                "        self.end()\n        return codes.OK if back == frame",
+                "        self.end()\n"
+                "        if self._owed:\n"
+                "            self._meter.account.values, values, lowers = self._owed\n"
+                "            self._owed = None\n"
+                "            self._meter.journal(values, lowers)\n"
+                "        return codes.OK if back == frame",
+            ),
+        ),
+        (_LOADS,),
+    ),
+    Mutant(
+        "report over the newest slot",
+        "A report is written over the newest one on the card.",
+        (Patch(_SESSION, "if self._newest() == 0 else", "if self._newest() == 1 else"),),
+    ),
+    Mutant(
+        "report number not stored first",
+        "A report's number is stored when the report is on the card.",
+        (
+            Patch(_SESSION, "        meter.save_state()\n        keys = meter.keys.values", "        keys = meter.keys.values"),
+            Patch(
+                _SESSION,
+                "        self.end()\n        return codes.OK if back == frame",
+                "        self.end()\n        self._meter.save_state()\n        return codes.OK if back == frame",
+            ),
+        ),
+        (_LOADS,),
+    ),
+    Mutant(
+        "report not read back",
+        "The meter says OK without a look at the report it has written.",
+        (Patch(_SESSION, "return codes.OK if back == frame else codes.REPORT_NOT_WRITTEN", "return codes.OK"),),
+        (_PULLED,),
+    ),
+    Mutant(
+        "last try spent",
+        "The meter presents the password with one try left.",
+        (Patch(_SESSION, "tries_left(counter) <= 1", "tries_left(counter) < 1"),),
+    ),
+    Mutant(
+        "barred card ignored",
+        "A card whose chip has refused its password is tried again.",
+        (Patch(_SESSION, "        if barred and counter != TRIES_FULL:\n", "        if False:\n"),),
+    ),
+    # --- the lockout
+    Mutant(
+        "lockout in RAM",
+        "A token that is taken is not stored.",
+        (
+            Patch(
+                _LOCKOUT,
+                "            self.stored[bucket] = left\n            self._write()\n        return True",
+                "            self.stored[bucket] = left\n        return True",
+            ),
+        ),
+    ),
+    Mutant(
+        "token after judging",
+        "A token is taken when the MAC was found wrong, not before it is judged.",
+        (
+            Patch(_JUDGING, "    if not lockout.take(CARDS):\n", "    if not lockout.tokens[CARDS]:\n"),
+            Patch(_JUDGING, "        lockout.failed(CARDS)\n", "        lockout.take(CARDS)\n        lockout.failed(CARDS)\n"),
+        ),
+        (Check("verdict"),),
+    ),
+    Mutant(
+        "refill at boot",
+        "Power-up gives a token back.",
+        (Patch(_METER, "            self.lockout.recover()\n", "            self.lockout.recover()\n            self.lockout.refill()\n"),),
+    ),
+    # --- the valve
+    Mutant(
+        "valve opened at power-up",
+        "A meter with credit opens its valve when power comes.",
+        (
+            Patch(
+                _METER,
+                "            self._count()\n        except FAULTS as cause:",
+                "            self.deadlines.set(WINDOW, _WINDOW_MS)\n"
+                "            self._count()\n        except FAULTS as cause:",
+            ),
+        ),
+    ),
+    Mutant(
+        "valve not shut at power-up",
+        "A valve that stands open when power comes stays so.",
+        (Patch("meter/valve.py", "        self.tell(ASK_SHUT)\n", ""),),
+    ),
+    Mutant(
+        "alarm not stored",
+        "That somebody has answered the alarm is kept in memory only.",
+        (
+            Patch(
+                _METER,
+                '                self.state.values["alarm_sequence"] = values["sequence"]\n                self.save_state()\n',
+                '                self.state.values["alarm_sequence"] = values["sequence"]\n',
+            ),
+        ),
+        (_cut("alarm and key", 6, shard=4),),
+    ),
+    Mutant(
+        "alarm stored after the valve",
+        "The valve is told to open and only then is it stored that the alarm was answered.",
+        (
+            Patch(
+                _METER,
+                '                self.state.values["alarm_sequence"] = values["sequence"]\n                self.save_state()\n'
+                "        self._review()\n",
+                '                self.state.values["alarm_sequence"] = values["sequence"]\n'
+                "                self._review()\n"
+                "                self.save_state()\n"
+                "        self._review()\n",
+            ),
+        ),
+        (_cut("alarm and key", 6, shard=4),),
+    ),
+    Mutant(
+        "clock beyond its field",
+        "A clock that no field can hold is believed.",
+        (Patch(_METER, "minutes if 0 <= minutes <= TIME_MAX else 0", "minutes"),),
+        (_siege("clock set", 1),),
+    ),
+    Mutant(
+        "lockout without end of tries",
+        "With no token left a card is judged all the same.",
+        (
+            Patch(_LOCKOUT, "        if left < 0:\n            return False\n", "        left = max(0, left)\n"),
+            Patch(_LOCKOUT, "        self.tokens[bucket] -= 1\n", "        self.tokens[bucket] = max(1, self.tokens[bucket] - 1)\n"),
+        ),
+    ),
+    Mutant(
+        "tokens by the clock",
+        "A clock that is set forward by half an hour gives a token back.",
+        (
+            Patch(
+                _METER,
+                "        self._minutes = minutes if 0 <=",
+                "        if self._minutes and minutes - self.minutes >= REFILL_MINUTES:\n"
+                "            self.lockout.refill()\n"
+                "        self._minutes = minutes if 0 <=",
+            ),
+        ),
+        (_siege("clock set", 1),),
+    ),
+    # --- the hall
+    Mutant(
+        "pending row forgotten",
+        "The hall does not look for an order that was begun and not finished.",
+        (
+            Patch(
+                _LEDGER,
+                "_first(_orders, _orders.c.binding == _KEY, _orders.c.sequence.desc())",
+                "_first(_orders, (_orders.c.binding == _KEY) & (_orders.c.state != PENDING), _orders.c.sequence.desc())",
+            ),
+        ),
+        (_hall("hall sale", 4),),
+    ),
+    Mutant(
+        "pending row cancelled",
+        "A begun order is taken back because the card does not bear it.",
+        (
+            Patch(
+                _SERVICES,
+                "        last: Order = _found(books.last_order(binding.id))\n",
+                "        last: Order = _found(books.last_order(binding.id))\n"
+                "        if last.state == PENDING and card.order.authentic and card.order.raw != last.frame:\n"
+                "            books.cancel(last.id)\n"
+                "            last = _found(books.last_order(binding.id))\n",
+            ),
+            Patch(
+                _LEDGER,
+                "    def mark_written(self, order: int) -> None:\n",
+                "    def cancel(self, order: int) -> None:\n"
+                "        self._connection.execute(sa.delete(_orders).where(_orders.c.id == order))\n\n"
+                "    def mark_written(self, order: int) -> None:\n",
+            ),
+        ),
+        (_story("pulls", 4),),
+    ),
+    Mutant(
+        "order rebuilt on resume",
+        "A begun order is finished with a new frame of the same sequence and total.",
+        (
+            Patch(
+                _SERVICES,
+                "            self._unlock(reader, card, rescue)\n            self._write_order(reader, card, order)\n\n",
+                "            self._unlock(reader, card, rescue)\n"
+                "            values = dict(encode.decode_order(order.frame), time=self._now(), psc_mask=None)\n"
+                "            frame = encode.encode_order(self._signer, order.card, values)\n"
+                "            self._write_order(reader, card, replace(order, frame=frame))\n\n",
+            ),
+        ),
+        (_hall("hall sale", 4),),
+    ),
+    Mutant(
+        "written before the card",
+        "An order's row says written before the card was.",
+        (
+            Patch(
+                _SERVICES,
+                "        reader.write(ORDER_AT, order.frame)\n        _check_read_back(reader, _with(",
+                "        with self.ledger.begin() as books:\n"
+                "            books.mark_written(order.id)\n"
+                "        reader.write(ORDER_AT, order.frame)\n        _check_read_back(reader, _with(",
+            ),
+        ),
+        (_hall("hall sale", 4),),
+    ),
+    Mutant(
+        "swapped card not noticed",
+        "The hall does not look whether the card in its reader is still the one it has judged.",
+        (
+            Patch(
+                _SERVICES,
+                "        if reader.read(IDENTITY_AT, encode.IDENTITY_SIZE) != card.identity.raw:\n",
+                "        if False:\n",
+            ),
+        ),
+        (_hall("hall sale", 1),),
+    ),
+    Mutant(
+        "password not announced",
+        "A byte of a new card's password is written before the ledger knows of it.",
+        (
+            Patch(
+                _SERVICES,
+                "                books.mark_card(row.number, psc_bytes=i, issued=False)\n"
+                "            reader.change_psc(passwords[i])\n",
+                "                pass\n"
+                "            reader.change_psc(passwords[i])\n",
+            ),
+        ),
+        (_hall("hall opening resumed"),),
+    ),
+    Mutant(
+        "sold on a waiting card",
+        "The hall sells although the last purchase is still on the card.",
+        (Patch(_SERVICES, "        if last.state == WRITTEN:\n", "        if False:\n"),),
+        (_story("one meter", 2),),
+    ),
+    Mutant(
+        "older report believed",
+        "A report older than the newest one known is taken at its word.",
+        (Patch(_SERVICES, "            if report_rank(report) < rank:\n", "            if False:\n"),),
+        (_story("one meter", 3),),
+    ),
+    Mutant(
+        "done by sequence alone",
+        "A report settles an order of its sequence whatever total it tells.",
+        (
+            Patch(_LEDGER, '        _orders.c.released_pulses <= sa.bindparam("_bought_total"),\n', ""),
+            Patch(
+                _LEDGER,
+                '"_sequence": sequence, "_bought_total": bought_total}',
+                '"_sequence": sequence}',
+            ),
+            Patch(_SERVICES, ' and values["bought_total"] >= last.released_pulses:', ":"),
+        ),
+        (Check("collage"),),
+    ),
+    Mutant(
+        "hall does not read back",
+        "A sale is booked as written without a look at the card.",
+        (
+            Patch(
+                _SERVICES,
+                "        _check_read_back(reader, _with(card.image, ORDER_AT, order.frame))\n        with self.ledger",
+                "        with self.ledger",
+            ),
+        ),
+        (Check("silence", "card"),),
+    ),
+    Mutant(
+        "ledger behind not noticed",
+        "A report that is ahead of the ledger stops no sale.",
+        (
+            Patch(
+                _SERVICES,
+                'if values["sequence"] > last.sequence or values["bought_total"] > last.released_pulses:',
+                "if False:",
+            ),
+        ),
+        (Check("collage"),),
+    ),
+    Mutant(
+        "report's MAC ignored",
+        "The hall believes a report whoever has made it.",
+        (Patch(_SERVICES, "        if not part.authentic:\n            reasons", "        if part.values is None:\n            reasons"),),
+        (Check("collage"),),
+    ),
+    Mutant(
+        "lower total taken",
+        "A newer order with a lower total takes gas back that no refund has paid.",
+        (Patch(_ACCOUNT, 'max(new["bought_total"], order["bought_total"])', 'order["bought_total"]'),),
+        (Check("strangers"),),
+    ),
+    Mutant(
+        "replaced card served",
+        "A card that was replaced is judged like any other.",
+        (Patch(_JUDGING, '    elif order["replacement"] < account["replacement"]:\n        return codes.REPLACED\n', ""),),
+        (Check("strangers"),),
+    ),
+)
+
+EQUIVALENT: dict[str, str] = {
+    "window without end": (
+        "The valve may open for ever once somebody has asked: no reason to stay shut passes by itself yet, and the tries "
+        "of a stuck motor are over within the minute. A magnet or a leak that passes will tell."
+    ),
+    "old binding opens again": (
+        "An unbound meter takes an opening order of any binding: no meter that was bound becomes unbound yet, and the "
+        "key record starts at nought. Clear and transfer will tell."
+    ),
+    "password not heard is right": (
+        "A card pulled while its password is presented is loaded: its order is genuine, and credit is cumulative, so it "
+        "is what the card would have brought anyway; no report is written."
+    ),
+    "counted before stored": (
+        "The pulse's count rises before its mark is written: the count is in memory only, so no cut can tell; a memory "
+        "that refuses the mark latches a fault."
+    ),
+    "lowering in one copy": (
+        "An entry that lowers credit is journalled in one copy: no flow lowers credit yet. Refund and clear will tell."
+    ),
+}
+
+
+# ---------------------------------------------------------------------- building and running
+
+
+def patched(mutant: Mutant, sources: Callable[[str], str]) -> dict[str, str]:
+    """The files of a mutant by name, patched. ``sources`` gives today's text of one. PatchError."""
+    files: dict[str, str] = {}
+    for patch in mutant.patches:
+        text = files.get(patch.file) or sources(patch.file)
+        if text.count(patch.old) != 1:
+            raise PatchError(f"{mutant.name}: in {patch.file} there are {text.count(patch.old)} of {patch.old!r}")
+        files[patch.file] = text.replace(patch.old, patch.new)
+    return files
+
+
+def source(file: str) -> str:
+    """Today's text of ``package/module.py``."""
+    package, _, module = file.partition("/")
+    return (_home(package) / module).read_text(encoding="utf-8")
+
+
+def _home(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise PatchError(f"package {package} is nowhere to be copied from")
+    return Path(spec.origin).parent
+
+
+def build(folder: Path, mutant: Mutant | None) -> None:
+    """Copy the four packages into ``folder`` and patch them; None: as they are. PatchError."""
+    for package in PACKAGES:
+        shutil.copytree(_home(package), folder / package, dirs_exist_ok=True)
+    if mutant is not None:
+        for file, text in patched(mutant, source).items():
+            path = folder / file
+            path.write_text(text, encoding="utf-8")
+            for stale in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+                stale.unlink()
+
+
+class _Ran(NamedTuple):
+    """What a process came to: the check that caught, rule and text; seconds of each check."""
+
+    check: Check | None
+    rule: str
+    text: str
+    seconds: list[float]
+
+
+def _run(mutant: Mutant | None, checks: Sequence[Check]) -> _Ran:
+    with tempfile.TemporaryDirectory(prefix="icgas-mutant-") as name:
+        folder = Path(name)
+        build(folder, mutant)
+        environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONHASHSEED": "0"}
+        call = [sys.executable, "-c", "from gasrig.mutants import child; child()"]
+        hung = False
+        try:
+            done = subprocess.run(
+                call,
+                cwd=folder,
+                env=environment,
+                input=json.dumps(checks),
+                capture_output=True,
+                text=True,
+                timeout=MOST_SECONDS,
+            )
+            said, wrong = done.stdout, done.stderr if done.returncode else ""
+        except subprocess.TimeoutExpired as late:
+            said, wrong, hung = (late.stdout or b"").decode(), "", True
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    begun = [line["begun"] for line in lines if "begun" in line]
+    over = [line for line in lines if "found" in line]
+    seconds = [line["seconds"] for line in over]
+    found = next((line["found"] for line in over if line["found"]), None)
+    if found is None and hung:
+        found = {"rule": "hang", "text": f"not over after {MOST_SECONDS} s"}
+    elif found is None and wrong:
+        # It does not even come to its checks, or a check took the process with it.
+        found = {"rule": "fault", "text": wrong.strip().splitlines()[-1]}
+    if found is None:
+        return _Ran(None, "", "", seconds)
+    return _Ran(Check(*begun[-1]) if begun else checks[0], found["rule"], found["text"], seconds)
+
+
+def baseline(mutants: Iterable[Mutant]) -> str | None:
+    """What the unpatched copy fails of all the checks these mutants use; None if it passes them."""
+    checks = list(dict.fromkeys([Check(PLAIN), *[check for mutant in mutants for check in mutant.checks]]))
+    ran = _run(None, checks)
+    return None if ran.check is None else f"{ran.check.label}: {ran.rule}: {ran.text}"
+
+
+def run(mutant: Mutant) -> Result:
+    """Build a mutant and run its checks, the plain one first, until one catches it. PatchError."""
+    begun = time.perf_counter()
+    ran = _run(mutant, [Check(PLAIN), *mutant.checks])
+    seconds = round(time.perf_counter() - begun, 1)
+    kind, where = (None, "") if ran.check is None else (ran.check.kind, ran.check.where)
+    return Result(mutant.name, mutant.what, kind, where, ran.rule, ran.text, seconds)
+
+
+# ---------------------------------------------------------------------- the command
+
+
+def command(argv: Sequence[str]) -> int:
+    """``icgas mutants``. 0 if every mutant is caught, 3 if one survived, 2 for wrong usage.
+
+    1 if the unpatched copy fails a check, or a patch does not fit the sources.
+    """
+    options = _options(argv)
+    names = [mutant.name for mutant in MUTANTS]
+    wanted = options.only or names
+    if unknown := [name for name in wanted if name not in names]:
+        return _refused(2, f"no mutant is called {unknown[0]!r}; --list names them")
+    mutants = [mutant for mutant in MUTANTS if mutant.name in wanted]
+    if options.list:
+        for mutant in mutants:
+            print(f"{mutant.name}: {mutant.what}")
+        return 0
+    begun = time.perf_counter()
+    try:
+        _tell("the copy as it is")
+        if failed := baseline(mutants):
+            return _refused(1, f"without any defect, {failed}")
+        results = list(_results(mutants))
+    except PatchError as error:
+        return _refused(1, str(error))
+    summary = _summary(results, time.perf_counter() - begun)
+    print(json.dumps(summary)) if options.json else _print(summary)
+    return SURVIVED if summary["survived"] else 0
+
+
+def _refused(code: int, reason: str) -> int:
+    print(f"icgas mutants: {reason}", file=sys.stderr)
+    return code
+
+
+def _tell(line: str) -> None:
+    if sys.stderr.isatty():
+        print(line, file=sys.stderr, flush=True)
+
+
+def _results(mutants: Sequence[Mutant]) -> Iterator[Result]:
+    for number, mutant in enumerate(mutants, 1):
+        result = run(mutant)
+        _tell(f"{number}/{len(mutants)} {mutant.name}: {result.caught_by or 'SURVIVED'} ({result.seconds} s)")
+        yield result
+
+
+def _summary(results: Sequence[Result], seconds: float) -> dict[str, Any]:
+    caught = [result.caught_by for result in results if result.caught_by is not None]
+    return {
+        "total": len(results),
+        "survived": sum(result.caught_by is None for result in results),
+        "caught_by": {kind: caught.count(kind) for kind in CHECKS if kind in caught},
+        "beyond_flows": sum(kind not in NO_FAULT for kind in caught),
+        "seconds": round(seconds, 1),
+        "mutants": [asdict(result) for result in results],
+        "equivalent": [{"name": name, "reason": reason} for name, reason in EQUIVALENT.items()],
+    }
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="icgas mutants", description="Build firmware and hall with known bugs; the suite has to catch every one."
+    )
+    parser.add_argument("--only", action="append", metavar="NAME", help="this mutant; may be given more than once")
+    parser.add_argument("--list", action="store_true", help="name the mutants and what is wrong with each")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    return parser.parse_args(argv)
+
+
+def _print(summary: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("mutant", "caught by", "rule", title=f"known bugs: {summary['total']}")
+    for mutant in summary["mutants"]:
+        by = ": ".join(filter(None, (mutant["caught_by"], mutant["where"]))) or "[red]survived[/red]"
+        table.add_row(mutant["name"], by, mutant["rule"])
+    console = Console()
+    console.print(table)
+    counts = ", ".join(f"{kind} {count}" for kind, count in summary["caught_by"].items())
+    console.print(f"survived: {summary['survived']}; caught by {counts}; {summary['seconds']} s", highlight=False)
+    for equivalent in summary["equivalent"]:
+        console.print(f"equivalent: {equivalent['name']}: {equivalent['reason']}", markup=False, highlight=False)

@@ -1,0 +1,182 @@
+"""``icgas cut``: a slice of every flow here, and proof that the machinery finds what it is made to find."""
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+from portable_judging import Stand, card
+from portable_store import CLEAN, CutFram, Fuse, PowerCut
+from tests.conftest import require_part
+
+from gascard.records import ORDER_OPENING
+from gasrig.cut import Counts, Cutter, Found, flow_names
+from gasrig.recorder import KEYS, STORE, RecordedFram, Recorder
+from gasrig.targets import open_target
+
+require_part("sqlalchemy")
+from gasrig import cut_command  # noqa: E402
+from gasrig.cut_command import ALL_FLOWS, VIOLATED, command, cut_flows  # noqa: E402
+from meter import account, store, valve  # noqa: E402
+
+SLICE = 60  # every so manieth write, pull or state of each flow
+
+
+def test_every_flow_is_cut_and_holds():
+    states, results = cut_flows(ALL_FLOWS, shard=(1, SLICE))
+    assert results.keys() == set(ALL_FLOWS)
+    assert {name: counts.violations for name, counts in results.items() if counts.violations} == {}
+    assert states > 10_000
+    # What is too short for the slice is cut as a whole.
+    short = [name for name, counts in results.items() if not counts.fired]
+    assert len(short) < 5
+    assert all(counts.fired and not counts.violations for counts in cut_flows(short)[1].values())
+
+
+def test_second_cut_in_the_recovery_holds():
+    names = ("binding", "batch", "checkpoint", "lockout take")
+    once = cut_flows(names, shard=(5, 200))[0]
+    states, results = cut_flows(names, depth=2, shard=(5, 200))
+    assert [found for counts in results.values() for found in counts.violations] == []
+    assert states > 2 * once
+
+
+@pytest.mark.parametrize("name", ["first load", "batch", "power cut with a warning"])
+def test_flow_is_cut_on_the_vm(vm_name, name):
+    states, results = cut_flows([name], target=vm_name, shard=(3, 150))
+    assert results[name].violations == [] and results[name].fired
+    here = cut_flows([name], shard=(3, 150))
+    assert (states, results[name].fired) == (here[0], here[1][name].fired)
+
+
+def test_shards_together_try_what_one_run_tries():
+    name = "wrong meter"
+    whole = cut_flows([name])[1][name]
+    parts = [cut_flows([name], shard=(part, 3))[1][name] for part in (1, 2, 3)]
+    assert sum(part.states for part in parts) >= whole.states > 1000
+    assert all(part.states < whole.states for part in parts)
+
+
+def test_record_of_a_load_agrees_with_a_power_cut_at_every_byte():
+    # The states a cut leaves, built from the record, are those of a program really stopped there.
+    recorder = Recorder()
+
+    def stand():
+        made = Stand(bound=False, memory=CutFram)
+        made.memory.fuse = Fuse()
+        made.key_memory.fuse = made.memory.fuse
+        return made
+
+    recorded = Stand(bound=False, memory=RecordedFram)
+    recorded.key_memory.kind = KEYS
+    recorded.memory.recorder = recorded.key_memory.recorder = recorder
+    chip = card(kind=ORDER_OPENING, sequence=3, bought_total=5000)
+    image = {STORE: bytearray(recorded.memory.cells), KEYS: bytearray(recorded.key_memory.cells)}
+    recorded.visit(chip)
+    at = 0
+    for raw in recorder.entries:
+        kind, size, address = raw[0], raw[1], raw[2] << 8 | raw[3]
+        data = raw[-size:]
+        for done in range(0, size, 5):
+            cut = stand()
+            cut.memory.fuse.left, cut.memory.fuse.torn = at + done, CLEAN
+            fresh = card(kind=ORDER_OPENING, sequence=3, bought_total=5000)
+            with pytest.raises(PowerCut):
+                cut.visit(fresh)
+            torn = {sort: bytearray(cells) for sort, cells in image.items()}
+            torn[kind][address : address + done] = data[:done]
+            assert bytes(cut.memory.cells) == bytes(torn[STORE]), (at, done)
+            assert bytes(cut.key_memory.cells) == bytes(torn[KEYS]), (at, done)
+        image[kind][address : address + size] = data
+        at += size
+    assert at > 400
+
+
+# --- planted faults
+
+
+def first(flow, only=None, depth=1):
+    cutter = Cutter(open_target("cpython"), depth=depth, case=only)
+    return cutter.run(flow).violations
+
+
+def pair_over_the_newest(self, both=False):
+    self._newest = 1 - self._newest  # the copy that is overwritten is the one that must stay
+    real_save(self, both)
+
+
+def open_at_power_up(self):
+    self.state = valve.SHUT
+    self.tell(valve.ASK_OPEN)
+
+
+real_save = store.Pair.save
+PLANTED = {
+    "newest copy overwritten": (store.Pair, "save", pair_over_the_newest, "first load", ("never_back", "store_kept")),
+    "no scrub": (store.Register, "_scrub", lambda self, count: None, "pulse", ("register_true", "store_kept")),
+    "valve opens at power-up": (valve.Valve, "start", open_at_power_up, "pulse", ("opened_by_person",)),
+    "credit in memory only": (account.Account, "commit", lambda self, values, lowers: setattr(self, "values", values),
+                              "first load", ("account_steady", "credited_once", "reports_true", "store_kept")),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_fault_is_found_and_its_case_shows_it_again(monkeypatch, name):
+    home, attribute, fault, flow, rules = PLANTED[name]
+    monkeypatch.setattr(home, attribute, fault)
+    found = first(flow)
+    assert found and {violation.text.partition(":")[0] for violation in found} & set(rules)
+    for violation in found[:3]:
+        if not violation.case.endswith("/rest"):
+            assert violation in first(flow, violation.case)
+
+
+# --- the command
+
+
+def test_command_prints_one_json_object(capsys):
+    assert command(["--flow", "pulse", "--shard", "1/40", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["target"], result["depth"], result["shard"], result["violations"]) == ("cpython", 1, "1/40", 0)
+    assert result["states"] > 0 and result["found"] == []
+    (flow,) = result["flows"]
+    assert flow.keys() == {"name", "states", "fired", "violations"}
+    assert flow["name"] == "pulse" and flow["fired"] >= flow["states"] > 0 and flow["violations"] == 0
+
+
+def told(monkeypatch, counts):
+    monkeypatch.setattr(cut_command, "cut_flows", lambda names, **_: (counts.states, dict.fromkeys(names, counts)))
+
+
+def test_command_tells_a_violation_with_the_command_that_shows_it(monkeypatch, capsys, tmp_path):
+    told(monkeypatch, Counts(5, 7, [Found("pulse", "fram/4 gas/0/CLEAN 0", "register_true: 1 counted, 2 turned")]))
+    report = tmp_path / "report.xml"
+    assert command(["--flow", "pulse", "--junit", str(report)]) == VIOLATED
+    printed = " ".join(capsys.readouterr().out.split())
+    assert 'icgas cut --flow "pulse" --case "fram/4 gas/0/CLEAN 0"' in printed
+    suite = ElementTree.parse(report).getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+    assert "register_true" in suite.find("testcase/failure").text
+
+
+def test_command_fails_where_a_flow_has_no_fault_that_fired(monkeypatch, capsys):
+    told(monkeypatch, Counts(0, 0))
+    assert command(["--flow", "pulse", "--json"]) == VIOLATED
+    assert "no fault has fired in flow 'pulse'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv", [["--flow", "nonsense"], ["--case", "fram/1 gas/0/CLEAN 0"], ["--flow", "all", "--case", "x"]]
+)
+def test_command_refuses_what_makes_no_sense(capsys, argv):
+    assert command(argv) == 2
+    assert capsys.readouterr().err.startswith("icgas cut: ")
+
+
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "1/0"])
+def test_shard_is_k_of_n(shard):
+    with pytest.raises(SystemExit):
+        command(["--shard", shard])
+
+
+def test_flows_of_meter_and_hall_have_names_of_their_own():
+    assert len(set(ALL_FLOWS)) == len(ALL_FLOWS) > len(flow_names())
