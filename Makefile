@@ -3,6 +3,7 @@
 # make test    the whole suite, a slice of it on Python 3.13 where there is one, then the linters
 # make lint    ruff, mypy on the host code, mypy on the portable code against MicroPython's stubs
 # make bench   the benchmarks; one table, and build/bench.json
+# make nightly every cut on every target, second cuts, a million card sessions, all mutants, ten million hostile inputs
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 PYTEST_FLAGS ?=
@@ -12,7 +13,7 @@ SETUP := .venv/.installed
 WASM := .venv/.wasm
 STUBS := build/typings/.installed
 
-.PHONY: setup demo test slice lint bench typings clean
+.PHONY: setup demo test slice lint bench nightly typings clean
 
 setup: $(SETUP) $(WASM)
 
@@ -66,6 +67,16 @@ lint: setup typings
 bench: setup
 	mkdir -p build
 	$(BIN)/pytest benchmarks $(PYTEST_FLAGS)
+
+nightly: setup
+	$(BIN)/icgas cut --flow all --depth 2
+	$(BIN)/icgas cut --flow all --target micropython
+	$(BIN)/icgas cut --flow all --target wasm
+	$(BIN)/icgas explore --seeds 1..9200 --jobs 2
+	$(BIN)/python -m gasrig.adversary
+	$(BIN)/python -m gasrig.attacks
+	$(BIN)/icgas mutants
+	$(BIN)/icgas fuzz --inputs 10000000
 
 typings: $(STUBS)
 
