@@ -530,6 +530,7 @@ def _cut_at_the_token(siege: Siege) -> None:
         bus_ms = rig.slot.busy_ms
         with contextlib.suppress(PowerCut):
             siege.meter.insert(siege.forged())
+        memory.left, memory.deaf = -1, False  # a card that was refused without a write has stopped nothing
         # Judged, as far as an oscilloscope can tell: the card was read, and what stopped was not the ring any more.
         read = rig.slot.busy_ms > bus_ms
         siege.count(read and memory.stopped_at not in _RING)

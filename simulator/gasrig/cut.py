@@ -95,6 +95,16 @@ class _Edge:
         return 1 if self.step[0] == "gas" else 0
 
 
+class _Visit(NamedTuple):
+    """A card's visit: what was stored then (the card that was pulled or taken out among it), the meter's answer."""
+
+    stored: Stored
+    answer: int
+    pulled: bool
+    entries: list[Entry]
+    operations: int  # on the card's bus
+
+
 def flow_names() -> list[str]:
     """The meter's flows that can be cut."""
     return list(FLOWS)
@@ -242,7 +252,7 @@ class Cutter:
         stops: set[int] = set()
         for number, (entry, stored) in enumerate(edge.entries):
             if entry.kind == DRIVE:
-                self._judge(edge, f"{edge.name}/{number}", self._driven, entry)
+                self._judge(edge, f"{self._memory}/{edge.name}/{number}", self._justified, entry, stored)
                 if entry.data == b"\x01":
                     continue
             if entry.kind == CARD and not self._cards:
@@ -410,6 +420,14 @@ class Cutter:
         if found not in self._counts.violations:
             self._counts.violations.append(found)
 
+    def _justified(self, entry: Entry, stored: Stored) -> None:
+        # The valve moves to open for what is stored already, not for what is about to be.
+        self._driven(entry)
+        if entry.data == b"\x02":
+            store = self._same.store(stored)
+            checkers.valve_true(store, True)
+            checkers.alarm_true(store, True)
+
     def _driven(self, entry: Entry) -> None:
         if entry.data == b"\x02":
             checkers.opened_by_person(None if entry.asked_ms < 0 else entry.asked_ms)
@@ -565,9 +583,7 @@ class Cutter:
         order = before.order
         self._answer = code
         if code in (codes.OK, codes.REPEAT):
-            newest = shown.newest
-            if newest is None or (newest.sequence, newest.bought_total) != (after.sequence, after.bought_total):
-                raise Violation("reports_true", f"answer {code}, and the card's newest report is {newest}")
+            self._reported(code, shown, after)
         if code in (codes.OK, codes.REPEAT, codes.REPORT_NOT_WRITTEN):
             if order is None or (after.binding, after.sequence) != (order.binding, order.sequence):
                 raise Violation("credited_once", f"answer {code}, and order {order} is not what is loaded")
@@ -575,6 +591,12 @@ class Cutter:
             raise Violation("account_steady", f"answer {code}, and the credit is another")
         self._shown(card)
         return stored, after
+
+    def _reported(self, code: int, shown: checkers.Card, store: Store) -> None:
+        newest = shown.newest
+        held = (store.report_number, store.sequence, store.bought_total)
+        if newest is None or (newest.report_number, newest.sequence, newest.bought_total) != held:
+            raise Violation("reports_true", f"answer {code}, and the card's newest report is {newest}")
 
     def _shown(self, card: bytes) -> None:
         """A card as a meter left it, shown to the hall and to another meter: it tells the truth and changes nothing."""
@@ -636,12 +658,12 @@ class Cutter:
 
     def _pulls(self, edge: _Edge) -> None:
         """The card is pulled, or another put in its place, before each operation on its bus."""
-        _, _, _, entries, operations = self._visited(edge, NO_PULL, early=False)
-        in_flight = {entry.operations - 1: entry for entry in entries if entry.kind == CARD}
+        clean = self._visited(edge, NO_PULL, early=False)
+        in_flight = {entry.operations - 1: entry for entry in clean.entries if entry.kind == CARD}
         ways: list[tuple[str, bool, Chip | None]] = [("pulled", True, None), ("pulled late", False, None)]
         ways += [(f"swapped {name}", False, chip) for name, chip in _strangers()]
         for way, early, other in ways:
-            for operation in range(operations):
+            for operation in range(clean.operations):
                 case = f"{self._memory}/{edge.name}/{way} {operation}"
                 if self.case is not None and not (self.case == case or self.case.startswith(case + "/")):
                     continue
@@ -653,9 +675,7 @@ class Cutter:
 
     def _visited(
         self, edge: _Edge, operation: int, *, early: bool, other: Chip | None = None
-    ) -> tuple[Stored, bytes, bool, list[Entry], int]:
-        # The visit from what is stored before it: stored then, the card, whether it was pulled, what was written, and
-        # in how many operations on the card's bus.
+    ) -> "_Visit":
         meter = self.meter
         self._load_anyhow(edge.before)
         meter.power_on()
@@ -663,28 +683,33 @@ class Cutter:
         chip = Chip()
         chip.restore(edge.before.card)
         meter.pull_at(operation, early=early, other=other)
-        meter.insert(chip)
+        answer = meter.insert(chip)
         world = meter.world_now()
         card = meter.remove().dump()
         meter.pull_at(NO_PULL, early=False)
         entries = meter.entries()
         stored = booted.after(entry for entry in entries if entry.kind != CARD)
-        return self._now(replace(stored, card=card)), card, bool(world["pulled"]), entries, world["operations"]
+        stored = self._now(replace(stored, card=card))
+        return _Visit(stored, answer, bool(world["pulled"]), entries, world["operations"])
 
     def _pulled(
         self, edge: _Edge, operation: int, early: bool, other: Chip | None
     ) -> tuple[Stored, tuple[Store, Store]]:
-        stored, card, pulled, entries, _ = self._visited(edge, operation, early=early, other=other)
-        if not pulled:
+        visit = self._visited(edge, operation, early=early, other=other)
+        stored, card = visit.stored, visit.stored.card
+        if not visit.pulled:
             raise RuntimeError(f"{edge.name}: a visit played again has no operation {operation}")
         self._counts.fired += 1
         before, store = self._same.store(edge.before), self._same.store(stored)
-        self._drives(entries)
+        self._drives(visit.entries)
         checkers.never_back(before, store)
         checkers.account_steady(before, store)
         checkers.binding_first(store)
         checkers.credited_once(store, edge.orders)
-        checkers.reports_true(read_card(card, self.keys), store)
+        shown = read_card(card, self.keys)
+        checkers.reports_true(shown, store)
+        if other is None and visit.answer in (codes.OK, codes.REPEAT):
+            self._reported(visit.answer, shown, store)
         checkers.only_report_slots(edge.before.card, card)
         checkers.tries_kept(edge.before.card, card)
         checkers.report_kept(edge.before.card, card, self.keys)

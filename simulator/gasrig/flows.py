@@ -28,6 +28,7 @@ from gascard.frames import HEAD, build_identity
 from gascard.records import (
     CARD_CUSTOMER,
     FLAG_PARAMETERS,
+    FLAG_REFUND,
     FORMAT_VERSION,
     IDENTITY_AT,
     MARK,
@@ -529,6 +530,59 @@ FLOWS: dict[str, Flow] = {
             *_says(codes.OK),
         ),
         {"code": codes.OK, "bought_total": 5000, "counter": TRIES_FULL},
+    ),
+    "refund": Flow(
+        (
+            *_OPENED,
+            ("gas", 500_000, _HOUR),
+            ("card", "user", {"sequence": 2, "bought_total": 2000, "amount": -1000, "flags": FLAG_REFUND}),
+            *_says(codes.OK, remaining=1500),
+            *_says(codes.REPEAT),
+        ),
+        {"code": codes.REPEAT, "sequence": 2, "bought_total": 2000, "remaining": 1500, "register": 500, **_OPEN},
+    ),
+    "refund too large": Flow(
+        (
+            *_OPENED,
+            ("gas", 500_000, _HOUR),
+            ("card", "user", {"sequence": 2, "bought_total": 499, "amount": -2501, "flags": FLAG_REFUND}),
+            *_says(codes.REFUND_TOO_LARGE),
+        ),
+        {"code": codes.REFUND_TOO_LARGE, "sequence": 1, "bought_total": 3000, "remaining": 2500, "counter": TRIES_FULL},
+    ),
+    "correction": Flow(
+        (
+            *_OPENED,
+            ("card", "user", {"sequence": 2, "bought_total": 3000, "correction_total": 700}),
+            *_says(codes.OK, remaining=2300),
+            ("card", "user", {"sequence": 3, "bought_total": 3000, "correction_total": -200}),
+            *_says(codes.OK, remaining=3200),
+        ),
+        {"code": codes.OK, "sequence": 3, "bought_total": 3000, "remaining": 3200, **_OPEN},
+    ),
+    "lower total": Flow(
+        (*_OPENED, ("card", "user", {"sequence": 2, "bought_total": 0}), *_says(codes.OK)),
+        {"code": codes.OK, "sequence": 2, "bought_total": 3000, "remaining": 3000, **_OPEN},
+    ),
+    "other binding": Flow(
+        (
+            *_OPENED,
+            ("card", "opening", {"binding": 2, "bought_total": 9000}),
+            *_says(codes.ALREADY_BOUND),
+            ("card", "user", {"binding": 2, "sequence": 2}),
+            *_says(codes.BINDING),
+        ),
+        {"code": codes.BINDING, "binding": 1, "bought_total": 3000, "tokens": 8, "counter": TRIES_FULL},
+    ),
+    "replaced card": Flow(
+        (
+            *_OPENED,
+            ("card", "user", {"sequence": 2, "bought_total": 5000, "replacement": 1}),
+            *_says(codes.OK, remaining=5000),
+            ("card", "user", {"sequence": 3, "bought_total": 9000, "replacement": 0}),
+            *_says(codes.REPLACED),
+        ),
+        {"code": codes.REPLACED, "sequence": 2, "bought_total": 5000, "tokens": 8, "counter": TRIES_FULL},
     ),
     "wrong meter": Flow(
         (*_BUILD, ("card", "opening", {"meter": OTHER_METER, "bought_total": 3000}), *_says(codes.METER)),

@@ -6,17 +6,16 @@ own, patched there, and the checks run in another process with that folder first
 (``gasrig.checkers``) are never patched. The unpatched copy is run too and has to pass every check used, else being
 caught would mean nothing.
 
-The checks; ``flows`` is played first and for every mutant. It and ``strangers`` are the ones without any fault in
-them; what they do not find is found only by cuts, pulls, broken parts or an adversary:
+The checks; ``flows`` is played first and for every mutant. It is the one without any fault in it; what it does not find
+is found only by cuts, pulls, broken parts or an adversary:
 
     flows      every flow of gasrig.flows as it is, and plain days at hall and meter
-    cut        the power is cut (gasrig.cut); what the valve is told must be true of what is stored at that moment
+    cut        the power is cut (gasrig.cut)
     count      the same, the pulses judged by wheels and meter alone, whatever stands in the tally
     pull       the card is pulled or swapped (gasrig.cut)
     hall cut   the hall is killed, its card pulled or swapped (gasrig.counter_cut)
     damage     one copy of a record becomes unreadable, at rest
     silence    a memory, or a card at the hall, loses a write and does not say so
-    strangers  genuine orders that are not for this meter as it is (gasrig.attacks), each with its answer
     verdict    what is stored before the verdict on a card, whatever it will be
     lockout    gasrig.attacks
     collage    the order of one image and the reports of another, on one card, at a hall
@@ -45,24 +44,24 @@ from gascard import codes
 from gascard.chip import Chip
 from gascard.crc import crc16
 from gascard.frames import HEAD, frame_size
-from gascard.records import ORDER, ORDER_AT, REPORT_AT, REPORT_DATA, offset_of
+from gascard.records import FLAG_REFUND, ORDER, ORDER_AT, REPORT_AT, REPORT_DATA, offset_of
+from gashall.errors import GasError
+from gashall.signer import KeyFileSigner
 from gasrig import adversary, attacks, checkers, counter_cut, explore
 from gasrig.bench import TEST_REGION
 from gasrig.checkers import Violation
 from gasrig.counter_cut import Counts
-from gasrig.cut import MEMORIES, Cutter, _Edge
+from gasrig.cut import Cutter, _Edge
 from gasrig.faults import PAGE
 from gasrig.flows import FLOWS, METER, ROOT, Flow, FlowError, Player, Step, play
 from gasrig.handset import Entry, MeterUnderTest, RecordedMeter
 from gasrig.parts import Fram
-from gasrig.recorder import DRIVE, KEYS, STORE
+from gasrig.recorder import KEYS, STORE
 from gasrig.states import Stored
 from gasrig.targets import CPythonTarget, TargetError, open_target
 from gasrig.town import Town
 from gasrig.world import World
 from meter.layouts import EVENTS_AT, LOCKOUT_AT
-from gashall.errors import GasError
-from gashall.signer import KeyFileSigner
 
 __all__ = [
     "CHECKS",
@@ -83,7 +82,6 @@ __all__ = [
 
 PACKAGES = ("gascard", "meter", "gashall", "gasrig")
 PLAIN = "flows"
-NO_FAULT = (PLAIN, "strangers")  # checks in which nothing breaks and nobody cheats
 SURVIVED = 3  # exit code
 MOST_SECONDS = 240  # of one mutant: one that hangs is caught
 LANE_LENGTH = 64
@@ -107,7 +105,8 @@ class PatchError(ValueError):
 class Check(NamedTuple):
     """One of CHECKS and where it looks: a flow, a scope, a strategy, seeds.
 
-    ``steps`` are numbers of the flow's steps, expectations not counted; none: all. ``shard``: every so manieth state.
+    ``steps`` are numbers of the flow's steps, expectations not counted; none: all. ``shard``: one in so many of the
+    cases is tried. ``depth``: of a search, moves; of a siege, days; of a story, steps; of a cut, cuts in a row.
     """
 
     kind: str
@@ -125,7 +124,7 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A defect: ``what`` is wrong, in one sentence; ``checks`` in this order, after ``flows``: none where that is it."""
+    """A defect: ``what`` is wrong, in one sentence; ``checks`` in this order, none where ``flows`` finds it."""
 
     name: str
     what: str
@@ -135,7 +134,7 @@ class Mutant:
     @property
     def beyond(self) -> bool:
         """Whether it takes more than a check without any fault to find it."""
-        return any(check.kind not in NO_FAULT for check in self.checks)
+        return any(check.kind != PLAIN for check in self.checks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,16 +226,6 @@ def _world_days() -> None:
         _expect("difference", reconciled.difference, 0)
 
 
-class _Answering(RecordedMeter):
-    """Remembers its ``answer`` to the last card."""
-
-    answer = codes.OK
-
-    def insert(self, chip: Chip) -> int:
-        self.answer = super().insert(chip)
-        return self.answer
-
-
 class _Cut(Cutter):
     """Cuts some steps of a flow and stops at the first violation. ``pulls`` only, or none.
 
@@ -246,7 +235,6 @@ class _Cut(Cutter):
     def __init__(self, check: Check, *, pulls: bool, stranger: bool = False) -> None:
         self._opened = [open_target("cpython") for _ in range(2 if stranger else 1)]
         super().__init__(*self._opened, depth=check.depth, shard=(1, check.shard if pulls else 1))
-        self.meter: _Answering = _Answering(self._opened[0])
         self._check = check
         self._only_pulls = pulls
 
@@ -262,15 +250,6 @@ class _Cut(Cutter):
         if self._check.steps and len(steps) - 1 not in self._check.steps:
             return
         super()._edge(replace(edge, entries=[]) if self._only_pulls else edge, steps)
-        for number, (entry, stored) in enumerate(edge.entries):
-            if entry.kind == DRIVE and entry.data == b"\x02":
-                self._judge(edge, f"{edge.name}/{number}", self._opens, stored)
-
-    def _opens(self, stored: Stored) -> None:
-        # The valve is told to open: if the power went now, the store would have to know why.
-        store = self._same.store(stored)
-        checkers.valve_true(store, True)
-        checkers.alarm_true(store, True)
 
     def _torn(self, entry: Entry, stored: Stored) -> Iterator[tuple[str, Stored]]:
         return islice(super()._torn(entry, stored), 0, None, self._check.shard)
@@ -278,15 +257,6 @@ class _Cut(Cutter):
     def _pulls(self, edge: _Edge) -> None:
         if self._only_pulls:
             super()._pulls(edge)
-
-    def _visited(self, edge: _Edge, *arguments: Any, **options: Any) -> Any:
-        visited: Any = super()._visited(edge, *arguments, **options)
-        if self.meter.answer in (codes.OK, codes.REPEAT):
-            # It says that all went well: then it is on the card that was in hand.
-            store, newest = self._same.store(visited[0]), checkers.read_card(visited[1], self.keys).newest
-            if newest is None or (newest.report_number, newest.sequence) != (store.report_number, store.sequence):
-                raise Violation("reports_true", f"answer {self.meter.answer}, the card's newest report is {newest}")
-        return visited
 
     def _found(self, case: str, text: str) -> None:
         rule, _, said = text.partition(": ")
@@ -334,6 +304,8 @@ def _hall_cut(check: Check) -> None:
     def look(counts: Counts) -> None:
         for found in counts.violations:
             rule, _, said = found.text.partition(": ")
+            if rule not in counter_cut.HALL_RULES.keys() | checkers.RULES.keys():
+                rule, said = "settles", found.text  # an error that should not have come
             raise CaughtError(rule, f"{found.flow}, {found.case}: {said}")
 
     look(counter_cut.run(check.where, check.depth, (1, check.shard), None, look))
@@ -347,21 +319,6 @@ def _lockout(check: Check) -> None:
             raise CaughtError("lockout", str(error)) from None
     if not attacks.kept(asdict(row)):
         raise CaughtError("lockout", f"{check.where}: {row.judged} judged, {row.bound} promised")
-
-
-def _strangers(check: Check) -> None:
-    # Genuine orders, and others, that are not for this meter as it is: each has its answer.
-    with open_target("cpython") as target:
-        for name, (make, right) in attacks.STRANGERS.items():
-            siege = attacks.Siege(target, 0)
-            code = siege.visit(make(siege))
-            if code != right:
-                raise CaughtError("judging", f"{name} is answered with {code}, not {right}")
-        # A probe order fetches a report and takes nothing (RULES 1, ledger behind).
-        siege = attacks.Siege(target, 0)
-        code = siege.visit(siege.card(sequence=2, bought_total=0, amount=0))
-        if (code, siege.meter.last["bought_total"]) != (codes.OK, attacks.GAS):
-            raise CaughtError("credited_once", f"a probe order: {code}, bought total {siege.meter.last['bought_total']}")
 
 
 def _verdict(check: Check) -> None:
@@ -410,7 +367,12 @@ _LATER: tuple[Step, ...] = (
     ("insert",),
     ("remove",),
 )
-# Where the copies of the records are that a meter must be able to lose one of (RULES 2); checkpoints once there are two.
+_REFUND: tuple[Step, ...] = (
+    ("card", "user", {"sequence": 3, "bought_total": 4000, "amount": -1000, "flags": FLAG_REFUND}),
+    ("insert",),
+    ("remove",),
+)
+# The copies of which a meter must be able to lose any one (RULES 2); checkpoints once there are two.
 _COPIES = ((STORE, 0x80), (STORE, 0xC0), (KEYS, 0x00), (KEYS, 0x40))
 _CHECKPOINTS = ((STORE, 0x00), (STORE, 0x40))
 
@@ -422,7 +384,7 @@ def _damage(check: Check) -> None:
         player = Player(meter)
         player.step(_OPENING[0])
         made = {at: meter.store(at, PAGE) for at in (0x80, 0xC0)}
-        for steps, copies in ((_OPENING, _COPIES), (_LATER, _COPIES + _CHECKPOINTS)):
+        for steps, copies in ((_OPENING, _COPIES), (_LATER, _COPIES + _CHECKPOINTS), (_REFUND, _COPIES)):
             for step in steps:
                 player.step(step)
             meter.keep(0)
@@ -432,7 +394,8 @@ def _damage(check: Check) -> None:
                 meter.poke(kind, at, b"\xff" * PAGE)
                 after = meter.power_on()
                 where = f"{'store' if kind == STORE else 'keys'} {at:#04x} lost"
-                for name in ("binding", "register"):
+                # What was opened or paid back stands in both copies: no card is needed to know it.
+                for name in ("binding", "register") + (("bought_total",) if steps is not _LATER else ()):
                     _damaged(where, name, after[name], before[name])
                 chip = Chip()
                 chip.restore(card)
@@ -612,7 +575,6 @@ CHECKS: dict[str, Callable[[Check], None]] = {
     "hall cut": _hall_cut,
     "damage": _damage,
     "silence": _silence,
-    "strangers": _strangers,
     "verdict": _verdict,
     "lockout": _lockout,
     "collage": _collage,
@@ -784,7 +746,10 @@ MUTANTS: tuple[Mutant, ...] = (
             Patch(
                 _HOT,
                 "        put(origin + place, cells[MARKER])\n",
-                "        put(origin + (place >> 3), cells[MARKER] ^ (0xFF >> (place & 7) + 1))\n",
+                "        if lane:\n"
+                "            put(origin + place, cells[MARKER])\n"
+                "        else:\n"
+                "            put(origin + (place >> 3), cells[MARKER] ^ (0xFF >> (place & 7) + 1))\n",
             ),
             Patch(_HOT, "    if cells[LANE]:\n", "    if True:\n"),
             Patch(
@@ -887,7 +852,9 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _STORE,
-                "        self._write_checkpoint(generation, base)\n        self.base = base\n        self._begin(generation)\n",
+                "        self._write_checkpoint(generation, base)\n"
+                "        self.base = base\n"
+                "        self._begin(generation)\n",
                 "        self.base = base\n"
                 "        self._begin(generation)\n"
                 "        self._memory.put(TALLY_AT, self.cells[MARKER])\n"
@@ -915,6 +882,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (Check("damage"),),
     ),
     Mutant(
+        "lowering in one copy",
+        "A refund is journalled in one copy of the account.",
+        (Patch(_METER, "self.account.commit(values, lowers or opening)", "self.account.commit(values, opening)"),),
+        (Check("damage"),),
+    ),
+    Mutant(
         "key record in one copy",
         "The binding is raised in one copy of the key record.",
         (
@@ -929,9 +902,9 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _METER,
-                "        self._note(events.BOUND if opening else events.LOADED, values[\"sequence\"])\n",
+                '        self._note(events.BOUND if opening else events.LOADED, values["sequence"])\n',
                 "        keys.save(True)\n"
-                "        self._note(events.BOUND if opening else events.LOADED, values[\"sequence\"])\n",
+                '        self._note(events.BOUND if opening else events.LOADED, values["sequence"])\n',
             ),
             Patch(_METER, "            keys.save(True)  # the only", "            pass  # the only"),
         ),
@@ -970,12 +943,11 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _JUDGING,
-                "    elif order[\"binding\"] != own:\n        return codes.BINDING\n",
+                '    elif order["binding"] != own:\n        return codes.BINDING\n',
                 "",
             ),
             Patch(_JUDGING, '    elif kind == ORDER_OPENING and order["binding"] == own + 1:\n', "    elif False:\n"),
         ),
-        (Check("strangers"),),
     ),
     Mutant(
         "equal sequence credited",
@@ -1012,7 +984,8 @@ MUTANTS: tuple[Mutant, ...] = (
                 _SESSION,
                 "        if code == codes.OK:\n            code, values, lowers =",
                 "        if repeat:\n"
-                '            values = dict(account.values, bought_total=account.values["bought_total"] + order["amount"])\n'
+                "            values = dict(account.values)\n"
+                '            values["bought_total"] += order["amount"]\n'
                 "        if code == codes.OK:\n            code, values, lowers =",
             ),
         ),
@@ -1024,7 +997,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Patch(
                 _ACCOUNT,
                 "            self.save(lowers)\n",
-                "            if old[\"state\"] == BOUND:\n"
+                '            if old["state"] == BOUND:\n'
                 '                self.values = dict(old, bought_total=values["bought_total"])\n'
                 "                self.save(lowers)\n"
                 '                values["entry"] = self.values["entry"]\n'
@@ -1032,7 +1005,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "            self.save(lowers)\n",
             ),
         ),
-        (_LOADS,),
+        (Check("explore", "1..2", depth=150), _LOADS),
     ),
     Mutant(
         "credit before journal",
@@ -1072,10 +1045,12 @@ MUTANTS: tuple[Mutant, ...] = (
             Patch(
                 _SESSION,
                 "            meter.journal(values, lowers)\n",
-                "            before = account.values\n"
-                '            values["entry"] = before["entry"]\n'
-                "            self._owed = before, values, lowers\n"
-                "            account.values = values\n",
+                "            if verified:\n"
+                "                meter.journal(values, lowers)\n"
+                "            else:\n"
+                '                values["entry"] = account.values["entry"]\n'
+                "                self._owed = account.values, values, lowers\n"
+                "                account.values = values\n",
             ),
             Patch(
                 _SESSION,
@@ -1104,7 +1079,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "report number not stored first",
         "A report's number is stored when the report is on the card.",
         (
-            Patch(_SESSION, "        meter.save_state()\n        keys = meter.keys.values", "        keys = meter.keys.values"),
+            Patch(
+                _SESSION,
+                "        meter.save_state()\n        keys = meter.keys.values",
+                "        keys = meter.keys.values",
+            ),
             Patch(
                 _SESSION,
                 "        self.end()\n        return codes.OK if back == frame",
@@ -1146,14 +1125,24 @@ MUTANTS: tuple[Mutant, ...] = (
         "A token is taken when the MAC was found wrong, not before it is judged.",
         (
             Patch(_JUDGING, "    if not lockout.take(CARDS):\n", "    if not lockout.tokens[CARDS]:\n"),
-            Patch(_JUDGING, "        lockout.failed(CARDS)\n", "        lockout.take(CARDS)\n        lockout.failed(CARDS)\n"),
+            Patch(
+                _JUDGING,
+                "        lockout.failed(CARDS)\n",
+                "        lockout.take(CARDS)\n        lockout.failed(CARDS)\n",
+            ),
         ),
         (Check("verdict"),),
     ),
     Mutant(
         "refill at boot",
         "Power-up gives a token back.",
-        (Patch(_METER, "            self.lockout.recover()\n", "            self.lockout.recover()\n            self.lockout.refill()\n"),),
+        (
+            Patch(
+                _METER,
+                "            self.lockout.recover()\n",
+                "            self.lockout.recover()\n            self.lockout.refill()\n",
+            ),
+        ),
     ),
     # --- the valve
     Mutant(
@@ -1179,8 +1168,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _METER,
-                '                self.state.values["alarm_sequence"] = values["sequence"]\n                self.save_state()\n',
-                '                self.state.values["alarm_sequence"] = values["sequence"]\n',
+                '["alarm_sequence"] = values["sequence"]\n                self.save_state()\n',
+                '["alarm_sequence"] = values["sequence"]\n',
             ),
         ),
         (_cut("alarm and key", 6, shard=4),),
@@ -1191,9 +1180,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _METER,
-                '                self.state.values["alarm_sequence"] = values["sequence"]\n                self.save_state()\n'
-                "        self._review()\n",
-                '                self.state.values["alarm_sequence"] = values["sequence"]\n'
+                '["alarm_sequence"] = values["sequence"]\n                self.save_state()\n        self._review()\n',
+                '["alarm_sequence"] = values["sequence"]\n'
                 "                self._review()\n"
                 "                self.save_state()\n"
                 "        self._review()\n",
@@ -1202,17 +1190,15 @@ MUTANTS: tuple[Mutant, ...] = (
         (_cut("alarm and key", 6, shard=4),),
     ),
     Mutant(
-        "clock beyond its field",
-        "A clock that no field can hold is believed.",
-        (Patch(_METER, "minutes if 0 <= minutes <= TIME_MAX else 0", "minutes"),),
-        (_siege("clock set", 1),),
-    ),
-    Mutant(
-        "lockout without end of tries",
+        "tokens without end",
         "With no token left a card is judged all the same.",
         (
             Patch(_LOCKOUT, "        if left < 0:\n            return False\n", "        left = max(0, left)\n"),
-            Patch(_LOCKOUT, "        self.tokens[bucket] -= 1\n", "        self.tokens[bucket] = max(1, self.tokens[bucket] - 1)\n"),
+            Patch(
+                _LOCKOUT,
+                "        self.tokens[bucket] -= 1\n",
+                "        self.tokens[bucket] = max(1, self.tokens[bucket] - 1)\n",
+            ),
         ),
     ),
     Mutant(
@@ -1237,7 +1223,9 @@ MUTANTS: tuple[Mutant, ...] = (
             Patch(
                 _LEDGER,
                 "_first(_orders, _orders.c.binding == _KEY, _orders.c.sequence.desc())",
-                "_first(_orders, (_orders.c.binding == _KEY) & (_orders.c.state != PENDING), _orders.c.sequence.desc())",
+                "_first(\n"
+                "    _orders, (_orders.c.binding == _KEY) & (_orders.c.state != PENDING), _orders.c.sequence.desc()\n"
+                ")",
             ),
         ),
         (_hall("hall sale", 4),),
@@ -1270,8 +1258,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _SERVICES,
-                "            self._unlock(reader, card, rescue)\n            self._write_order(reader, card, order)\n\n",
-                "            self._unlock(reader, card, rescue)\n"
+                "            self._write_order(reader, card, order)\n\n",
                 "            values = dict(encode.decode_order(order.frame), time=self._now(), psc_mask=None)\n"
                 "            frame = encode.encode_order(self._signer, order.card, values)\n"
                 "            self._write_order(reader, card, replace(order, frame=frame))\n\n",
@@ -1313,8 +1300,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 _SERVICES,
                 "                books.mark_card(row.number, psc_bytes=i, issued=False)\n"
                 "            reader.change_psc(passwords[i])\n",
-                "                pass\n"
-                "            reader.change_psc(passwords[i])\n",
+                "                pass\n            reader.change_psc(passwords[i])\n",
             ),
         ),
         (_hall("hall opening resumed"),),
@@ -1372,42 +1358,47 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "report's MAC ignored",
         "The hall believes a report whoever has made it.",
-        (Patch(_SERVICES, "        if not part.authentic:\n            reasons", "        if part.values is None:\n            reasons"),),
+        (
+            Patch(
+                _SERVICES,
+                "        if not part.authentic:\n            reasons",
+                "        if part.values is None:\n            reasons",
+            ),
+        ),
         (Check("collage"),),
     ),
     Mutant(
         "lower total taken",
         "A newer order with a lower total takes gas back that no refund has paid.",
         (Patch(_ACCOUNT, 'max(new["bought_total"], order["bought_total"])', 'order["bought_total"]'),),
-        (Check("strangers"),),
     ),
     Mutant(
         "replaced card served",
         "A card that was replaced is judged like any other.",
-        (Patch(_JUDGING, '    elif order["replacement"] < account["replacement"]:\n        return codes.REPLACED\n', ""),),
-        (Check("strangers"),),
+        (
+            Patch(
+                _JUDGING, '    elif order["replacement"] < account["replacement"]:\n        return codes.REPLACED\n', ""
+            ),
+        ),
     ),
 )
 
 EQUIVALENT: dict[str, str] = {
     "window without end": (
-        "The valve may open for ever once somebody has asked: no reason to stay shut passes by itself yet, and the tries "
-        "of a stuck motor are over within the minute. A magnet or a leak that passes will tell."
+        "The valve may open for ever once somebody has asked: no reason to stay shut passes by itself yet, and the "
+        "tries of a stuck motor are over within the minute. A magnet or a leak that passes will tell."
     ),
     "old binding opens again": (
         "An unbound meter takes an opening order of any binding: no meter that was bound becomes unbound yet, and the "
         "key record starts at nought. Clear and transfer will tell."
     ),
     "password not heard is right": (
-        "A card pulled while its password is presented is loaded: its order is genuine, and credit is cumulative, so it "
-        "is what the card would have brought anyway; no report is written."
+        "A card pulled while its password is presented is loaded: its order is genuine, and credit is cumulative, so "
+        "it is what the card would have brought anyway; no report is written."
     ),
     "counted before stored": (
         "The pulse's count rises before its mark is written: the count is in memory only, so no cut can tell; a memory "
         "that refuses the mark latches a fault."
-    ),
-    "lowering in one copy": (
-        "An entry that lowers credit is journalled in one copy: no flow lowers credit yet. Refund and clear will tell."
     ),
 }
 
@@ -1467,6 +1458,7 @@ def _run(mutant: Mutant | None, checks: Sequence[Check]) -> _Ran:
         environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONHASHSEED": "0"}
         call = [sys.executable, "-c", "from gasrig.mutants import child; child()"]
         hung = False
+        most = MOST_SECONDS if mutant is not None else 4 * MOST_SECONDS
         try:
             done = subprocess.run(
                 call,
@@ -1475,7 +1467,8 @@ def _run(mutant: Mutant | None, checks: Sequence[Check]) -> _Ran:
                 input=json.dumps(checks),
                 capture_output=True,
                 text=True,
-                timeout=MOST_SECONDS,
+                timeout=most,
+                check=False,
             )
             said, wrong = done.stdout, done.stderr if done.returncode else ""
         except subprocess.TimeoutExpired as late:
@@ -1486,7 +1479,7 @@ def _run(mutant: Mutant | None, checks: Sequence[Check]) -> _Ran:
     seconds = [line["seconds"] for line in over]
     found = next((line["found"] for line in over if line["found"]), None)
     if found is None and hung:
-        found = {"rule": "hang", "text": f"not over after {MOST_SECONDS} s"}
+        found = {"rule": "hang", "text": f"not over after {most} s"}
     elif found is None and wrong:
         # It does not even come to its checks, or a check took the process with it.
         found = {"rule": "fault", "text": wrong.strip().splitlines()[-1]}
@@ -1565,7 +1558,7 @@ def _summary(results: Sequence[Result], seconds: float) -> dict[str, Any]:
         "total": len(results),
         "survived": sum(result.caught_by is None for result in results),
         "caught_by": {kind: caught.count(kind) for kind in CHECKS if kind in caught},
-        "beyond_flows": sum(kind not in NO_FAULT for kind in caught),
+        "beyond_flows": sum(kind != PLAIN for kind in caught),
         "seconds": round(seconds, 1),
         "mutants": [asdict(result) for result in results],
         "equivalent": [{"name": name, "reason": reason} for name, reason in EQUIVALENT.items()],
