@@ -618,7 +618,7 @@ def test_memory_that_does_not_answer_at_power_up_is_store_lost():
         real(address, buffer)
 
     made.memory.read_into = mute
-    for limit in (0, 100, 176, 178, 180, 182):
+    for limit in (0, 20, 44, 46, 48, 50):
         reads[0] = 0
         assert made.power_on() == codes.STORE_LOST, limit
         nothing_works(made, codes.STORE_LOST)
