@@ -58,6 +58,7 @@ CHUNK = DUMP_SIZE // 2
 HOUR_MS = 3600000
 MOST_MILLI = 100  # of a pulse in a millisecond: beyond it the valve would get no time between two edges
 MOST_PULSES = 1000000
+NO_PULL = 0xFFFF
 MAX_ENTRIES = 252  # bytes of the record in one answer
 
 CONFIG = Layout(
@@ -186,6 +187,8 @@ class Bench:
         self.power_on()
 
     def _build_recorded(self, memory: int, size: int, travel_ms: int) -> None:
+        if memory > MEMORY_EEPROM:
+            raise ValueError("FRAM and EEPROM can be recorded")
         make = (RecordedFram, RecordedEeprom)[memory]
         self.memory, self.key_memory = make(size), make(0x80)
         self.motor, self.slot = RecordedMotor(travel_ms), RecordedSlot()
@@ -267,6 +270,8 @@ class Bench:
             if step >= meter.next_ms or moving:
                 self.pass_time(step)
             else:
+                if self._recorder:
+                    self._recorder.milliseconds += step
                 meter.tick(step)
                 self._called()
             time_left -= step
@@ -428,10 +433,11 @@ class Bench:
             recorder.calls = 0
             return b""
         if identifier == PULL_AT:
-            # How many operations from now; 1 if the meter notices at once, 0 when the card is taken out; 1 if
-            # another card is in its place.
+            # How many operations from now, NO_PULL none; 1 if the meter notices at once, 0 when the card is taken out;
+            # 1 if another card is in its place.
             slot = self.slot
-            slot.operations, slot.pull_at = 0, int.from_bytes(body[:2], "big")
+            at = int.from_bytes(body[:2], "big")
+            slot.operations, slot.pull_at = 0, -1 if at == NO_PULL else at
             slot.pulled = None
             self._pull_early = body[2] != 0
             slot.other = None
@@ -460,7 +466,9 @@ class Bench:
 
     def _lose_power(self, recorder: "Recorder") -> None:
         self._core = None
-        self.slot.remove()
+        slot = self.slot
+        slot.remove()
+        slot.operations, slot.pull_at, slot.pulled, slot.other = 0, -1, None, None
         self.motor.drive(0)
         recorder.entries = []
 

@@ -30,11 +30,13 @@ __all__ = [
     "binding_first",
     "credited_once",
     "lockout_held",
+    "log_kept",
     "never_back",
     "only_report_slots",
     "opened_by_person",
     "outside_unchanged",
     "read_card",
+    "read_log",
     "read_store",
     "register_true",
     "report_kept",
@@ -51,6 +53,7 @@ RULES: dict[str, str] = {
     "binding_first": "The key record's binding is never behind the account's: it is raised there first. "
     "(RULES 1: binding)",
     "store_kept": "No cut makes a record or the register unreadable. (DESIGN 9: power cut; RULES 2)",
+    "log_kept": "No cut costs the event log more than what was being written. (SPEC 10.4)",
     "lost_stays": "A meter whose store is lost stays shut, takes no card and writes no record until a recovery order. "
     "(RULES 1: factory is written; SPEC 10.2)",
     "register_true": "The register has counted every pulse of the wheels, but for those a cut had in flight. "
@@ -197,6 +200,8 @@ class Store:
     meter: str = ""
     region: int = 0
     keys_lost: bool = False
+    ceiling: int = 0
+    over_flow_seconds: int = 0
 
     @property
     def remaining(self) -> int:
@@ -234,12 +239,12 @@ def _account(raw: bytes) -> tuple[Any, ...] | None:
     if not _whole(raw):
         return None
     (entry, _, state, binding, replacement, card, account, sequence, *totals) = _ACCOUNT_FIELDS.unpack(raw)
-    bought, begun, correction, alarm, _, overdraft, _, latest, mac, _ = totals
+    bought, begun, correction, alarm, ceiling, overdraft, over_flow, latest, mac, _ = totals
     digits = account.hex()
     if not digits.isdigit() or bought > _MOST_PULSES or begun > _MOST_PULSES or latest > _MOST_MINUTES:
         return None
     numbers = (binding, replacement, sequence, bought, begun, _signed(correction), overdraft, alarm)
-    return (entry, state, *numbers, mac, card, digits)
+    return (entry, state, *numbers, mac, card, digits, int.from_bytes(ceiling, "big"), over_flow)
 
 
 @lru_cache(maxsize=8192)
@@ -350,16 +355,16 @@ def read_store(cells: bytes, key_cells: bytes, lanes: int = 1, lane_length: int 
     account = _newest(*[_account(cells[at : at + 64]) for at in _ACCOUNTS])
     state = _newest(*[_state(cells[at : at + 64]) for at in _STATES])
     keys = _newest(*[_key_record(key_cells[at : at + 64]) for at in _KEYS])
-    _, what, *numbers = account or _NO_ACCOUNT
+    _, what, *numbers, ceiling, over_flow = account or _NO_ACCOUNT
     _, keyed, region, version, key_binding, meter = keys or (0, False, 0, 0, 0, "")
     _, number, alarm_seen = state or (0, None, (0, 0))
     lost = register is None or account is None or state is None or keys is None
     kept = (number, _tokens(cells), key_binding, version, keyed, alarm_seen)
     values: tuple[Any, ...] = (register, what, what == _BOUND, *numbers, *kept, lost, meter, region, keys is None)
-    return Store(*values)
+    return Store(*values + (ceiling, over_flow))
 
 
-_NO_ACCOUNT: tuple[Any, ...] = (0, None, 0, 0, 0, 0, 0, 0, 0, 0, b"", 0, "")
+_NO_ACCOUNT: tuple[Any, ...] = (0, None, 0, 0, 0, 0, 0, 0, 0, 0, b"", 0, "", 0, 0)
 
 
 # ---------------------------------------------------------------------- the card
@@ -587,6 +592,8 @@ def account_steady(before: Store, after: Store) -> None:
             "overdraft",
             "card",
             "account",
+            "ceiling",
+            "over_flow_seconds",
         ]
     for name in names:
         old, new = getattr(before, name), getattr(after, name)
@@ -598,6 +605,41 @@ def binding_first(store: Store) -> None:
     """The key record's binding is the account's or above it. Violation (RULES 1: binding)."""
     if store.state is not None and not store.keys_lost and store.binding > store.key_binding:
         raise Violation("binding_first", f"account {store.binding}, key record {store.key_binding}")
+
+
+_LOG, _LOG_END = 0x0400, 0x0F00
+_LOG_ENTRY = 16
+_LOG_PLACES = (_LOG_END - _LOG) // _LOG_ENTRY
+
+
+@lru_cache(maxsize=8192)
+def _log_page(page: bytes) -> dict[int, bytes]:
+    found = {}
+    for at in range(0, len(page), _LOG_ENTRY):
+        entry = page[at : at + _LOG_ENTRY]
+        number = int.from_bytes(entry[:3], "big")
+        if number and _x25(entry[:14]) == int.from_bytes(entry[14:], "big"):
+            found[number] = entry
+    return found
+
+
+def read_log(cells: bytes) -> dict[int, bytes]:
+    """The whole entries of the event log by their numbers, 16 bytes each (SPEC 10.4)."""
+    found: dict[int, bytes] = {}
+    for at in range(_LOG, _LOG_END, _PAGE):
+        found |= _log_page(bytes(cells[at : at + _PAGE]))
+    return found
+
+
+def log_kept(before: bytes, after: bytes, most: int) -> None:
+    """Of the log every whole entry is kept but for the oldest, and at most ``most`` are new. Violation (SPEC 10.4)."""
+    old, new = read_log(before), read_log(after)
+    last, now = max(old, default=0), max(new, default=0)
+    if not last <= now <= last + most:
+        raise Violation("log_kept", f"the newest entry was {last}, is {now}")
+    for number, entry in old.items():
+        if new.get(number) != entry and number + _LOG_PLACES > now:
+            raise Violation("log_kept", f"entry {number} is gone, the newest is {now}")
 
 
 def register_true(store: Store, made: int, wheels: int, behind: int, ahead: int = 0) -> None:

@@ -21,7 +21,7 @@ from gascard.sle4442 import TRIES_FULL
 from gashall.encode import decode_card
 from gashall.signer import KeyFileSigner
 from gasrig import checkers
-from gasrig.bench import MEMORY_EEPROM, MEMORY_FRAM, TEST_REGION
+from gasrig.bench import MEMORY_EEPROM, MEMORY_FRAM, NO_PULL, TEST_REGION
 from gasrig.checkers import Store, Violation, read_card
 from gasrig.faults import FaultModel, torn_card_byte, torn_writes
 from gasrig.flows import FLOWS, METER, ORDER_DEFAULTS, OTHER_METER, ROOT, Flow, Player, Step, new_card, write_order
@@ -29,15 +29,16 @@ from gasrig.handset import BUILD_DEFAULTS, Entry, RecordedMeter, Snapshot, Suppl
 from gasrig.recorder import CARD, DRIVE, KEYS, STORE
 from gasrig.states import Sameness, Stored, card_place
 from gasrig.targets import BenchError, Target
+from meter.valve import POLL_MS
 
 __all__ = ["Counts", "Cutter", "Found", "flow_names"]
 
 LANE_LENGTH = 64  # of the tally, where the flow does not say: checkpoints come often
 TALLY = 0x1000  # where it begins (RULES 2)
 NEVER = (1 << 32) - 1
-NO_PULL = 0xFFFF
 REFILL_MS = 1_800_000  # after so long powered a token is back (RULES 3)
 SETTLE_MS = 60_000  # longer than a valve takes that must be driven three times
+MOST_EVENTS = 4  # that power-up enters: boot, scrubbed, alarm, zero
 STRANGER = 78  # number of a card that is not the customer's
 
 # Which faults each kind of memory has, and in how many lanes its tally runs (RULES 2).
@@ -62,10 +63,14 @@ class Found(NamedTuple):
 
 @dataclass
 class Counts:
-    """What was done: faults that fired, states really different, violations."""
+    """What was done: faults that fired, states really different, violations.
+
+    ``own``: faults that fired in this flow and in none before it, or would have, had no equal write been cut before.
+    """
 
     states: int = 0
     fired: int = 0
+    own: int = 0
     violations: list[Found] = field(default_factory=list)
 
     def add(self, other: "Counts") -> None:
@@ -85,6 +90,7 @@ class _Edge:
     entries: list[tuple[Entry, Stored]]
     after: Stored
     orders: tuple[checkers.Order, ...]  # that a hall had made for this meter so far
+    jammed: bool  # whether the valve's motor turned nothing
     outcomes: set[tuple[Any, ...]] = field(default_factory=set)
 
     @property
@@ -111,7 +117,7 @@ def flow_names() -> list[str]:
 
 
 def credit_of(store: Store) -> tuple[Any, ...]:
-    """All of an account that is gas."""
+    """All that an order has made of the account."""
     return (
         store.state,
         store.binding,
@@ -120,6 +126,13 @@ def credit_of(store: Store) -> tuple[Any, ...]:
         store.correction_total,
         store.replacement,
         store.register_at_binding,
+        store.overdraft,
+        store.alarm,
+        store.ceiling,
+        store.over_flow_seconds,
+        store.order_mac,
+        store.card,
+        store.account,
     )
 
 
@@ -144,6 +157,7 @@ class Cutter:
         self.shard = shard
         self.case = case
         self.states = 0
+        self.fired = 0
         self._report = report
         self._stranger = None if stranger is None else _Stranger(stranger)
         self._seen: set[int] = set()
@@ -188,14 +202,16 @@ class Cutter:
         total = Counts()
         edges = self._play(steps)
         self._base = None
-        self.meter.jam(False)
         for number, edge in edges:
+            if self.case is not None and not self.case.startswith(f"{memory}/{edge.name}/"):
+                continue
             place = (memory, tuple(repr(step) for step in steps[: number + 1]))
             if place not in self._analysed:
                 self._counts = Counts()
                 self._rebase(edge.before)
                 self._edge(edge, steps[: number + 1])
                 self._analysed[place] = self._counts
+                total.own += self._counts.own
             total.add(self._analysed[place])
         return total
 
@@ -205,10 +221,12 @@ class Cutter:
         orders: list[checkers.Order] = []
         edges: list[tuple[int, _Edge]] = []
         stored = self._build(player, steps[0])
+        jammed = False
         for number, step in enumerate(steps[1:], 1):
             if step[0] == "insert":
                 meter.pull_at(NO_PULL, early=False)
             player.step(step)
+            jammed = step[1] if step[0] == "jam" else jammed
             if step[0] in ("card", "chip"):
                 stored = replace(stored, card=player.card.dump())
                 order = read_card(stored.card, self.keys).order
@@ -223,7 +241,7 @@ class Cutter:
             stored = self._now(stored)
             if step[0] == "remove":
                 stored = replace(stored, card=player.card.dump())
-            edge = _Edge(f"{number} {step[0]}", step, before, found, stored, tuple(orders))
+            edge = _Edge(f"{number} {step[0]}", step, before, found, stored, tuple(orders), jammed)
             edges.append((number, edge))
         return edges
 
@@ -250,6 +268,7 @@ class Cutter:
     def _edge(self, edge: _Edge, steps: tuple[Step, ...]) -> None:
         edge.outcomes = {self._reference(edge, stored) for stored in self._clean(edge)}
         stops: set[int] = set()
+        travels: set[int] = set()
         for number, (entry, stored) in enumerate(edge.entries):
             if entry.kind == DRIVE:
                 self._judge(edge, f"{self._memory}/{edge.name}/{number}", self._justified, entry, stored)
@@ -262,10 +281,13 @@ class Cutter:
                 self._rebase(stored)
                 self._cut(edge, f"{self._memory}/{edge.name}/{number}", entry, stored, edge.in_flight)
                 # ... and with a warning after this call of the core, and while the valve travels.
-                stops |= {entry.calls + 1, entry.calls + 2} if entry.kind == DRIVE else {entry.calls + 1}
+                stops.add(entry.calls + 1)
+                if entry.kind == DRIVE:
+                    polls = self._config["travel_ms"] // POLL_MS
+                    travels |= {entry.calls + 2, entry.calls + polls // 2, entry.calls + polls - 1}
         if edge.step[0] != "power_off":
-            for calls in sorted(stops):
-                self._warned(edge, calls, steps)
+            for calls in sorted(stops | travels):
+                self._warned(edge, calls, steps, may_be_over=calls not in stops)
         if edge.step[0] == "insert" and self._cards:
             self._pulls(edge)
 
@@ -277,9 +299,19 @@ class Cutter:
         step = hash((same.__name__, self._memory, entry.kind, entry.data if entry.kind == DRIVE else 0))
         key = hash((step, same(stored), same(after)))
         if key in self._seen:
+            self._counts.own += 1
             return False
         self._seen.add(key)
         return True
+
+    def _fires(self) -> None:
+        self._counts.fired += 1
+        self._counts.own += 1
+        self.fired += 1
+
+    def _wanted(self, case: str) -> bool:
+        # Whether this case is to be tried: all are, or the one that was asked for and what leads to it.
+        return self.case is None or self.case == case or self.case.startswith(case + "/")
 
     def _cut(self, edge: _Edge, case: str, entry: Entry, stored: Stored, in_flight: int, depth: int = 1) -> None:
         """Cut the power in ``entry``, which was about to be written on ``stored``, in every way the models know."""
@@ -298,7 +330,9 @@ class Cutter:
             for value in _torn_card(entry, stored):
                 yield f"CARD {value:02X}", stored.torn(CARD, entry.address, bytes((value,)))
         else:
-            yield "CLEAN travelling", replace(stored, place=self._config["travel_ms"] // 2)
+            travel = self._config["travel_ms"]
+            for place in (1, travel // 2, travel - 1):
+                yield f"CLEAN travelling {place}", replace(stored, place=place)
 
     def _try(
         self,
@@ -309,9 +343,9 @@ class Cutter:
         in_flight: int,
         depth: int,
     ) -> None:
-        if self.case not in (None, case) and not str(self.case).startswith(case + "/again/"):
+        if not self._wanted(case):
             return
-        self._counts.fired += 1
+        self._fires()
         key = hash((self._memory, self._same.state(stored), credit_of(between[0]), credit_of(between[1])))
         if key in self._seen and self.case is None:
             return
@@ -319,9 +353,9 @@ class Cutter:
         self._count()
         if stored.card != edge.before.card and self._is_card_told(edge, case, stored, between):
             return
-        entries = self._judge(edge, case, self._booted, edge, stored, between, in_flight)
-        if entries and depth < self.depth and (self.case is None or case != self.case):
-            self._again(edge, case, stored, between, in_flight, entries, depth)
+        self._judge(edge, case, self._booted, edge, stored, between, in_flight)
+        if depth < self.depth and case != self.case:
+            self._again(edge, case, stored, between, in_flight, depth)
 
     def _count(self) -> None:
         self._counts.states += 1
@@ -336,7 +370,8 @@ class Cutter:
 
     def _is_card_told(self, edge: _Edge, case: str, stored: Stored, between: tuple[Store, Store]) -> bool:
         # What only the card's bytes make different is judged by reading them; power comes to a meter that can tell.
-        read = hash((stored.card, credit_of(between[0]), between[0].report_number))
+        told = (between[0].report_number, between[0].register, edge.before.card)
+        read = hash((stored.card, credit_of(between[0]), told))
         if read not in self._seen or self.case is not None:
             self._seen.add(read)
             self._judge(edge, case, self._half_a_report, edge, stored, between)
@@ -350,7 +385,7 @@ class Cutter:
         checkers.report_kept(edge.before.card, stored.card, self.keys)
         checkers.only_report_slots(edge.before.card, stored.card)
         checkers.tries_kept(edge.before.card, stored.card)
-        self._told_by_hall(stored.card)
+        self._shown(stored.card)
 
     def _again(
         self,
@@ -359,16 +394,19 @@ class Cutter:
         stored: Stored,
         between: tuple[Store, Store],
         in_flight: int,
-        entries: Iterable[Entry],
         depth: int,
     ) -> None:
-        # A second cut, in what power-up writes: from each state a meter can tell from the others.
-        key = self._same.behaviour(stored)
+        # A second cut, in what power-up writes until the valve rests: from each state a meter can tell from the others.
+        key = hash((self._same.behaviour(stored), edge.jammed))
         if key in self._deepened and self.case is None:
             return
         self._deepened.add(key)
-        for number, entry in enumerate(entries):
-            if entry.kind in (STORE, KEYS):
+        self._load(stored, edge.jammed)
+        self.meter.power_on()
+        self.meter.wait(SETTLE_MS)
+        for number, entry in enumerate(self.meter.entries()):
+            stored = stored.at(entry)
+            if entry.data != b"\x01" or entry.kind != DRIVE:
                 for name, torn in self._torn(entry, stored):
                     self._try(edge, f"{case}/again/{number}/{name}", torn, between, in_flight, depth + 1)
             stored = stored.torn(entry.kind, entry.address, entry.data)
@@ -389,10 +427,13 @@ class Cutter:
         self.meter.keep(1)
         self._base = stored
 
-    def _load(self, stored: Stored) -> None:
+    def _load(self, stored: Stored, jammed: bool = False) -> None:
         base = self._base
-        assert base is not None
+        if base is None:
+            self._rebase(stored)
+            base = stored
         self.meter.back(1)
+        self.meter.jam(jammed)
         for kind, have, want in ((STORE, base.cells, stored.cells), (KEYS, base.keys, stored.keys)):
             if have == want:
                 continue
@@ -439,7 +480,7 @@ class Cutter:
 
     def _booted(self, edge: _Edge, stored: Stored, between: tuple[Store, Store], in_flight: int) -> list[Entry]:
         """Power comes to ``stored``: the meter stands between ``between``, before and after the write. Its writes."""
-        self._load(stored)
+        self._load(stored, edge.jammed)
         snapshot = self.meter.power_on()
         entries = self.meter.entries()
         booted = stored.after(entries)
@@ -466,7 +507,8 @@ class Cutter:
         if any(entry.kind == KEYS for entry in entries):
             raise Violation("outside_unchanged", "power-up writes the key record")
         self._drives(entries)
-        self._carry_on_once(edge, booted, store)
+        checkers.log_kept(stored.cells, booted.cells, MOST_EVENTS)
+        self._carry_on_once(edge, stored, booted, store)
         return entries
 
     def _register(self, store: Store, stored: Stored, between: tuple[Store, Store], in_flight: int) -> None:
@@ -484,8 +526,10 @@ class Cutter:
             if snapshot[name] != held:
                 raise Violation("store_kept", f"the meter says {name} {snapshot[name]}, its store {held}")
 
-    def _carry_on_once(self, edge: _Edge, booted: Stored, store: Store) -> None:
-        key = (self._same.behaviour(booted), credit_of(store), frozenset(edge.outcomes))
+    def _carry_on_once(self, edge: _Edge, stored: Stored, booted: Stored, store: Store) -> None:
+        # What power-up found may live on in the meter and not in its memory.
+        found = (self._same.records(stored), booted.cells[TALLY:] != stored.cells[TALLY:], edge.jammed)
+        key = (self._same.behaviour(booted), *found, credit_of(store), frozenset(edge.outcomes))
         if self.case is None and key in self._carried:
             return
         self._carried[key] = None
@@ -507,24 +551,26 @@ class Cutter:
 
     def _reference(self, edge: _Edge, stored: Stored) -> tuple[Any, ...]:
         """Where a meter comes to that loses its power at rest."""
-        self._load_anyhow(stored)
+        return self._judge(edge, f"{self._memory}/{edge.name}/rest", self._at_rest, edge, stored) or ()
+
+    def _at_rest(self, edge: _Edge, stored: Stored) -> tuple[Any, ...]:
+        self._fires()
+        self._load(stored, edge.jammed)
         snapshot = self.meter.power_on()
         booted = stored.after(self.meter.entries())
         store = self._same.store(booted)
-        result = self._judge(edge, f"{self._memory}/{edge.name}/rest", self._carry_on, edge, booted, store)
+        if snapshot["code"] or store.lost:
+            raise Violation("store_kept", f"power-up answers {snapshot['code']}, store lost: {store.lost}")
         self._told(snapshot, store)
-        return result or ()
-
-    def _load_anyhow(self, stored: Stored) -> None:
-        if self._base is None:
-            self._rebase(stored)
-        self._load(stored)
+        self._register(store, stored, (store, store), edge.in_flight)
+        return self._carry_on(edge, booted, store)
 
     def _carry_on(self, edge: _Edge, stored: Stored, store: Store) -> tuple[Any, ...]:
         """The meter lives on: it rests shut, takes the card, opens for the key, counts. The credit it comes to."""
         meter = self.meter
-        if meter.wait(SETTLE_MS)["flows"]:
+        if meter.wait(SETTLE_MS)["flows"] and not edge.jammed:
             raise Violation("opened_by_person", "gas flows after power-up, nobody has asked")
+        meter.jam(False)
         if stored.card:
             stored, store = self._visit(edge, stored, store)
             if self._answer == codes.LOCKED_OUT and self._same.store(edge.before).tokens:
@@ -537,13 +583,16 @@ class Cutter:
         stored = stored.after(self._taken())
         store = self._same.store(stored)
         checkers.valve_true(store, bool(snapshot["flows"]))
-        checkers.alarm_true(store, bool(snapshot["flows"]))
         should = store.bound and store.remaining + store.overdraft > 0
         if should != bool(snapshot["flows"]) and not snapshot["failures"]:
             raise Violation("valve_true", f"remaining {store.remaining} and gas flows: {snapshot['flows']}")
         counted = meter.run(3_600_000, 3000)
         drawn = counted["drawn_milli"] // 1000
         stored = self._now(stored.after(self._taken()))
+        flows = bool(meter.wait(SETTLE_MS)["flows"])
+        stored = stored.after(self._taken())
+        checkers.valve_true(self._same.store(stored), flows)
+        checkers.alarm_true(self._same.store(stored), flows)
         if counted["register"] != snapshot["register"] + drawn:
             raise Violation("register_true", f"{drawn} drawn, {counted['register'] - snapshot['register']} counted")
         meter.power_off(warned=True)
@@ -618,10 +667,10 @@ class Cutter:
 
     # ------------------------------------------------------------------ with a warning
 
-    def _warned(self, edge: _Edge, calls: int, steps: tuple[Step, ...]) -> None:
+    def _warned(self, edge: _Edge, calls: int, steps: tuple[Step, ...], *, may_be_over: bool) -> None:
         """The flow once more; after so many calls of the core its supply fails, with a warning."""
         case = f"{self._memory}/{edge.name}/warned {calls}"
-        if self.case is not None and not (self.case == case or self.case.startswith(case + "/")):
+        if not self._wanted(case):
             return
         meter, player = self.meter, Player(self.meter)
         player.step(steps[0])
@@ -631,18 +680,22 @@ class Cutter:
         meter.entries()
         try:
             player.step(steps[-1])
+            player.step(("wait", SETTLE_MS))  # power-up itself makes no call; the next are in what follows
+            meter.stop_at(NEVER)
+            if not may_be_over:
+                raise RuntimeError(f"{case}: the flow is over before")
+            return  # a travel that was shorter
         except SupplyFailed:
             pass
-        else:
-            meter.stop_at(NEVER)  # the flow is over before
-            meter.jam(False)
+        except BenchError as error:
+            self._fires()
+            self._found(case, f"raised: {error.text}")
             return
         finally:
             self._base = None
         entries = meter.entries()
         ending = [entry for entry in entries if entry.calls >= calls]
         stored = edge.before.after(entry for entry in entries if entry.calls < calls)
-        meter.jam(False)
         final = self._now(stored.after(ending))
         self._rebase(final)
         # Nothing may be missing: every pulse the wheels made was told before.
@@ -665,9 +718,7 @@ class Cutter:
         for way, early, other in ways:
             for operation in range(clean.operations):
                 case = f"{self._memory}/{edge.name}/{way} {operation}"
-                if self.case is not None and not (self.case == case or self.case.startswith(case + "/")):
-                    continue
-                if not self._mine():
+                if not self._wanted(case) or not self._mine():
                     continue
                 pulled = self._judge(edge, case, self._pulled, edge, operation, early, other)
                 if pulled and way == "pulled":
@@ -677,7 +728,7 @@ class Cutter:
         self, edge: _Edge, operation: int, *, early: bool, other: Chip | None = None
     ) -> "_Visit":
         meter = self.meter
-        self._load_anyhow(edge.before)
+        self._load(edge.before)
         meter.power_on()
         booted = edge.before.after(meter.entries())
         chip = Chip()
@@ -699,7 +750,7 @@ class Cutter:
         stored, card = visit.stored, visit.stored.card
         if not visit.pulled:
             raise RuntimeError(f"{edge.name}: a visit played again has no operation {operation}")
-        self._counts.fired += 1
+        self._fires()
         before, store = self._same.store(edge.before), self._same.store(stored)
         self._drives(visit.entries)
         checkers.never_back(before, store)
@@ -718,17 +769,15 @@ class Cutter:
             there = self.meter.other().dump()
             checkers.only_report_slots(other.dump(), there)
             checkers.tries_kept(other.dump(), there)
-        key = hash((self._memory, self._same.state(stored), "live", operation if other is None else -1))
-        if key not in self._seen or self.case is not None:
-            self._seen.add(key)
-            self._count()
-            # The meter is still alive: the card goes straight in again.
-            checkers.valve_true(store, bool(self.meter.wait(SETTLE_MS)["flows"]))
-            _, after = self._visit(edge, self._now(stored.after(self._taken())), store)
-            # A card whose password was refused goes to the hall before it is served again (RULES 1, last try).
-            barred = self._answer in (codes.CARD_BARRED, codes.PASSWORD_REFUSED)
-            if not barred or card[260] & TRIES_FULL == TRIES_FULL:
-                self._comes_to(edge, credit_of(after))
+        self._shown(card)
+        self._count()
+        # The meter is still alive: the card goes straight in again.
+        checkers.valve_true(store, bool(self.meter.wait(SETTLE_MS)["flows"]))
+        _, after = self._visit(edge, self._now(stored.after(self._taken())), store)
+        # A card whose password was refused goes to the hall before it is served again (RULES 1, last try).
+        barred = self._answer in (codes.CARD_BARRED, codes.PASSWORD_REFUSED)
+        if not barred or card[260] & TRIES_FULL == TRIES_FULL:
+            self._comes_to(edge, credit_of(after))
         return stored, (store, store)
 
     def _half_written(

@@ -34,31 +34,35 @@ def cut_flows(
     case: str | None = None,
     report: Report | None = None,
     done: Callable[[str, Counts], None] | None = None,
-) -> tuple[int, dict[str, Counts]]:
-    """Cut these flows: (states that are really different, what came of each flow). TargetError.
+) -> tuple[Counts, dict[str, Counts]]:
+    """Cut these flows: (all of them together, what came of each). TargetError.
+
+    What two flows share counts for both and once in the sum.
 
     ``depth`` 2 cuts power-up too; ``shard`` (K, N) tries every Nth state; ``report`` hears of the states, ``done`` of
     each flow when it is over.
     """
     results: dict[str, Counts] = {}
-    states = 0
+    total = Counts()
     with ExitStack() as stack:
         cutter: Cutter | None = None
         for name in names:
             if name in counter_cut.HALL_FLOWS:
-                result = counter_cut.run(name, depth, shard, case, _hall_report(name, states, report))
-                states += result.states
+                result = counter_cut.run(name, depth, shard, case, _hall_report(name, total.states, report))
+                result.own = result.fired
+                total.add(result)
             else:
                 if cutter is None:
                     meters = [stack.enter_context(open_target(target)) for _ in range(2)]
                     cutter = Cutter(*meters, depth=depth, shard=shard, case=case, report=report)
-                before = cutter.states
+                before = Counts(cutter.states, cutter.fired)
                 result = cutter.run(name)
-                states += cutter.states - before
+                fresh = Counts(cutter.states - before.states, cutter.fired - before.fired, 0, result.violations)
+                total.add(fresh)
             results[name] = result
             if done is not None:
                 done(name, result)
-    return states, results
+    return total, results
 
 
 def _hall_report(name: str, before: int, report: Report | None) -> Callable[[Counts], None] | None:
@@ -77,17 +81,17 @@ def command(argv: Sequence[str]) -> int:
         return _refused(2, "--case needs --flow NAME")
     start = time.perf_counter()
     try:
-        states, results = _watched(names, options)
+        total, results = _watched(names, options)
     except TargetError as error:
         return _refused(1, str(error))
-    result = _summary(states, results, options, time.perf_counter() - start)
+    result = _summary(total, results, options, time.perf_counter() - start)
     if options.junit:
         _write_junit(options.junit, results)
     if options.json:
         print(json.dumps(result))
     else:
         _print(result)
-    silent = [name for name, counts in results.items() if not counts.fired]
+    silent = [name for name, counts in results.items() if not counts.own]
     for name in silent:
         print(f"icgas cut: no fault has fired in flow {name!r}", file=sys.stderr)
     return VIOLATED if result["violations"] or silent else 0
@@ -121,7 +125,7 @@ def _shard(text: str) -> tuple[int, int]:
     return int(shard), int(shards)
 
 
-def _watched(names: Sequence[str], options: argparse.Namespace) -> tuple[int, dict[str, Counts]]:
+def _watched(names: Sequence[str], options: argparse.Namespace) -> tuple[Counts, dict[str, Counts]]:
     console = Console(stderr=True)
     wanted = {"target": options.target, "depth": options.depth, "shard": options.shard, "case": options.case}
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[states]} states"))
@@ -143,22 +147,22 @@ def _command_of(found: Found, target: str) -> str:
     return f'icgas cut --flow "{found.flow}" --case "{found.case}"{depth}{where}'
 
 
-def _summary(states: int, results: dict[str, Counts], options: argparse.Namespace, seconds: float) -> dict[str, Any]:
-    found = {violation for counts in results.values() for violation in counts.violations}
+def _summary(total: Counts, results: dict[str, Counts], options: argparse.Namespace, seconds: float) -> dict[str, Any]:
     return {
         "target": options.target,
         "depth": options.depth,
         "shard": "/".join(map(str, options.shard)),
-        "states": states,
-        "fired": sum(counts.fired for counts in results.values()),
-        "violations": len(found),
+        "states": total.states,
+        "fired": total.fired,
+        "violations": len(total.violations),
         "seconds": round(seconds, 1),
         "flows": [
             {"name": name, "states": counts.states, "fired": counts.fired, "violations": len(counts.violations)}
             for name, counts in results.items()
         ],
         "found": [
-            {**violation._asdict(), "command": _command_of(violation, options.target)} for violation in sorted(found)
+            {**violation._asdict(), "command": _command_of(violation, options.target)}
+            for violation in sorted(total.violations)
         ],
     }
 
@@ -172,7 +176,7 @@ def _print(result: dict[str, Any]) -> None:
         table.add_row(flow["name"], f"{flow['states']:,}", f"{flow['fired']:,}", str(flow["violations"]))
     table.add_section()
     counts = (f"{result['states']:,}", f"{result['fired']:,}", str(result["violations"]))
-    table.add_row("all, states met twice once", *counts)
+    table.add_row("all, what they share once", *counts)
     console.print(table)
     for found in result["found"][:20]:
         text = f"{found['flow']}: {found['text']}\n  {found['command']}"
@@ -182,12 +186,12 @@ def _print(result: dict[str, Any]) -> None:
 
 
 def _write_junit(path: str, results: dict[str, Counts]) -> None:
-    failed = sum(bool(counts.violations) or not counts.fired for counts in results.values())
+    failed = sum(bool(counts.violations) or not counts.own for counts in results.values())
     suite = ElementTree.Element("testsuite", name="icgas cut", tests=str(len(results)), failures=str(failed))
     for name, counts in results.items():
         case = ElementTree.SubElement(suite, "testcase", classname="icgas.cut", name=name)
         said = [f"{found.case}: {found.text}" for found in counts.violations]
-        if not counts.fired:
+        if not counts.own:
             said.append("no fault has fired")
         if said:
             ElementTree.SubElement(case, "failure", message=said[0]).text = "\n".join(said)

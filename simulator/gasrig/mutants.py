@@ -267,7 +267,7 @@ class _Count(_Cut):
     """Judges nothing but the pulses, and asks for them the meter and the wheels."""
 
     def _reference(self, edge: _Edge, stored: Stored) -> tuple[Any, ...]:
-        self._load_anyhow(stored)
+        self._load(stored)
         self.meter.power_on()
         self.meter.entries()
         return ()

@@ -53,6 +53,8 @@ class Recorder:
         while count < len(self.entries) and size + len(self.entries[count]) <= most:
             size += len(self.entries[count])
             count += 1
+        if self.entries and not count:
+            raise ValueError("an entry that fits into no answer")
         taken = b"".join(self.entries[:count])
         self.entries = self.entries[count:]
         return taken

@@ -24,6 +24,7 @@ _PAGE = 64
 _TALLY = 0x1000
 _EVENTS, _EVENTS_END = 0x400, 0xF00
 _REPORTS = ((0x5B, 0xA5), (0xA5, 0xEF))
+_QUARTER = 250  # thousandths of a pulse: the reeds read alike within
 _NEAR = 3  # pulses from a threshold within which counts make a difference
 
 
@@ -104,7 +105,7 @@ class Sameness:
 
     def _common(self, state: Stored, masked: bool) -> tuple[Any, ...]:
         # Of one memory many cards are asked about in a row.
-        key = (state.cells, state.keys, state.place, masked)
+        key = (state.cells, state.keys, state.place, state.index_milli // _QUARTER, masked)
         found = self._known.get(key)
         if found is None:
             if len(self._known) > 64:
@@ -125,6 +126,7 @@ class Sameness:
             self._tally(cells, store),
             _near(store),
             (state.place > 0) + (state.place >= self.travel_ms),
+            state.index_milli // _QUARTER,
         )
 
     def _tally(self, cells: bytes, store: Store) -> tuple[Any, ...]:
@@ -154,7 +156,7 @@ def _near(store: Store) -> tuple[int, ...]:
     # How the counts stand to the thresholds they are compared with.
     left = store.remaining
     distances = (left, left + store.overdraft, left - store.alarm)
-    return tuple(max(-_NEAR, min(_NEAR, distance)) for distance in distances)
+    return tuple(max(0, min(2 * _NEAR, distance + _NEAR)) for distance in distances)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -165,8 +167,10 @@ def _checkpoints(first: bytes, second: bytes, masked: bool) -> tuple[Any, ...]:
         for slot, raw in enumerate((first, second))
     ]
     ahead = (int.from_bytes(first[:2], "big") - int.from_bytes(second[:2], "big")) & 0xFFFF
-    rest = [b"" if good or masked else raw for raw, good in zip((first, second), whole, strict=True)]
-    return (*whole, min(ahead, 2) if ahead < 0x8000 else -1, *rest) if all(whole) else (*whole, *rest)
+    # Of one that is not whole it matters, masked, whether it was ever written.
+    rest = [b"" if good else raw[:8].strip(b"\0")[:1] and b"?" if masked else raw
+            for raw, good in zip((first, second), whole, strict=True)]
+    return (*whole, min(ahead, 2) if ahead < 0x8000 else 3, *rest) if all(whole) else (*whole, *rest)
 
 
 def _whole(raw: bytes) -> bool:
@@ -235,18 +239,23 @@ def _event_page(page: bytes) -> bytes:
     return b"|".join(parts)
 
 
+def _is_report(frame: bytes) -> bool:
+    outline = frame[0] == 0x68 and frame[2] == len(frame) - 15 and frame[3] == 1 and frame[-1] == 0x16
+    return outline and crc16(frame, 1, len(frame) - 3) == int.from_bytes(frame[-3:-1], "big")
+
+
 @lru_cache(maxsize=1 << 14)
 def _card(dump: bytes, masked: bool) -> tuple[Any, ...]:
     if not dump:
         return ()
     frames = [dump[start:end] for start, end in _REPORTS]
-    whole = [crc16(frame, 1, len(frame) - 3) == int.from_bytes(frame[-3:-1], "big") for frame in frames]
+    whole = [_is_report(frame) for frame in frames]
     if masked:
         # What an order and the next report's place are decided by: whose, of which binding, which of two is newer.
         newer = frames[0][4:7] > frames[1][4:7]
-        shown = [frame[7:30] if good else b"" for frame, good in zip(frames, whole, strict=True)]
+        shown = [frame[7:26] if good else b"" for frame, good in zip(frames, whole, strict=True)]
     else:
         # Of a whole report all but register, used, index, and MAC and checksum over them.
         newer = False
-        shown = [frame[:30] + frame[42:-11] if good else frame for frame, good in zip(frames, whole, strict=True)]
+        shown = [frame[:26] + frame[38:-11] if good else frame for frame, good in zip(frames, whole, strict=True)]
     return (dump[:0x5B], dump[0xEF:], newer, *shown)

@@ -857,3 +857,20 @@ def test_bound_holds() -> None:
         books.bound_holds(METER)
     with pytest.raises(ValueError, match="turned back"):
         books.burned(METER, 3450)
+
+
+def test_log_keeps_every_whole_entry_but_the_oldest():
+    stand = Stand()
+    for number in range(200):
+        stand.meter._note(6, number)
+    before = bytes(stand.memory.cells)
+    newest = max(checkers.read_log(before))
+    assert len(checkers.read_log(before)) == 176
+    stand.meter._note(6, 0)
+    checkers.log_kept(before, bytes(stand.memory.cells), 1)
+    for spoilt, most in ((0x400 + newest % 176 * 16, 2), (None, 0)):
+        cells = bytearray(stand.memory.cells)
+        if spoilt is not None:
+            cells[spoilt : spoilt + 16] = bytes(16)
+        with pytest.raises(Violation, match="log_kept"):
+            checkers.log_kept(before, bytes(cells), most)
