@@ -213,12 +213,18 @@ class Register:
         self._memory.read_into(other, slot)
         if not any(slot):
             return False
+        # In four lanes the next generation may have come to the last places of some, but then to the first of all.
+        ended = begun = 0
         cell = bytearray(1)
-        for lane in range(1, self._lanes + 1):
-            self._memory.read_into(TALLY_AT + lane * self._length - 1, cell)
-            if cell[0] != self.cells[MARKER]:
-                return False
-        return True
+        for lane in range(self._lanes):
+            for last in (0, self._length - 1):
+                self._memory.read_into(TALLY_AT + lane * self._length + last, cell)
+                if cell[0] == self.cells[MARKER]:
+                    if last:
+                        ended += 1
+                    else:
+                        begun += 1
+        return ended == self._lanes or ended > 0 == begun
 
     def _run(self, lane: int) -> int:
         # How many places at the head of the lane bear this generation's marker. On one lane a write covers at most

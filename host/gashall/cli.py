@@ -4,6 +4,7 @@ A subcommand is an entry point of the group ``icgas.commands``: its name, and a 
 of arguments and returns an exit code. One whose extra is not installed says which one to install.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points, version
@@ -11,6 +12,8 @@ from importlib.metadata import EntryPoint, entry_points, version
 from gashall.errors import GasError
 
 GROUP = "icgas.commands"
+INTERRUPTED = 130
+CLOSED = 141
 
 # Third-party module -> the extra of pyproject.toml that brings it.
 EXTRAS = {
@@ -59,6 +62,13 @@ def run(point: EntryPoint, arguments: list[str]) -> int:
         )
     except GasError as error:
         print(f"icgas {point.name}: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"icgas {point.name}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads on: what is still buffered must not be tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED
     return 1
 
 

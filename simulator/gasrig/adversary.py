@@ -804,7 +804,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.replay is not None:
         if options.scope == "all":
             parser.error("--replay needs the --scope its story is of")
-        return _replayed(options.scope, tuple([tuple(action) for action in json.loads(options.replay)]), options.target)
+        try:
+            story = tuple([tuple(action) for action in json.loads(options.replay)])
+            return _replayed(options.scope, story, options.target)
+        except (ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+            parser.error(f"--replay takes a story as a search prints it, a JSON list of moves: {error}")
+    for name, value in (("--depth", options.depth), ("--budget", options.budget)):
+        if value is not None and value < 1:
+            parser.error(f"{name} is 1 or more, not {value}")
     names = list(SCOPES) if options.scope == "all" else [options.scope]
     results = []
     for name in names:

@@ -330,7 +330,9 @@ def _register(cells: bytes, lanes: int, length: int) -> int | None:
         # A slot that nobody has ever written, as the factory leaves it, tells of no such generation.
         ends = cells[_TALLY + length - 1 : _TALLY + capacity : length]
         other = _CHECKPOINTS[0 if first is None else 1]
-        if any(cells[other : other + 8]) and ends == mark * lanes and base + capacity <= _MOST_PULSES:
+        heads = cells[_TALLY : _TALLY + capacity : length]
+        ended = ends == mark * lanes or (mark in ends and mark not in heads)
+        if any(cells[other : other + 8]) and ended and base + capacity <= _MOST_PULSES:
             base += capacity
             mark = _MARKS[generation + 1 & 1]
     if lanes == 1:

@@ -70,6 +70,7 @@ __all__ = [
     "Found",
     "HallCounts",
     "HallFlow",
+    "NoCaseError",
     "KeptLedger",
     "Socket",
     "State",
@@ -122,6 +123,10 @@ _USED = 712  # pulses of gas before the sale, so that the sums have something to
 _NEXT_PULSES = 100
 _DAMAGED = (codes.NOT_OURS, codes.SHAPE, codes.CRC, codes.VERSION)
 _RANK = {"pending": 0, "written": 1, "done": 2}
+
+
+class NoCaseError(ValueError):
+    """A flow has no case of this name."""
 
 
 class DeadError(BaseException):
@@ -1008,7 +1013,7 @@ class _Runner:
         if last.startswith("death"):
             found = [left for fault, left in self._deaths(steps, state) if fault == last]
             if not found:
-                raise ValueError(f"no case {case!r}")
+                raise NoCaseError(f"no case {case!r}")
             self.counts.fired += 1
             self._judge(found[0], case)
             return

@@ -177,7 +177,9 @@ class Cutter:
         for memory in MEMORIES:
             steps = self._steps(FLOWS[name], memory)
             if steps is not None and (self.case is None or self.case.startswith(memory + "/")):
-                counts.add(self._flow(name, memory, steps))
+                result = self._flow(name, memory, steps)
+                counts.add(result)
+                counts.own += result.own
         return counts
 
     def _steps(self, flow: Flow, memory: str) -> tuple[Step, ...] | None:

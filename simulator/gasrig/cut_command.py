@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from gasrig import counter_cut
+from gasrig.counter_cut import NoCaseError
 from gasrig.cut import Counts, Cutter, Found, flow_names
 from gasrig.targets import TARGETS, TargetError, open_target, unavailable
 
@@ -76,14 +77,21 @@ def command(argv: Sequence[str]) -> int:
         return _refused(2, f"{options.target}: {reason}")
     names = list(ALL_FLOWS) if options.flow in (None, "all") else [options.flow]
     if unknown := [name for name in names if name not in ALL_FLOWS]:
-        return _refused(2, f"no flow is called {unknown[0]!r}; there are: {', '.join(ALL_FLOWS)}")
+        return _refused(2, f"no flow is called {unknown[0]!r}; there are {', '.join(map(repr, ALL_FLOWS))}")
     if options.case is not None and len(names) != 1:
         return _refused(2, "--case needs --flow NAME")
+    if options.junit and (reason := _unwritable(options.junit)):
+        return _refused(2, f"--junit {options.junit}: {reason}; name a file in a folder that may be written")
     start = time.perf_counter()
     try:
         total, results = _watched(names, options)
     except TargetError as error:
         return _refused(1, str(error))
+    except NoCaseError:
+        total, results = Counts(), {}
+    if options.case is not None and not total.fired:
+        where = "copy it from a violation's command, with its --depth and --target"
+        return _refused(2, f"flow {names[0]!r} has no case {options.case!r}; {where}")
     result = _summary(total, results, options, time.perf_counter() - start)
     if options.junit:
         _write_junit(options.junit, results)
@@ -91,10 +99,20 @@ def command(argv: Sequence[str]) -> int:
         print(json.dumps(result))
     else:
         _print(result)
-    silent = [name for name, counts in results.items() if not counts.own]
-    for name in silent:
-        print(f"icgas cut: no fault has fired in flow {name!r}", file=sys.stderr)
+    silent = [] if options.case else [name for name, counts in results.items() if not counts.own]
+    if silent:
+        names = ", ".join(map(repr, silent))
+        smaller = "; this shard has none of their states: take a smaller N" if options.shard[1] > 1 else ""
+        print(f"icgas cut: no fault has fired in {names}{smaller}", file=sys.stderr)
     return VIOLATED if result["violations"] or silent else 0
+
+
+def _unwritable(path: str) -> str | None:
+    try:
+        with open(path, "a", encoding="utf-8"):
+            return None
+    except OSError as error:
+        return error.strerror
 
 
 def _refused(code: int, reason: str) -> int:
@@ -107,10 +125,12 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
         prog="icgas cut",
         description="Cut the power at every byte a meter stores, pull the card at every byte written to it, kill the "
         "hall at every commit; the gas must still add up.",
+        epilog="Exit code 0: all held; 3: a violation, or a flow in which nothing fired; 2: wrong usage; 1: the target "
+        "failed.",
     )
     parser.add_argument("--flow", metavar="NAME", help="one flow, or all (default)")
     parser.add_argument("--depth", type=int, choices=(1, 2), default=1, help="2: cut again while the meter recovers")
-    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help="every Nth state, from the Kth on")
+    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help="every Nth write and pull, from the Kth on")
     parser.add_argument("--target", choices=TARGETS, default="cpython", help="where the firmware runs")
     parser.add_argument("--case", metavar="CASE", help="one case of one flow, as a violation names it")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
@@ -138,7 +158,13 @@ def _watched(names: Sequence[str], options: argparse.Namespace) -> tuple[Counts,
         def report(name: str, states: int) -> None:
             bar.update(task, description=name, states=states)
 
-        return cut_flows(names, report=report, done=lambda name, _: bar.advance(task), **wanted)
+        def done(name: str, counts: Counts) -> None:
+            bar.advance(task)
+            if not console.is_terminal:
+                told = f"{counts.states} states, {counts.fired} fired, {len(counts.violations)} violations"
+                print(f"icgas cut: {name}: {told}", file=sys.stderr)
+
+        return cut_flows(names, report=report, done=done, **wanted)
 
 
 def _command_of(found: Found, target: str) -> str:

@@ -167,7 +167,7 @@ PLANTED = {
 def test_planted_fault_is_found_and_its_case_shows_it_again(monkeypatch, name):
     home, attribute, fault, flow, rules = PLANTED[name]
     monkeypatch.setattr(home, attribute, fault)
-    found = first(flow, depth=1, shard=(1, 2))
+    found = first(flow, shard=(1, 2))
     assert {violation.text.partition(":")[0] for violation in found} & rules
     # One of each sort of case.
     sorts = {tuple(violation.case.split("/")[2].split()[:1]): violation for violation in found}
@@ -208,6 +208,18 @@ def test_command_fails_where_a_flow_has_no_fault_that_fired(monkeypatch, capsys)
     told(monkeypatch, Counts(0, 9))
     assert command(["--flow", "pulse", "--json"]) == VIOLATED
     assert "no fault has fired in flow 'pulse'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flow, case", [("pulse", "fram/1 gas/0/CLEAN 0"), ("hall sale", "swap/op 999/neighbour")])
+def test_case_that_no_run_could_have_named_is_refused(capsys, flow, case):
+    assert command(["--flow", flow, "--case", case]) == 2
+    assert f"no case {case!r}" in capsys.readouterr().err
+
+
+def test_report_that_cannot_be_written_is_told_before_anything_is_cut(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(cut_command, "cut_flows", lambda *_, **__: pytest.fail("cut first"))
+    assert command(["--flow", "pulse", "--junit", str(tmp_path)]) == 2
+    assert f"--junit {tmp_path}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

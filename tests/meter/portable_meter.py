@@ -732,3 +732,27 @@ def test_pulse_that_cannot_be_stored_is_not_counted():
                 raised += 1
         assert raised == 2 and made.meter.register.value == 20
         assert restart(made) == codes.OK and made.meter.register.value == 20
+
+
+def test_pulses_after_the_warning_are_counted():
+    # The valve takes seconds to shut on the stored charge, and what passes meanwhile is gas.
+    for lanes in (1, 4):
+        made = bench(lanes=lanes, bought_total=1000)
+        made.meter.pulses(70)
+        before = made.meter.register.value
+        made.meter.power_failing()
+        made.meter.pulses(2)
+        made.meter.pulse()
+        assert (made.meter.register.value - before, made.meter.uncounted) == (3, 0)
+
+
+def test_wheel_behind_its_last_pulse_at_a_warned_cut_makes_that_pulse_once():
+    made = bench(bought_total=1000)
+    assert [made.meter.reeds.edge(levels) for levels in (1, 3, 2, 0)] == [False, False, False, True]
+    made.meter.pulse()
+    made.meter.reeds.edge(2)
+    assert made.meter.reeds.behind
+    made.power_off(True)
+    made.wheels.milli = 750
+    made.power_on()
+    assert not made.meter.reeds.edge(0)

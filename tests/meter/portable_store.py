@@ -247,6 +247,18 @@ def test_register_stands_without_either_checkpoint():
                     assert recovered(memory, lanes, 64) == 1000 + count + capacity + 3, case
 
 
+def test_nearly_full_tally_stands_without_either_checkpoint():
+    # A tally that is full to the last place is closed at once; one short of it may be met at rest.
+    for lanes in (1, 4):
+        capacity = lanes * 64
+        for left in range(1, 6):
+            for spoilt in (0, 1):
+                memory = CutFram(TALLY_AT + capacity)
+                tally(memory, lanes, 64, 4, 1000, capacity - left)
+                memory.cells[CHECKPOINT_AT[spoilt] + 4] ^= 1
+                assert recovered(memory, lanes, 64) == 1000 + capacity - left, (lanes, left, spoilt)
+
+
 def test_register_is_lost_without_both_checkpoints():
     memory = CutFram(TALLY_AT + 64)
     tally(memory, 1, 64, 4, 1000, 20)
