@@ -6,7 +6,10 @@ NOTHING = ""
 REQUESTS: dict[str, tuple[str, str]] = {
     "BUILD": ("CONFIG: manufacture a meter and give it power", SNAPSHOT),
     "RUN": ("RUN_REQUEST: draw so much gas evenly over so much time, less if the valve shuts", SNAPSHOT),
-    "CARD_PUT": ("half (0 or 1; 2 or 3 of the other card), its 132 bytes: half the dump of a card, to be inserted", NOTHING),
+    "CARD_PUT": (
+        "half (0 or 1; 2 or 3 of the other card), its 132 bytes: half the dump of a card, to be inserted",
+        NOTHING,
+    ),
     "CARD_GET": ("half (0 or 1; 2 or 3 of the other card)", "132 bytes of the card that was taken out"),
     "INSERT": ("put the card in; report and valve come to rest", SNAPSHOT),
     "REMOVE": ("take it out", SNAPSHOT),

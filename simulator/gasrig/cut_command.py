@@ -101,9 +101,9 @@ def command(argv: Sequence[str]) -> int:
         _print(result)
     silent = [] if options.case else [name for name, counts in results.items() if not counts.own]
     if silent:
-        names = ", ".join(map(repr, silent))
+        said = ", ".join(map(repr, silent))
         smaller = "; this shard has none of their states: take a smaller N" if options.shard[1] > 1 else ""
-        print(f"icgas cut: no fault has fired in {names}{smaller}", file=sys.stderr)
+        print(f"icgas cut: no fault has fired in {said}{smaller}", file=sys.stderr)
     return VIOLATED if result["violations"] or silent else 0
 
 
@@ -130,7 +130,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--flow", metavar="NAME", help="one flow, or all (default)")
     parser.add_argument("--depth", type=int, choices=(1, 2), default=1, help="2: cut again while the meter recovers")
-    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help="every Nth write and pull, from the Kth on")
+    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help="every Nth write or pull, from the Kth")
     parser.add_argument("--target", choices=TARGETS, default="cpython", help="where the firmware runs")
     parser.add_argument("--case", metavar="CASE", help="one case of one flow, as a violation names it")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
@@ -149,10 +149,8 @@ def _watched(names: Sequence[str], options: argparse.Namespace) -> tuple[Counts,
     console = Console(stderr=True)
     wanted = {"target": options.target, "depth": options.depth, "shard": options.shard, "case": options.case}
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[states]} states"))
-    shown = Progress(
-        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
-    )
-    with shown as bar:
+    quiet = not console.is_terminal
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=quiet) as bar:
         task = bar.add_task("cutting", total=len(names), states=0)
 
         def report(name: str, states: int) -> None:
@@ -160,7 +158,7 @@ def _watched(names: Sequence[str], options: argparse.Namespace) -> tuple[Counts,
 
         def done(name: str, counts: Counts) -> None:
             bar.advance(task)
-            if not console.is_terminal:
+            if quiet:
                 told = f"{counts.states} states, {counts.fired} fired, {len(counts.violations)} violations"
                 print(f"icgas cut: {name}: {told}", file=sys.stderr)
 
