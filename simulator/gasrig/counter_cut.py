@@ -1022,7 +1022,7 @@ class _Runner:
                 at_start = case.removesuffix(last) + fault
                 if self._lose(state, steps, at_start, at, other, last.removeprefix(fault)):
                     return
-        raise ValueError(f"no case {case!r}")
+        raise NoCaseError(f"no case {case!r}")
 
     def _after(self, state: State, fault: str) -> State:
         # The state one fault leaves behind, not judged.
@@ -1035,7 +1035,7 @@ class _Runner:
                 for value, left in self._run_on(state, steps, at, other).lefts:
                     if fault == name + value:
                         return left
-        raise ValueError(f"no case {fault!r}")
+        raise NoCaseError(f"no case {fault!r}")
 
     def _mine(self, mark: bytes) -> bool:
         return crc32(mark) % self.shard[1] == self.shard[0] - 1

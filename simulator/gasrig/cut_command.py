@@ -103,7 +103,7 @@ def command(argv: Sequence[str]) -> int:
     if silent:
         said = ", ".join(map(repr, silent))
         smaller = "; this shard has none of their states: take a smaller N" if options.shard[1] > 1 else ""
-        print(f"icgas cut: no fault has fired in {said}{smaller}", file=sys.stderr)
+        print(f"icgas cut: no fault has fired in flow {said}{smaller}", file=sys.stderr)
     return VIOLATED if result["violations"] or silent else 0
 
 
@@ -130,7 +130,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--flow", metavar="NAME", help="one flow, or all (default)")
     parser.add_argument("--depth", type=int, choices=(1, 2), default=1, help="2: cut again while the meter recovers")
-    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help="every Nth write or pull, from the Kth")
+    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help="each Nth write or pull")
     parser.add_argument("--target", choices=TARGETS, default="cpython", help="where the firmware runs")
     parser.add_argument("--case", metavar="CASE", help="one case of one flow, as a violation names it")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")

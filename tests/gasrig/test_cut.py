@@ -213,7 +213,7 @@ def test_command_fails_where_a_flow_has_no_fault_that_fired(monkeypatch, capsys)
 @pytest.mark.parametrize("flow, case", [("pulse", "fram/1 gas/0/CLEAN 0"), ("hall sale", "swap/op 999/neighbour")])
 def test_case_that_no_run_could_have_named_is_refused(capsys, flow, case):
     assert command(["--flow", flow, "--case", case]) == 2
-    assert f"no case {case!r}" in capsys.readouterr().err
+    assert f"flow {flow!r} has no case {case!r}" in capsys.readouterr().err
 
 
 def test_report_that_cannot_be_written_is_told_before_anything_is_cut(monkeypatch, capsys, tmp_path):
