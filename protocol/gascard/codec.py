@@ -67,7 +67,7 @@ def unpack(layout: "Layout", data: bytes | bytearray, offset: int = 0) -> dict:
     """
     values: dict = {}
     for name, kind in layout:
-        size = kind_size(kind)
+        size = kind & 0x0F or 16  # kind_size, without the call
         raw = bytes(data[offset : offset + size])
         if len(raw) != size:
             raise RecordError(name)
@@ -80,10 +80,11 @@ def unpack(layout: "Layout", data: bytes | bytearray, offset: int = 0) -> dict:
             values[name] = raw
         else:
             value = int.from_bytes(raw, "big")
-            if sort == 1 and raw[0] & 0x80:
-                value -= 1 << 8 * size
-            if not _within(kind, value):
-                raise RecordError(name)
+            if sort == 1:
+                if raw[0] & 0x80:
+                    value -= 1 << 8 * size
+            elif sort and not _within(kind, value):
+                raise RecordError(name)  # of plain numbers the bytes hold none that does not fit
             values[name] = value
         offset += size
     return values
