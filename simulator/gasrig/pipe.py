@@ -4,6 +4,7 @@ A bench is an object with ``answer(identifier: int, body: bytes) -> bytes``. Wha
 error frame that carries the exception's text, so that a traceback never lands among the frames.
 """
 
+import gc
 import sys
 
 from gascard.link import ANSWER, ERROR, MAX_BODY, Decoder
@@ -42,34 +43,46 @@ def _trace(fault: BaseException) -> "list[str]":
     return list(reversed(lines))
 
 
-def serve(bench: "Bench", source: "Any" = None, sink: "Any" = None) -> int:
-    """Answer frames from ``source`` on ``sink`` (stdin and stdout) until STOP or the end; return how many."""
-    if source is None:
-        source = sys.stdin.buffer
-    if sink is None:
-        sink = sys.stdout.buffer
-    flush = getattr(sink, "flush", None)
-    decoder = Decoder()
-    answered = 0
-    while True:
-        data = source.read(decoder.missing())
+class Server:
+    """Answers frames from ``source`` on ``sink`` (stdin and stdout) by ``bench``; ``answered`` counts them."""
+
+    def __init__(self, bench: "Bench", source: "Any" = None, sink: "Any" = None) -> None:
+        self.answered = 0
+        self._bench = bench
+        self._source = sys.stdin.buffer if source is None else source
+        self._sink = sys.stdout.buffer if sink is None else sink
+        self._flush = getattr(self._sink, "flush", None)
+        self._decoder = Decoder()
+
+    def turn(self) -> bool:
+        """Read once and answer what is whole; False after STOP or the end of the input."""
+        data = self._source.read(self._decoder.missing())
         if not data:
-            return answered
-        for frame in decoder.feed(data):
+            return False
+        for frame in self._decoder.feed(data):
             if frame.identifier == STOP:
-                return answered
+                return False
             frame.control |= ANSWER
             try:
-                frame.body = bench.answer(frame.identifier, frame.body)
+                frame.body = self._bench.answer(frame.identifier, frame.body)
                 reply = frame.encode(0)
             except Exception as fault:
                 frame.control |= ERROR
                 frame.body = describe(fault)
                 reply = frame.encode(0)
-            sink.write(reply)
-            if flush is not None:
-                flush()
-            answered += 1
+            self._sink.write(reply)
+            if self._flush is not None:
+                self._flush()
+            self.answered += 1
+        return True
+
+
+def serve(bench: "Bench", source: "Any" = None, sink: "Any" = None) -> int:
+    """Answer frames until STOP or the end (``Server``); return how many."""
+    server = Server(bench, source, sink)
+    while server.turn():
+        pass
+    return server.answered
 
 
 class Echo:
@@ -82,6 +95,7 @@ class Echo:
     LEAVE = 0x0005
     TOO_LONG = 0x0006
     COUNT = 0x0007
+    LITTER = 0x0008
 
     def __init__(self, start: int = 0) -> None:
         self.count = start
@@ -100,6 +114,9 @@ class Echo:
             sys.exit(3)
         if identifier == self.TOO_LONG:
             return bytes(MAX_BODY + 1)
+        if identifier == self.LITTER:
+            bytearray(0x10000)
+            return gc.mem_alloc().to_bytes(4, "big")
         if identifier == self.COUNT:
             return bytes([self.count >> 8 & 0xFF, self.count & 0xFF])
         return body

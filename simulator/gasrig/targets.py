@@ -226,6 +226,8 @@ class CPythonTarget(Target):
 class _VirtualMachine(Target):
     # What both VMs share: a clean folder, a process, a pipe in link frames, and a time limit on every answer.
 
+    _loop = "gasrig.pipe.serve({})\n"  # how the VM comes to answer
+
     def __init__(
         self,
         bench: str = "gasrig.bench:Bench()",
@@ -246,7 +248,7 @@ class _VirtualMachine(Target):
         self._stray = b""  # what has come since the last whole answer
         self._decoder = Decoder()
         try:
-            program = f"import gasrig.pipe\nimport {module} as home\ngasrig.pipe.serve(home.{expression})\n"
+            program = f"import gasrig.pipe\nimport {module} as home\n" + self._loop.format(f"home.{expression}")
             self._start(program, compiled, pin)
         except BaseException:
             self.close()
@@ -393,6 +395,12 @@ class WasmTarget(_VirtualMachine):
     """The real VM, 32-bit, under Node: small integers end where a board's do. ``heap`` is only its start."""
 
     name = "wasm"
+    # It collects garbage only between calls from JavaScript, which are dear: the runner calls `turn` for a few frames.
+    _loop = (
+        "server = gasrig.pipe.Server({})\n"
+        "def turn():\n    for _ in range(100):\n        if not server.turn():\n            return False\n"
+        "    return True\n"
+    )
 
 
 def _arch(name: str) -> str | None:

@@ -68,6 +68,12 @@ def test_print_between_frames_does_not_disturb_them(vm_name: str) -> None:
             assert target.ask(Echo.PRINT, body) == body
 
 
+def test_memory_is_given_back_between_answers(vm_name: str) -> None:
+    with open_target(vm_name, ECHO) as target:
+        sizes = [int.from_bytes(target.ask(Echo.LITTER), "big") for _ in range(1000)]  # 64 KB of litter each
+        assert max(sizes) < 32 * 2**20
+
+
 def test_bench_that_hangs_is_ended_by_the_time_limit(vm_name: str) -> None:
     with open_target(vm_name, ECHO) as target:
         with pytest.raises(TargetError, match=f"{vm_name}: no answer to identifier 0003 within 0.5 s"):
