@@ -2,7 +2,7 @@
 //
 //   node wasm_runner.mjs MODULE.mjs STAGE PROGRAM.py HEAPSIZE
 //
-// STAGE is copied into the VM's own file system at /lib. A program that leaves a function `turn` has it called until
+// STAGE is copied into the VM's own file system at /lib. A program that leaves a function `__turn__` has it called until
 // it answers false: the VM gives memory back between such calls only. The exit code is 1 after an uncaught exception, whose
 // text goes to stderr; what sys.exit was given otherwise.
 import fs from "node:fs";
@@ -79,7 +79,7 @@ try {
     copy(vm, stage, "/lib");
     vm.runPython("import sys\nif '/lib' not in sys.path: sys.path.insert(0, '/lib')\n");
     vm.runPython(fs.readFileSync(programPath, "utf8"));
-    const turn = vm.globals.get("turn");
+    const turn = vm.globals.get("__turn__");
     if (turn !== undefined) while (turn());
 } catch (e) {
     // The uncaught text would drag a 100 KB line of the VM's own JavaScript along: its message is enough.
