@@ -395,7 +395,7 @@ class WasmTarget(_VirtualMachine):
     """The real VM, 32-bit, under Node: small integers end where a board's do. ``heap`` is only its start."""
 
     name = "wasm"
-    # It collects garbage only between calls from JavaScript, which are dear: the runner calls `__turn__` for a few frames.
+    # It collects garbage only between calls from JavaScript, which are dear: one call of `__turn__`, many frames.
     _loop = (
         "server = gasrig.pipe.Server({})\n"
         "def __turn__():\n    for _ in range(100):\n        if not server.turn():\n            return False\n"
