@@ -26,6 +26,9 @@ REGISTER_END = const(12)
 SCRUBBED = const(13)
 FAULT = const(14)
 REPORT_NOT_WRITTEN = const(15)
+GUARD = const(16)
+EXERCISED = const(17)
+BATTERY = const(18)
 
 _SIZE = const(16)
 _AT_ONCE = const(4)  # entries read together at power-up: a page

@@ -10,6 +10,8 @@ from meter.layouts import (
     COPY_SIZE,
     EVENTS_AT,
     FACTORY,
+    GUARDS,
+    GUARDS_AT,
     KEYED,
     KEYS,
     KEYS_AT,
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 
 def create(memory: "Memory", key_memory: "Memory", settings: "Settings", values: dict) -> None:
     """Write a new meter. ``values``: meter (14 digits), register (its first count), index (what the wheels read),
-    and, where it leaves the factory keyed, region, key_version, key and tool_key. StoreFault if the memory fails.
+    and, where it leaves the factory keyed, region, key_version, key and tool_key; guards, fields of layouts.GUARDS, all
+    0 (every guard off) if not given. StoreFault if the memory fails.
     """
     keyed = KEYED if values.get("key") else FACTORY
     keys = {"state": keyed, "meter": values["meter"]}
@@ -47,6 +50,7 @@ def create(memory: "Memory", key_memory: "Memory", settings: "Settings", values:
     create_register(memory, settings.lanes * settings.lane_length, register)
     create_pair(memory, STATE_AT, STATE, {"index_offset": offset, "warned": 1})
     create_pair(memory, ACCOUNT_AT, ACCOUNT, {"state": keyed})
+    create_pair(memory, GUARDS_AT, GUARDS, values.get("guards") or {})
     create_lockout(memory)
     # The log and the final record of an earlier life of this memory.
     for address in range(EVENTS_AT, TALLY_AT, COPY_SIZE):

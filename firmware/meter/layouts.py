@@ -76,6 +76,30 @@ KEYS = Layout(
     ("crc", U32),
 )
 
+# What a setting card may change while the meter is unbound. ``report`` and ``shut`` have a bit for each guard (meter.guards).
+GUARDS = Layout(
+    ("entry", U16),
+    ("layout", U8),
+    ("report", U16),
+    ("shut", U16),
+    ("pause_seconds", U16),
+    ("over_flow_seconds", U8),
+    ("over_flow_for", U8),
+    ("large_flow_gap", U16),
+    ("large_flow_for", U8),
+    ("small_flow_gap", U16),
+    ("small_flow_hours", U8),
+    ("long_flow_minutes", U16),
+    ("idle_days", U8),
+    ("past_valve_pulses", U8),
+    ("battery_low", U8),
+    ("battery_empty", U8),
+    ("spare", RAW16),
+    ("spare_more", RAW13),
+    ("spare_last", RAW8),
+    ("crc", U32),
+)
+
 EVENT = Layout(
     ("number", U24),
     ("kind", U8),
@@ -104,6 +128,7 @@ CHECKPOINT_AT = (0x0000, 0x0040)
 ACCOUNT_AT = (0x0080, 0x00C0)
 STATE_AT = (0x0100, 0x0140)
 LOCKOUT_AT = const(0x0180)
+GUARDS_AT = (0x0380, 0x03C0)
 LOCKOUT_PLACES = const(8)
 LOCKOUT_STRIDE = const(64)
 EVENTS_AT = const(0x0400)

@@ -4,6 +4,7 @@
 #   pulse() / pulses(n)   the counter moved on            tick(ms)         so much powered time has passed
 #   card_in() card_out()  the slot's switch               key()            the customer pressed it
 #   clock(minutes)        what the clock says             power_failing()  the supply is going, this much is left
+#   magnet(there) cover(open)  what the switches say      battery(mv)      what the cell was measured to give
 # and may sleep for ``next_ms`` after each. Pulses are hot; everything else may allocate.
 #
 # Whatever the firmware was not built for ends in fail(): the first cause is kept, the valve shuts, cards are read
@@ -19,12 +20,19 @@ from gascard.records import (
     FORMAT_VERSION,
     REPORT_DATA,
     SHUT_ALARM,
+    SHUT_BATTERY,
+    SHUT_COVER,
     SHUT_FAULT,
+    SHUT_MAGNET,
+    SHUT_OVER_FLOW,
+    SHUT_PAST_VALVE,
     SHUT_POWER,
     SHUT_REGISTER_END,
+    SHUT_SENSOR,
     SHUT_STORE_LOST,
     SHUT_UNBOUND,
     SHUT_ZERO,
+    STATUS_BATTERY_LOW,
     STATUS_KEY_NEEDED,
     STATUS_LOCKED_OUT,
     STATUS_SENSOR,
@@ -33,13 +41,13 @@ from gascard.records import (
     TIME_MAX,
     TOTAL_MAX,
 )
-from meter import display, events, valve
+from meter import display, events, guards, valve
 from meter.account import Account
 from meter.deadlines import DISPLAY, REFILL, WINDOW, Deadlines
 from meter.hot import COUNT, STOP, make_pulse, make_pulses
-from meter.layouts import KEYS, KEYS_AT, STATE, STATE_AT
+from meter.layouts import GUARDS, GUARDS_AT, KEYS, KEYS_AT, STATE, STATE_AT
 from meter.lockout import CARDS, REFILL_MINUTES, Lockout
-from meter.reeds import Reeds
+from meter.reeds import SENSOR_BACK, Reeds
 from meter.session import Session
 from meter.store import FAULTS, Pair, Register
 
@@ -94,6 +102,8 @@ class Meter:
         self.keys = Pair(key_memory, KEYS_AT, KEYS)
         self.account = Account(memory)
         self.state = Pair(memory, STATE_AT, STATE)
+        self.limits = Pair(memory, GUARDS_AT, GUARDS)
+        self.guards = guards.Guards()
         self.lockout = Lockout(memory)
         self.events = events.Events(memory)
         self.valve = valve.Valve(motor, settings.travel_limit_ms)
@@ -103,6 +113,15 @@ class Meter:
         self.reasons = SHUT_UNBOUND
         self.last_code = codes.OK
         self.battery_mv = 0
+        self._known = 0  # guards whose fact holds now
+        self._present = 0  # SHUT_ reasons that hold as long as their cause does: magnet, cover, battery
+        self._battery_low = False
+        self._sensor = 0  # reed faults that have been told
+        self._past = 0  # pulses since the valve has been shut
+        self._exercise = False  # no gas for long: the valve moves at the next card or key
+        self._counted = 0  # the register as the guards know it ...
+        self._quiet = 0  # ... and for how long
+        self._guards_next = 0
         self._refused = 0  # codes noted since a card was served, one bit each
         self.uncounted = 0  # pulses told while the register could not take them
         self._minutes = 0
@@ -129,7 +148,7 @@ class Meter:
             for _ in range(_READ_TRIES):
                 try:
                     self.events.recover()
-                    whole = self.keys.load() and self.account.load() and self.state.load()
+                    whole = self.keys.load() and self.account.load() and self.state.load() and self.limits.load()
                     if whole:
                         # Before anything can fail: what is saved from now on has the counters in it.
                         values = self.state.values
@@ -157,6 +176,8 @@ class Meter:
             self.save_state()
             if not self.lockout.full:
                 self.deadlines.set(REFILL, _REFILL_MS)
+            self._counted = self.register.value
+            self._set_limits()
             self._count()
         except FAULTS as cause:
             self.fail(cause)
@@ -252,6 +273,7 @@ class Meter:
                     reasons |= SHUT_ALARM
             if ahead > 0:
                 register.stop_after(ahead)
+            reasons |= self.state.values["latched"] | self._present
         fresh = reasons & ~self.reasons
         self.reasons = reasons
         if fresh:
@@ -303,11 +325,21 @@ class Meter:
             return 0
         if self.valve.moving:
             return valve.POLL_MS
-        return self.deadlines.next
+        if self.register.value != self._counted:
+            return 0  # the guards have not heard of it yet
+        return max(0, min(self.deadlines.next, self._guards_next - self._quiet))
 
     def tick(self, milliseconds: int) -> None:
         """``milliseconds`` of powered time have passed since the last tick (at most one hour)."""
         self._since_ms += milliseconds
+        # What has been counted came before this time passed.
+        value = self.register.base + self.register.cells[COUNT]
+        if value != self._counted:
+            self._flow(value - self._counted)
+            self._counted = value
+        self._quiet += milliseconds
+        if self._quiet >= self._guards_next:
+            self._flow(0)
         # The window first: a valve that arrives shut in this very tick must not open after the minute.
         try:
             if self.deadlines.advance(milliseconds):
@@ -332,6 +364,109 @@ class Meter:
             if not self.lockout.full:
                 deadlines.set(REFILL, _REFILL_MS)
 
+    # --- guards
+
+    def _set_limits(self) -> None:
+        # The account's over-flow limit goes before the setting's.
+        over_flow = self.account.values["over_flow_seconds"] if self.account.bound else 0
+        self.guards.set_limits(self.limits.values, over_flow)
+        self._guards_next = 0
+
+    def _flow(self, pulses: int) -> None:
+        # Time has passed, and perhaps gas: tell the guards.
+        milliseconds, self._quiet = self._quiet, 0
+        if self._latched & SHUT_STORE_LOST:
+            self._guards_next = _MINUTE_MS
+            return
+        tripped = self.guards.pass_time(milliseconds, pulses)
+        self._guards_next = self.guards.next
+        try:
+            if pulses and self.valve.state == valve.SHUT:
+                allowed = self.limits.values["past_valve_pulses"]
+                before, self._past = self._past, self._past + pulses
+                if before <= allowed < self._past:
+                    tripped |= 1 << guards.PAST_VALVE
+            elif pulses:
+                self._past = 0
+            fault = self.reeds.fault & ~self._sensor
+            self._sensor = self.reeds.fault
+            if fault:
+                tripped |= 1 << (guards.REVERSE if fault == SENSOR_BACK else guards.SENSOR)
+            if tripped:
+                self._tripped(tripped)
+        except FAULTS as cause:
+            self.fail(cause)
+
+    def _tripped(self, bits: int) -> None:
+        # Guards have spoken: to the log, to the counters, and to the valve, as their bits say.
+        limits, state = self.limits.values, self.state.values
+        if bits & 1 << guards.IDLE:
+            self._exercise = True
+        if bits & (1 << guards.OVER_FLOW | 1 << guards.LARGE_FLOW):
+            state["over_flow_count"] = min(0xFF, state["over_flow_count"] + 1)
+        if bits & 1 << guards.MAGNET:
+            state["magnet_events"] = min(0xFF, state["magnet_events"] + 1)
+        for guard in range(guards.COVER + 1):
+            if bits & limits["report"] & 1 << guard:
+                self._note(events.GUARD, guard)
+        shut = bits & limits["shut"]
+        state["latched"] |= (shut & 0x0F) * SHUT_OVER_FLOW
+        if shut & 1 << guards.PAST_VALVE:
+            state["latched"] |= SHUT_PAST_VALVE
+        if shut & (1 << guards.SENSOR | 1 << guards.REVERSE):
+            state["latched"] |= SHUT_SENSOR
+        if shut & 1 << guards.MAGNET:
+            state["latched"] |= SHUT_MAGNET
+        if shut & 1 << guards.COVER:
+            state["latched"] |= SHUT_COVER
+        self.save_state()
+        self._review()
+
+    def magnet(self, present: bool) -> None:
+        """The magnet switch closed or opened. Shut, count, latch; a card or the key reopens once it is gone."""
+        self._fact(guards.MAGNET, SHUT_MAGNET, present)
+
+    def cover(self, is_open: bool) -> None:
+        """The cover, or the battery's, was opened or shut again. As ``magnet``."""
+        self._fact(guards.COVER, SHUT_COVER, is_open)
+
+    def _fact(self, guard: int, reason: int, holds: bool) -> None:
+        if self._latched & SHUT_STORE_LOST:
+            return
+        before = self._present
+        self._present &= ~reason
+        if holds and self.limits.values["shut"] & 1 << guard:
+            self._present |= reason
+        try:
+            if holds and not self._known & 1 << guard:
+                self._tripped(1 << guard)
+            elif before != self._present:
+                self._review()
+        except FAULTS as cause:
+            self.fail(cause)
+        self._known = self._known | 1 << guard if holds else self._known & ~(1 << guard)
+
+    def battery(self, millivolts: int) -> None:
+        """The cell was measured. Low: warn; empty: shut until it has been changed (DOMAIN 2, two levels)."""
+        self.battery_mv = millivolts
+        if self._latched & SHUT_STORE_LOST or not millivolts:
+            return
+        limits = self.limits.values
+        low = millivolts < limits["battery_low"] * _BATTERY_STEP_MV
+        empty = millivolts < limits["battery_empty"] * _BATTERY_STEP_MV
+        if low and not self._battery_low or empty and not self._present & SHUT_BATTERY:
+            self._note(events.BATTERY, min(0xFF, millivolts // _BATTERY_STEP_MV))
+        self._battery_low = low
+        if empty:
+            self._present |= SHUT_BATTERY
+        elif not low:
+            # A cell that recovers while nothing is drawn from it is not a new one.
+            self._present &= ~SHUT_BATTERY
+        try:
+            self._review()
+        except FAULTS as cause:
+            self.fail(cause)
+
     # --- valve
 
     def asked(self) -> None:
@@ -344,8 +479,17 @@ class Meter:
                 self.state.values["alarm_binding"] = values["binding"]
                 self.state.values["alarm_sequence"] = values["sequence"]
                 self.save_state()
+        if not self._latched & (SHUT_STORE_LOST | SHUT_FAULT) and self.state.values["latched"]:
+            # What a guard has shut a person reopens, once its cause is gone.
+            self.state.values["latched"] = 0
+            self.save_state()
         self._review()
         self._drive_stuck()
+        if self._exercise and not self.reasons:
+            self._exercise = False
+            self._note(events.EXERCISED, 0)
+            if self.valve.state == valve.OPEN:
+                self.valve.tell(valve.ASK_SHUT)  # and the window opens it again
 
     def _settle_valve(self) -> None:
         state = self.valve.state
@@ -445,6 +589,7 @@ class Meter:
         # An opening stands in both copies as well: without its only one the same card would bind the meter again.
         self.account.commit(values, lowers or opening)
         self._note(events.BOUND if opening else events.LOADED, values["sequence"])
+        self._set_limits()
 
     def save_state(self) -> None:
         """Store the state record, the counters the parts keep among it. StoreFault if it does not hold."""
@@ -500,6 +645,8 @@ class Meter:
             bits |= STATUS_LOCKED_OUT
         if self.reeds.fault:
             bits |= STATUS_SENSOR
+        if self._battery_low:
+            bits |= STATUS_BATTERY_LOW
         return bits
 
     def _show(self, page: int) -> None:
@@ -528,6 +675,8 @@ class Meter:
             symbols |= display.SYMBOL_FAULT
         if status & STATUS_KEY_NEEDED:
             symbols |= display.SYMBOL_PRESS_KEY
+        if status & (STATUS_BATTERY_LOW | SHUT_BATTERY):
+            symbols |= display.SYMBOL_BATTERY
         if self.session.active:
             symbols |= display.SYMBOL_CARD
         self.panel.show(display.text(page, value, self.settings.pulse_weight), symbols)

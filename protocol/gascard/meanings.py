@@ -214,6 +214,13 @@ STATUS_MEANINGS: dict[int, tuple[str, str]] = {
     records.SHUT_POWER: ("power_going", "The supply is going; the valve was shut on the stored charge."),
     records.SHUT_MAGNET: ("magnet", "A strong magnet holds or held the valve shut."),
     records.SHUT_BATTERY: ("battery_empty", "The battery is too low to keep the valve open safely."),
+    records.SHUT_OVER_FLOW: ("over_flow", "More gas flowed, for longer, than the meter's size allows."),
+    records.SHUT_LARGE_FLOW: ("large_flow", "Abnormally much gas flowed: a pipe may have burst."),
+    records.SHUT_SMALL_FLOW: ("small_flow", "A little gas flowed for hours without a pause: a leak."),
+    records.SHUT_LONG_FLOW: ("long_flow", "Gas flowed without a pause for longer than allowed."),
+    records.SHUT_PAST_VALVE: ("past_valve", "Gas flows though the valve is shut."),
+    records.SHUT_SENSOR: ("sensor_fault", "The counter's sensor cannot be trusted, or was led backwards."),
+    records.SHUT_COVER: ("cover", "The cover is open, or was."),
     records.STATUS_VALVE_OPEN: ("valve_open", "The valve stands open."),
     records.STATUS_VALVE_FAULT: (
         "valve_fault",
