@@ -366,6 +366,13 @@ class Meter:
 
     # --- guards
 
+    def set_limits(self, values: dict) -> None:
+        """Take and store the limits and enable bits of the guards (layouts.GUARDS). StoreFault if they do not hold."""
+        for name in GUARDS.names[2:]:
+            self.limits.values[name] = values[name]
+        self.limits.save(True)
+        self._set_limits()
+
     def _set_limits(self) -> None:
         # The account's over-flow limit goes before the setting's.
         over_flow = self.account.values["over_flow_seconds"] if self.account.bound else 0

@@ -13,6 +13,7 @@ from gasrig.parts import Battery, CardSlot, Eeprom, Fram, MappedFram, Panel, Val
 from gasrig.recorder import KEYS, RecordedChip, RecordedEeprom, RecordedFram, RecordedMotor, RecordedSlot, Recorder
 from meter.factory import create
 from meter.layouts import EVENT
+from meter.layouts import GUARDS as GUARDS_LAYOUT
 from meter.meter import Meter, Settings
 
 TYPE_CHECKING = False
@@ -38,6 +39,9 @@ CLOCK = 0xF00E
 PULSES = 0xF00F
 WAIT = 0xF010
 JAM = 0xF011
+SWITCH = 0xF01B
+BATTERY = 0xF01C
+GUARDS = 0xF01D
 # On a bench of recorded parts only:
 RECORD_READ = 0xF012  # the oldest entries of the record; they are forgotten
 KEEP = 0xF013  # keep all that is stored, under a number
@@ -205,7 +209,7 @@ class Bench:
         if self._recorder:
             self._recorder.asked = -1
         code = meter.boot(self.minutes, self.wheels.levels)
-        meter.battery_mv = self.battery.millivolts
+        meter.battery(self.battery.millivolts)
         return code
 
     def power_off(self, warned: bool) -> None:
@@ -332,9 +336,24 @@ class Bench:
         if identifier == JAM:
             self.motor.jammed = body[0] != 0
             return b""
+        if identifier == BATTERY:
+            self.battery.millivolts = int.from_bytes(body[:2], "big")
+            if self._core is not None:
+                self._core.battery(self.battery.millivolts)
+                self._called()
+            return b""
         if identifier == POWER_ON and self._core is None:
             return self.snapshot(-self.power_on())
         meter = self.meter
+        if identifier == SWITCH:
+            # A magnet at the counter, or the cover: the switch closes or opens.
+            (meter.magnet, meter.cover)[body[0]](body[1] != 0)
+            self._called()
+            return self.snapshot(0, self.settle())
+        if identifier == GUARDS:
+            # As a setting card would: limits and enable bits, fields of meter.layouts.GUARDS.
+            meter.set_limits(unpack(GUARDS_LAYOUT, body))
+            return b""
         if identifier == RUN:
             request = unpack(RUN_REQUEST, body)
             if request["milliseconds"] > HOUR_MS or request["milli_pulses"] > MOST_MILLI * request["milliseconds"]:

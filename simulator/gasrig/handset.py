@@ -10,7 +10,7 @@ from gascard.chip import Chip
 from gascard.codec import unpack
 from gasrig import bench, recorder
 from gasrig.targets import Target
-from meter.layouts import EVENT
+from meter.layouts import EVENT, GUARDS
 
 __all__ = ["BUILD_DEFAULTS", "VALVE_NAMES", "Entry", "MeterUnderTest", "RecordedMeter", "Snapshot", "SupplyFailed"]
 
@@ -110,6 +110,23 @@ class MeterUnderTest:
     def jam(self, jammed: bool = True) -> None:
         """Block the valve's motor, or free it."""
         self.target.ask(bench.JAM, bytes((jammed,)))
+
+    def magnet(self, present: bool = True) -> Snapshot:
+        """Hold a magnet to the counter, or take it away; valve and card come to rest."""
+        return self._ask(bench.SWITCH, bytes((0, present)))
+
+    def cover(self, is_open: bool = True) -> Snapshot:
+        """Open the cover, or shut it."""
+        return self._ask(bench.SWITCH, bytes((1, is_open)))
+
+    def battery(self, millivolts: int) -> None:
+        """The cell gives so much from now on, and is measured."""
+        self.target.ask(bench.BATTERY, millivolts.to_bytes(2, "big"))
+
+    def guards(self, **limits: Any) -> None:
+        """Set the guards: fields of meter.layouts.GUARDS, 0 where not given."""
+        values = {**dict.fromkeys(GUARDS.names, 0), "spare": bytes(16), "spare_more": bytes(13), "spare_last": bytes(8)}
+        self.target.ask(bench.GUARDS, bench.pack(GUARDS, {**values, **limits}))
 
     def wear(self) -> dict[str, int]:
         """Bytes and writes since manufacture, most writes to one cell and to one page."""
