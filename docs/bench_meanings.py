@@ -27,7 +27,11 @@ REQUESTS: dict[str, tuple[str, str]] = {
     "PULSES": ("count (4): pulses in one batch, the wheels with them", SNAPSHOT),
     "WAIT": ("milliseconds (4) of powered time without gas", SNAPSHOT),
     "JAM": ("1 blocks the valve's motor, 0 frees it", NOTHING),
-    "SWITCH": ("0 the magnet's, 1 the cover's (1); 1 closed by a magnet or open, 0 not (1)", SNAPSHOT),
+    "SWITCH": (
+        "0 a magnet at its switch, 1 reed A dead, 2 reed B dead, 4 the cover open, 5 gas past the shut valve, 6 a magnet that "
+        "holds both reeds (1); 1 begins, 0 is over (1)",
+        SNAPSHOT,
+    ),
     "BATTERY": ("millivolts (2) that the cell gives from now on", NOTHING),
     "GUARDS": ("the record of the guards, as a setting card would bring it", NOTHING),
     "RECORD_READ": ("", "whole entries of the record, oldest first: gasrig.recorder.HEAD and the bytes written"),

@@ -338,7 +338,7 @@ class Meter:
             self._flow(value - self._counted)
             self._counted = value
         self._quiet += milliseconds
-        if self._quiet >= self._guards_next:
+        if self._quiet >= self._guards_next or self.reeds.fault != self._sensor:
             self._flow(0)
         # The window first: a valve that arrives shut in this very tick must not open after the minute.
         try:
@@ -486,10 +486,12 @@ class Meter:
                 self.state.values["alarm_binding"] = values["binding"]
                 self.state.values["alarm_sequence"] = values["sequence"]
                 self.save_state()
-        if not self._latched & (SHUT_STORE_LOST | SHUT_FAULT) and self.state.values["latched"]:
+        if not self._latched & (SHUT_STORE_LOST | SHUT_FAULT):
             # What a guard has shut a person reopens, once its cause is gone.
-            self.state.values["latched"] = 0
-            self.save_state()
+            latched = self.state.values["latched"]
+            if latched & ~self._present:
+                self.state.values["latched"] = latched & self._present
+                self.save_state()
         self._review()
         self._drive_stuck()
         if self._exercise and not self.reasons:

@@ -53,6 +53,14 @@ PULL_AT = 0xF018  # the card is pulled before so many operations on its bus, per
 KEYS_READ = 0xF019
 WORLD_READ = 0xF01A
 
+# What SWITCH can begin or end.
+MAGNET_SWITCH = 0
+REED_A_DEAD = 1
+REED_B_DEAD = 2
+COVER_SWITCH = 4
+LEAK = 5
+REEDS_HELD = 6
+
 MEMORY_FRAM = 0
 MEMORY_EEPROM = 1
 MEMORY_MAPPED = 2
@@ -154,6 +162,7 @@ class Bench:
         self._kept: "dict[int, tuple]" = {}
         self._stop_at = -1
         self._pull_early = False
+        self._magnet = self._cover = False  # what the two switches say
 
     @property
     def meter(self) -> "Meter":
@@ -173,6 +182,7 @@ class Bench:
         self._recorder = None
         self._kept = {}
         self._stop_at = -1
+        self._magnet = self._cover = False
         self.wheels = Wheels(config["index"])
         if config["memory"] >= RECORDED:
             self._build_recorded(config["memory"] - RECORDED, size, config["travel_ms"])
@@ -210,6 +220,10 @@ class Bench:
             self._recorder.asked = -1
         code = meter.boot(self.minutes, self.wheels.levels)
         meter.battery(self.battery.millivolts)
+        if self._magnet:
+            meter.magnet(True)
+        if self._cover:
+            meter.cover(True)
         return code
 
     def power_off(self, warned: bool) -> None:
@@ -346,8 +360,8 @@ class Bench:
             return self.snapshot(-self.power_on())
         meter = self.meter
         if identifier == SWITCH:
-            # A magnet at the counter, or the cover: the switch closes or opens.
-            (meter.magnet, meter.cover)[body[0]](body[1] != 0)
+            # Something happens to the meter's parts, or is over.
+            self._happens(body[0], body[1] != 0)
             self._called()
             return self.snapshot(0, self.settle())
         if identifier == GUARDS:
@@ -469,6 +483,9 @@ class Bench:
             return b""
         self._lose_power(recorder)
         if identifier == BACK:
+            # Whatever happened to the parts is over.
+            self._magnet = self._cover = self.motor.leaking = self.wheels.held = False
+            self.wheels.dead = 0
             memory, keys, world = self._kept[body[0]]
             self.memory.cells[:] = memory
             self.key_memory.cells[:] = keys
@@ -506,6 +523,21 @@ class Bench:
         self.motor.put_at(world["place"])
         self.wheels.pulses, self.wheels.milli = world["index"], world["index_milli"]
         self.minutes = world["minutes"]
+
+    def _happens(self, what: int, begins: bool) -> None:
+        if what == MAGNET_SWITCH:
+            self._magnet = begins
+            self.meter.magnet(begins)
+        elif what == COVER_SWITCH:
+            self._cover = begins
+            self.meter.cover(begins)
+        elif what == LEAK:
+            self.motor.leaking = begins
+        elif what == REEDS_HELD:
+            self.wheels.held = begins
+            self.meter.reeds.edge(self.wheels.levels)
+        else:
+            self.wheels.dead = what & 3 if begins else 0
 
     def snapshot(self, code: int, elapsed_ms: int = 0, drawn_milli: int = 0) -> bytes:
         """What stands where now: the wheels' truth beside the meter's word."""

@@ -13,6 +13,9 @@ place, and so needs the steps, not a function. A step is a plain tuple:
     ("key",) ("wait", ms)       the key; powered time without gas
     ("power_off", warned)       ("power_on",)
     ("jam", yes)                the valve's motor is blocked, or free again
+    ("guards", {...})           limits of the guards that differ from GUARD_LIMITS
+    ("happens", what, begins)   one of HAPPENINGS begins, or is over
+    ("battery", millivolts)     the cell gives so much from now on
     ("expect", {...})           not a step of its own: so stands the snapshot of the step before
 
 Cards and orders are made as a hall makes them, with keys below one fixed root of the test region.
@@ -37,8 +40,18 @@ from gascard.records import (
     ORDER_OPENING,
     ORDER_USER,
     SHUT_ALARM,
+    SHUT_BATTERY,
+    SHUT_COVER,
+    SHUT_LARGE_FLOW,
+    SHUT_LONG_FLOW,
+    SHUT_MAGNET,
+    SHUT_OVER_FLOW,
+    SHUT_PAST_VALVE,
+    SHUT_SENSOR,
+    SHUT_SMALL_FLOW,
     SHUT_UNBOUND,
     SHUT_ZERO,
+    STATUS_BATTERY_LOW,
     STATUS_KEY_NEEDED,
     STATUS_LOCKED_OUT,
     STATUS_VALVE_FAULT,
@@ -48,7 +61,16 @@ from gascard.records import (
 from gascard.sle4442 import TRIES_FULL
 from gashall.encode import encode_order
 from gashall.signer import KeyFileSigner
-from gasrig.bench import MEMORY_EEPROM, TEST_REGION
+from gasrig.bench import (
+    COVER_SWITCH,
+    LEAK,
+    MAGNET_SWITCH,
+    MEMORY_EEPROM,
+    REED_A_DEAD,
+    REED_B_DEAD,
+    REEDS_HELD,
+    TEST_REGION,
+)
 from gasrig.handset import MeterUnderTest, Snapshot
 from meter.valve import OPEN, SHUT, STUCK
 
@@ -96,6 +118,33 @@ ORDER_DEFAULTS: dict[str, Any] = {
     "over_flow_seconds": 0,
     "time": 13_000_000,
     "flags": FLAG_PARAMETERS,
+}
+
+
+# All guards on, for a G2.5 with pulses of 0.01 m³.
+GUARD_LIMITS: dict[str, int] = {
+    "report": 0x3FF,
+    "shut": 0x3FF,
+    "pause_seconds": 1800,
+    "over_flow_seconds": 9,
+    "over_flow_for": 60,
+    "large_flow_gap": 2000,
+    "large_flow_for": 10,
+    "small_flow_gap": 600,
+    "small_flow_hours": 5,
+    "long_flow_minutes": 240,
+    "idle_days": 2,
+    "past_valve_pulses": 2,
+    "battery_low": 170,
+    "battery_empty": 155,
+}
+HAPPENINGS = {
+    "magnet": MAGNET_SWITCH,
+    "reed A dead": REED_A_DEAD,
+    "reed B dead": REED_B_DEAD,
+    "cover": COVER_SWITCH,
+    "leak": LEAK,
+    "reeds held": REEDS_HELD,
 }
 
 
@@ -228,6 +277,16 @@ class Player:
     def _jam(self, jammed: bool) -> None:
         self.meter.jam(jammed)
 
+    def _guards(self, limits: Mapping[str, int]) -> None:
+        self.meter.guards(**{**GUARD_LIMITS, **limits})
+
+    def _happens(self, what: str, begins: bool) -> Snapshot:
+        return self.meter.happens(HAPPENINGS[what], begins)
+
+    def _battery(self, millivolts: int) -> Snapshot:
+        self.meter.battery(millivolts)
+        return self.meter.wait(0)
+
 
 # ---------------------------------------------------------------------- the flows
 
@@ -250,6 +309,7 @@ _FIRST: tuple[Step, ...] = (
     *_says(codes.OK, **_OPEN),
 )
 _OPENED = _BUILD + _FIRST
+_GUARDED = (*_OPENED, ("guards", {}))
 _SECOND: Step = ("card", "user", {"sequence": 2, "bought_total": 5000, "amount": 2000})
 _FORGED: Step = ("card", "user", {"sequence": 2, "bought_total": 90000, "amount": 2000, "wrong_mac": 1})
 
@@ -583,6 +643,119 @@ FLOWS: dict[str, Flow] = {
             *_says(codes.REPLACED),
         ),
         {"code": codes.REPLACED, "sequence": 2, "bought_total": 5000, "tokens": 8, "counter": TRIES_FULL},
+    ),
+    "over-flow": Flow(
+        (
+            *_GUARDED,
+            ("gas", 100_000, _HOUR),
+            ("expect", {"reasons": 0, **_OPEN}),
+            ("gas", 20_000, 160_000),  # a pulse every 8 s where 9 are the least
+            ("expect", {"reasons": SHUT_OVER_FLOW, **_SHUT}),
+            ("wait", 60_000),
+            ("key",),
+        ),
+        {"reasons": 0, "remaining": 2893, **_OPEN},
+    ),
+    "large flow": Flow(
+        (*_GUARDED, ("gas", 30_000, 30_000), ("expect", {"reasons": SHUT_LARGE_FLOW, **_SHUT}), *_says(codes.REPEAT)),
+        {"code": codes.REPEAT, "reasons": 0, **_OPEN},
+    ),
+    "small flow": Flow(
+        (
+            *_GUARDED,
+            ("guards", {"long_flow_minutes": 0}),
+            *(("gas", 4_000, _HOUR),) * 7,  # a pulse every 900 s
+            ("expect", {"reasons": SHUT_SMALL_FLOW, **_SHUT}),
+            ("key",),
+        ),
+        {"reasons": 0, **_OPEN},
+    ),
+    "long flow": Flow(
+        (
+            *_GUARDED,
+            *(("gas", 60_000, _HOUR),) * 5,
+            ("expect", {"reasons": SHUT_LONG_FLOW, **_SHUT}),
+            ("power_off", False),
+            ("power_on",),
+            ("wait", 60_000),
+            ("expect", {"reasons": SHUT_LONG_FLOW, **_SHUT}),
+            ("key",),
+        ),
+        {"reasons": 0, **_OPEN},
+    ),
+    "idle and exercise": Flow(
+        (
+            *_GUARDED,
+            *(("wait", _HOUR),) * 49,
+            ("expect", {"reasons": 0, "moves": 1, **_OPEN}),
+            ("key",),
+            ("wait", 20_000),
+        ),
+        {"reasons": 0, "moves": 3, **_OPEN},
+    ),
+    "flow past the valve": Flow(
+        (
+            *_GUARDED,
+            ("gas", 2_500_000, _HOUR),
+            ("wait", 60_000),
+            ("happens", "leak", True),
+            ("gas", 10_000, _HOUR),
+            ("happens", "leak", False),
+        ),
+        {"reasons": SHUT_PAST_VALVE | SHUT_LARGE_FLOW, "valve": SHUT, "flows": 0},
+    ),
+    "magnet": Flow(
+        (
+            *_GUARDED,
+            ("happens", "magnet", True),
+            ("expect", {"reasons": SHUT_MAGNET, **_SHUT}),
+            ("key",),
+            ("expect", {"reasons": SHUT_MAGNET, **_SHUT}),
+            ("power_off", False),
+            ("power_on",),
+            ("happens", "magnet", False),
+            ("wait", 60_000),
+            ("expect", {"reasons": SHUT_MAGNET, **_SHUT}),
+            ("key",),
+        ),
+        {"reasons": 0, **_OPEN},
+    ),
+    "cover": Flow(
+        (
+            *_GUARDED,
+            ("happens", "cover", True),
+            ("expect", {"reasons": SHUT_COVER, **_SHUT}),
+            ("happens", "cover", False),
+            *_says(codes.REPEAT),
+        ),
+        {"code": codes.REPEAT, "reasons": 0, **_OPEN},
+    ),
+    "reed dead": Flow(
+        (
+            *_GUARDED,
+            ("happens", "reed B dead", True),
+            ("gas", 20_000, _HOUR),
+            ("expect", {"reasons": SHUT_SENSOR, "register": 0, **_SHUT}),
+        ),
+        {"reasons": SHUT_SENSOR},
+    ),
+    "battery": Flow(
+        (
+            *_GUARDED,
+            ("battery", 3380),
+            ("expect", {"reasons": 0, "status": STATUS_VALVE_OPEN | STATUS_BATTERY_LOW, **_OPEN}),
+            ("battery", 3080),
+            ("wait", 10_000),
+            ("expect", {"reasons": SHUT_BATTERY, **_SHUT}),
+            ("key",),
+            ("expect", {"reasons": SHUT_BATTERY, **_SHUT}),
+            ("battery", 3300),
+            ("key",),
+            ("expect", {"reasons": SHUT_BATTERY, **_SHUT}),
+            ("battery", 3600),
+            ("key",),
+        ),
+        {"reasons": 0, "status": STATUS_VALVE_OPEN, **_OPEN},
     ),
     "wrong meter": Flow(
         (*_BUILD, ("card", "opening", {"meter": OTHER_METER, "bought_total": 3000}), *_says(codes.METER)),

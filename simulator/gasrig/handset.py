@@ -111,13 +111,9 @@ class MeterUnderTest:
         """Block the valve's motor, or free it."""
         self.target.ask(bench.JAM, bytes((jammed,)))
 
-    def magnet(self, present: bool = True) -> Snapshot:
-        """Hold a magnet to the counter, or take it away; valve and card come to rest."""
-        return self._ask(bench.SWITCH, bytes((0, present)))
-
-    def cover(self, is_open: bool = True) -> Snapshot:
-        """Open the cover, or shut it."""
-        return self._ask(bench.SWITCH, bytes((1, is_open)))
+    def happens(self, what: int, begins: bool = True) -> Snapshot:
+        """Something happens to the meter's parts, or is over: bench.MAGNET_SWITCH and its like. Valve and card rest."""
+        return self._ask(bench.SWITCH, bytes((what, begins)))
 
     def battery(self, millivolts: int) -> None:
         """The cell gives so much from now on, and is measured."""

@@ -135,11 +135,15 @@ class Wheels:
     def __init__(self, pulses: int = 0) -> None:
         self.pulses = pulses
         self.milli = 0
+        self.dead = 0  # reeds that never close, by their bits
+        self.held = False  # a magnet beside them
 
     @property
     def levels(self) -> int:
-        """What the two reeds read now."""
-        return _LEVELS[self.milli // QUARTER]
+        """What the two reeds read now: a dead one is open for ever, a magnet closes both."""
+        if self.held:
+            return 3
+        return _LEVELS[self.milli // QUARTER] & ~self.dead
 
     @property
     def to_edge(self) -> int:
@@ -158,7 +162,8 @@ class Wheels:
 class ValveMotor:
     """The gas valve: a motor, two end switches, ``travel_ms`` from end to end.
 
-    Gas flows while it is not quite shut. While it is ``jammed`` the motor turns nothing.
+    Gas flows while it is not quite shut, and past it while it is ``leaking``. While it is ``jammed`` the motor turns
+    nothing.
     """
 
     def __init__(self, travel_ms: int = 4000) -> None:
@@ -167,6 +172,7 @@ class ValveMotor:
         self._direction = 0
         self.movements = 0
         self.jammed = False
+        self.leaking = False
 
     def drive(self, direction: int) -> None:
         """1 towards open, -1 towards shut, 0 stop."""
@@ -189,7 +195,7 @@ class ValveMotor:
     @property
     def flows(self) -> bool:
         """Whether gas can pass."""
-        return self._place > 0
+        return self._place > 0 or self.leaking
 
 
 class CardSlot:

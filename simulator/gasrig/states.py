@@ -192,7 +192,7 @@ def _record(raw: bytes, masked: bool) -> bytes:
     return raw[2:60] if masked else raw[:60]
 
 
-_PAIRS = ((0x80, _account), (0x100, _state))
+_PAIRS = ((0x80, _account), (0x100, _state), (0x380, _record))
 
 
 @lru_cache(maxsize=1 << 16)
