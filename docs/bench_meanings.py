@@ -28,11 +28,11 @@ REQUESTS: dict[str, tuple[str, str]] = {
     "WAIT": ("milliseconds (4) of powered time without gas", SNAPSHOT),
     "JAM": ("1 blocks the valve's motor, 0 frees it", NOTHING),
     "SWITCH": (
-        "0 a magnet at its switch, 1 reed A dead, 2 reed B dead, 4 the cover open, 5 gas past the shut valve, 6 a magnet that "
-        "holds both reeds (1); 1 begins, 0 is over (1)",
+        "0 a magnet at its switch, 1 reed A dead, 2 reed B dead, 4 the cover open, 5 gas past the shut valve, "
+        "6 a magnet that holds both reeds (1); 1 begins, 0 is over (1)",
         SNAPSHOT,
     ),
-    "BATTERY": ("millivolts (2) that the cell gives from now on", NOTHING),
+    "BATTERY": ("millivolts (2) that the cell gives from now on", "SNAPSHOT; nothing where there is no power"),
     "GUARDS": ("the record of the guards, as a setting card would bring it", NOTHING),
     "RECORD_READ": ("", "whole entries of the record, oldest first: gasrig.recorder.HEAD and the bytes written"),
     "KEEP": ("number (1): keep all that is stored under it", NOTHING),

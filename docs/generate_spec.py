@@ -1,6 +1,6 @@
-"""Fill the tables of SPEC.md from the code, or with ``--check`` say whether they are stale.
+"""Fill the tables of SPEC.md and meter-behaviour.md from the code, or with ``--check`` say whether they are stale.
 
-In SPEC.md a table stands between ``<!-- table:NAME -->`` and ``<!-- end -->``; NAME is a key of TABLES. A new
+A table stands between ``<!-- table:NAME -->`` and ``<!-- end -->``; NAME is a key of TABLES. A new
 record is one line there.
 """
 
@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(HERE), str(ROOT / "protocol"), str(ROOT / "firmware"), str(ROOT / "simulator")]
 
+import behaviour_meanings  # noqa: E402
 import bench_meanings  # noqa: E402
 import store_meanings  # noqa: E402
 
@@ -24,7 +25,7 @@ from gasrig.parts import Fram  # noqa: E402
 from meter import factory, layouts, store  # noqa: E402
 from meter.meter import Settings  # noqa: E402
 
-SPEC = HERE / "SPEC.md"
+DOCUMENTS = (HERE / "SPEC.md", HERE / "meter-behaviour.md")
 MARK = re.compile(r"<!-- table:(\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
 
 Layout = Sequence[tuple[str, int]]
@@ -336,13 +337,14 @@ def main(arguments: list[str]) -> int:
     if arguments not in ([], ["--check"]):
         print("usage: generate_spec.py [--check]")
         return 2
-    old = SPEC.read_text(encoding="utf-8")
-    new = filled(old)
-    if not arguments:
-        SPEC.write_text(new, encoding="utf-8")
-    elif old != new:
-        print("docs/SPEC.md is stale: run python docs/generate_spec.py")
-        return 1
+    for document in DOCUMENTS:
+        old = document.read_text(encoding="utf-8")
+        new = filled(old)
+        if not arguments:
+            document.write_text(new, encoding="utf-8")
+        elif old != new:
+            print(f"docs/{document.name} is stale: run python docs/generate_spec.py")
+            return 1
     return 0
 
 

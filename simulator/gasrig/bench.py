@@ -355,6 +355,7 @@ class Bench:
             if self._core is not None:
                 self._core.battery(self.battery.millivolts)
                 self._called()
+                return self.snapshot(0)
             return b""
         if identifier == POWER_ON and self._core is None:
             return self.snapshot(-self.power_on())

@@ -284,8 +284,7 @@ class Player:
         return self.meter.happens(HAPPENINGS[what], begins)
 
     def _battery(self, millivolts: int) -> Snapshot:
-        self.meter.battery(millivolts)
-        return self.meter.wait(0)
+        return self.meter.battery(millivolts)
 
 
 # ---------------------------------------------------------------------- the flows

@@ -115,9 +115,9 @@ class MeterUnderTest:
         """Something happens to the meter's parts, or is over: bench.MAGNET_SWITCH and its like. Valve and card rest."""
         return self._ask(bench.SWITCH, bytes((what, begins)))
 
-    def battery(self, millivolts: int) -> None:
-        """The cell gives so much from now on, and is measured."""
-        self.target.ask(bench.BATTERY, millivolts.to_bytes(2, "big"))
+    def battery(self, millivolts: int) -> Snapshot:
+        """The cell of a meter that has power gives so much from now on, and is measured."""
+        return self._ask(bench.BATTERY, millivolts.to_bytes(2, "big"))
 
     def guards(self, **limits: Any) -> None:
         """Set the guards: fields of meter.layouts.GUARDS, 0 where not given."""
