@@ -48,6 +48,9 @@ class Motor:
     def drive(self, direction):
         self.place = direction or self.place
 
+    def current(self):
+        return True
+
     def position(self):
         return self.place
 
@@ -62,6 +65,9 @@ class Slot:
 
 class Panel:
     def show(self, text, symbols):
+        pass
+
+    def beep(self, pattern):
         pass
 
 

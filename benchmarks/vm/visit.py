@@ -36,6 +36,9 @@ class Motor:
     def drive(self, direction):
         self.place = direction or self.place
 
+    def current(self):
+        return True
+
     def position(self):
         return self.place
 
@@ -45,6 +48,9 @@ class Panel:
 
     def show(self, text, symbols):
         self.text = text
+
+    def beep(self, pattern):
+        pass
 
 
 class Slot:

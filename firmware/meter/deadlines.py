@@ -12,7 +12,7 @@ except ImportError:
 
 WINDOW = const(0)  # the minute after a card or key in which the valve may move to open
 REFILL = const(1)  # a token comes back
-DISPLAY = const(2)  # the display returns to the remaining gas
+DISPLAY = const(2)  # the display turns back, or goes dark
 SLOTS = const(3)
 
 _IDLE = const(-1)

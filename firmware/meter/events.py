@@ -29,6 +29,9 @@ REPORT_NOT_WRITTEN = const(15)
 GUARD = const(16)
 EXERCISED = const(17)
 BATTERY = const(18)
+BROWN_OUT = const(19)
+VALVE_SLOW = const(20)
+SELF_TEST = const(21)
 
 _SIZE = const(16)
 _AT_ONCE = const(4)  # entries read together at power-up: a page
@@ -64,7 +67,7 @@ class Events:
         return values if values and values["number"] else None
 
     def note(self, kind: int, detail: int, register: int, minutes: int) -> None:
-        """Append an entry. ``detail`` 0..65535 by kind (SPEC 10.4), ``minutes`` the clock's."""
+        """Append an entry. ``detail`` 0..65535 by kind (SPEC 10.5), ``minutes`` the clock's."""
         if self.number >= _NUMBER_MAX:
             return
         self.number += 1

@@ -5,7 +5,8 @@ try:
 except ImportError:
     const = lambda x: x  # noqa: E731
 
-from gascard.records import BCD5, BCD7, RAW8, RAW12, RAW13, RAW16, S24, TIME, TOTAL, U8, U16, U24, U32, Layout
+from gascard.records import BCD5, BCD7, RAW6, RAW8, RAW12, RAW13, RAW16, S24, TIME, TOTAL, U8, U16, U24, U32, Layout
+from gascard.service import EVENT as EVENT
 
 LAYOUT_VERSION = const(1)
 COPY_SIZE = const(64)  # of account, state and keys: one page, one write
@@ -57,8 +58,10 @@ STATE = Layout(
     ("magnet_events", U8),
     ("over_flow_count", U8),
     ("last_code", U8),
+    ("brown_outs", U8),
+    ("exercises", U8),
     ("spare", RAW16),
-    ("spare_more", RAW8),
+    ("spare_more", RAW6),
     ("crc", U32),
 )
 
@@ -76,7 +79,8 @@ KEYS = Layout(
     ("crc", U32),
 )
 
-# What a setting card may change while the meter is unbound. ``report`` and ``shut`` have a bit for each guard (meter.guards).
+# What a setting card may change while the meter is unbound. ``report`` and ``shut`` have a bit for each guard
+# (meter.guards).
 GUARDS = Layout(
     ("entry", U16),
     ("layout", U8),
@@ -98,15 +102,6 @@ GUARDS = Layout(
     ("spare_more", RAW13),
     ("spare_last", RAW8),
     ("crc", U32),
-)
-
-EVENT = Layout(
-    ("number", U24),
-    ("kind", U8),
-    ("detail", U16),
-    ("register", TOTAL),
-    ("time", TIME),
-    ("crc", U16),
 )
 
 LOCKOUT = Layout(

@@ -5,6 +5,7 @@
 #   card_in() card_out()  the slot's switch               key()            the customer pressed it
 #   clock(minutes)        what the clock says             power_failing()  the supply is going, this much is left
 #   magnet(there) cover(open)  what the switches say      battery(mv)      what the cell was measured to give
+#   power_back()          the supply did not go after all
 # and may sleep for ``next_ms`` after each. Pulses are hot; everything else may allocate.
 #
 # Whatever the firmware was not built for ends in fail(): the first cause is kept, the valve shuts, cards are read
@@ -23,12 +24,15 @@ from gascard.records import (
     SHUT_BATTERY,
     SHUT_COVER,
     SHUT_FAULT,
+    SHUT_LARGE_FLOW,
+    SHUT_LONG_FLOW,
     SHUT_MAGNET,
     SHUT_OVER_FLOW,
     SHUT_PAST_VALVE,
     SHUT_POWER,
     SHUT_REGISTER_END,
     SHUT_SENSOR,
+    SHUT_SMALL_FLOW,
     SHUT_STORE_LOST,
     SHUT_UNBOUND,
     SHUT_ZERO,
@@ -76,12 +80,16 @@ class Settings:
         pulse_weight: int = 2,
         wheels: int = 10000000,
         travel_limit_ms: int = 10000,
+        travel_slow_ms: int = 8000,
+        clock_minutes: int = 480,
     ) -> None:
         self.lanes = lanes
         self.lane_length = lane_length
         self.pulse_weight = pulse_weight
         self.wheels = wheels  # the index returns to 0 here, in pulses
         self.travel_limit_ms = travel_limit_ms
+        self.travel_slow_ms = travel_slow_ms  # a valve that takes longer is entered in the log
+        self.clock_minutes = clock_minutes  # what the display's clock is ahead of UTC
 
 
 class Meter:
@@ -118,6 +126,7 @@ class Meter:
         self._battery_low = False
         self._sensor = 0  # reed faults that have been told
         self._past = 0  # pulses since the valve has been shut
+        self._pressed = False  # it was driven again for them, once until somebody comes
         self._exercise = False  # no gas for long: the valve moves at the next card or key
         self._counted = 0  # the register as the guards know it ...
         self._quiet = 0  # ... and for how long
@@ -127,7 +136,8 @@ class Meter:
         self._minutes = 0
         self._since_ms = 0
         self._latched = 0
-        self._page = display.REMAINING
+        self._page = display.REST
+        self._code = codes.OK  # what the page CODE shows
         self._memory = memory
         self.pulse: "Callable[[], None]" = self._pulse_lost
         self.pulses: "Callable[[int], None]" = self._pulses_lost
@@ -177,6 +187,7 @@ class Meter:
             if not self.lockout.full:
                 self.deadlines.set(REFILL, _REFILL_MS)
             self._counted = self.register.value
+            self.deadlines.set(DISPLAY, display.LIT_MS)
             self._set_limits()
             self._count()
         except FAULTS as cause:
@@ -196,6 +207,22 @@ class Meter:
             self._note(events.POWER_FAILING, 0)
             try:
                 self.save_state()
+            except FAULTS as cause:
+                self.fail(cause)
+
+    def power_back(self) -> None:
+        """The supply has recovered after its warning: go on as before, shut until somebody comes."""
+        if not self._latched & SHUT_POWER:
+            return
+        self._latched &= ~SHUT_POWER
+        if not self._latched & SHUT_STORE_LOST:
+            values = self.state.values
+            values["warned"] = 0
+            values["brown_outs"] = min(0xFF, values["brown_outs"] + 1)
+            self._note(events.BROWN_OUT, values["brown_outs"])
+            try:
+                self.save_state()
+                self._review()
             except FAULTS as cause:
                 self.fail(cause)
 
@@ -279,6 +306,12 @@ class Meter:
         if fresh:
             self._drive_stuck()
         self._settle_valve()
+        if fresh & (SHUT_ALARM | SHUT_ZERO):
+            self.panel.beep(display.BEEP_LOW)
+        elif fresh & ~SHUT_POWER:
+            self.panel.beep(display.BEEP_SHUT)
+        if fresh:
+            self._show(display.REST)
         if fresh & SHUT_ALARM:
             self._note(events.ALARM, 0)
         if fresh & SHUT_ZERO:
@@ -357,8 +390,11 @@ class Meter:
         self._since_ms %= _MINUTE_MS
         deadlines.expired(WINDOW)
         if deadlines.expired(DISPLAY):
-            self._page = display.REMAINING
-            self.refresh()
+            if self._page == display.REST:
+                self._page = display.DARK
+                self.refresh()
+            else:
+                self._show(display.CODE if self._page == display.TEST else display.REST)
         if deadlines.expired(REFILL):
             self.lockout.refill()
             if not self.lockout.full:
@@ -391,8 +427,11 @@ class Meter:
             if pulses and self.valve.state == valve.SHUT:
                 allowed = self.limits.values["past_valve_pulses"]
                 before, self._past = self._past, self._past + pulses
-                if before <= allowed < self._past:
+                if allowed and before <= allowed < self._past:
                     tripped |= 1 << guards.PAST_VALVE
+                    if not self._pressed:
+                        self._pressed = True
+                        self.valve.press()
             elif pulses:
                 self._past = 0
             fault = self.reeds.fault & ~self._sensor
@@ -479,6 +518,7 @@ class Meter:
     def asked(self) -> None:
         """Somebody stands at the meter, with a good card or a finger on the key: the valve may open for a minute."""
         self.deadlines.set(WINDOW, _WINDOW_MS)
+        self._pressed = False
         if not self._latched & (SHUT_STORE_LOST | SHUT_FAULT) and self.account.bound:
             values = self.account.values
             low = values["alarm"] and self.account.remaining(self.register.value) <= values["alarm"]
@@ -496,7 +536,9 @@ class Meter:
         self._drive_stuck()
         if self._exercise and not self.reasons:
             self._exercise = False
-            self._note(events.EXERCISED, 0)
+            self.state.values["exercises"] = min(0xFF, self.state.values["exercises"] + 1)
+            self._note(events.EXERCISED, self.state.values["exercises"])
+            self.save_state()
             if self.valve.state == valve.OPEN:
                 self.valve.tell(valve.ASK_SHUT)  # and the window opens it again
 
@@ -523,7 +565,9 @@ class Meter:
             kind = events.VALVE_FAULT
         if not kind or self._latched & SHUT_STORE_LOST:
             return
-        self._note(kind, self.reasons)
+        self._note(kind, self.valve.cause if kind == events.VALVE_FAULT else self.reasons)
+        if kind != events.VALVE_FAULT and self.valve.travel_ms > self.settings.travel_slow_ms:
+            self._note(events.VALVE_SLOW, self.valve.travel_ms)
         if not self._latched & SHUT_POWER:
             self.save_state()
         # A window that ran out while the motor was shutting opens nothing; one still running may.
@@ -531,13 +575,43 @@ class Meter:
 
     # --- card and key
 
-    def key(self) -> None:
-        """The key was pressed: acknowledge the alarm, ask the valve to open, show the next page."""
+    def key(self, held_ms: int = 0) -> None:
+        """The key was pressed: acknowledge the alarm, ask the valve to open, show the next page.
+
+        Held for SELF_TEST_MS it asks for nothing but the self-test: every segment, then the code of the first thing
+        that is wrong, E00 if none is.
+        """
+        if held_ms >= display.SELF_TEST_MS:
+            self._code = self._test()
+            self._note(events.SELF_TEST, -self._code)
+            self._show(display.TEST)
+            self.panel.beep(display.BEEP_TEST)
+            return
+        page = self._page
         try:
             self.asked()
         except FAULTS as cause:
             self.fail(cause)
-        self._show(display.INDEX if self._page == display.REMAINING else display.REMAINING)
+        self._show(display.turned(page, self._standing()))
+
+    def _standing(self) -> int:
+        # The code of what keeps the valve shut, or where it is.
+        code = display.standing(self.reasons)
+        return codes.VALVE_STUCK if not code and self.valve.state == valve.STUCK else code
+
+    def _test(self) -> int:
+        code = self._standing()
+        if code:
+            return code
+        try:
+            for pair in (self.keys, self.account, self.state, self.limits):
+                if not pair.intact():
+                    return codes.STORE_LOST
+        except OSError:
+            return codes.STORE_LOST
+        if self.reeds.fault:
+            return codes.SENSOR_FAULT
+        return codes.BATTERY_LOW if self._battery_low else codes.OK
 
     def card_in(self) -> int:
         """A card was pushed in. The code that the display shows too (gascard.codes)."""
@@ -566,6 +640,7 @@ class Meter:
         if code:
             self._answer(code)
         elif not self.session.active:
+            self.panel.beep(display.BEEP_SERVED)
             self.refresh()
 
     def _answer(self, code: int) -> int:
@@ -578,12 +653,13 @@ class Meter:
             # Once until a card is served: cards that anybody can make must not push the rest out of the log.
             self._refused |= 1 << -code
             self._note(events.REFUSED, -code)
+        self._code = code
+        if not self.session.active:
+            self.panel.beep(display.BEEP_REFUSED)
         if code == codes.LOCKED_OUT:
             self._show(display.WAIT)
-        elif code:
-            self._show(display.CODE)
         else:
-            self._show(display.REMAINING)
+            self._show(display.CODE if code else display.REST)
         return code
 
     def journal(self, values: dict, lowers: bool) -> None:
@@ -660,18 +736,33 @@ class Meter:
 
     def _show(self, page: int) -> None:
         self._page = page
-        if page != display.REMAINING:
-            self.deadlines.set(DISPLAY, display.CODE_MS)
+        shown_ms = display.CODE_MS
+        if page == display.REST:
+            shown_ms = display.LIT_MS
+        elif page == display.TEST:
+            shown_ms = display.TEST_MS
+        self.deadlines.set(DISPLAY, shown_ms)
         self.refresh()
 
     def refresh(self) -> None:
         """Draw the display again; the board calls it when it likes, pulses do not."""
         page = self._page
+        code = self._standing()
+        if page == display.REST and code:
+            page = display.CODE
+        elif page == display.CODE:
+            code = self._code
         value = self.remaining
         if page == display.INDEX:
             value = self.shown_index
+        elif page == display.BOUGHT:
+            value = self.account.values["bought_total"] if self.account.values else 0
+        elif page == display.SEQUENCE:
+            value = self.account.values["sequence"] if self.account.values else 0
+        elif page == display.CLOCK:
+            value = self.minutes + self.settings.clock_minutes
         elif page == display.CODE:
-            value = self.last_code
+            value = code
         elif page == display.WAIT:
             value = (self.deadlines.left(REFILL) + _MINUTE_MS - 1) // _MINUTE_MS
         symbols = 0
@@ -686,6 +777,12 @@ class Meter:
             symbols |= display.SYMBOL_PRESS_KEY
         if status & (STATUS_BATTERY_LOW | SHUT_BATTERY):
             symbols |= display.SYMBOL_BATTERY
+        if status & (SHUT_MAGNET | SHUT_COVER | SHUT_SENSOR | STATUS_SENSOR):
+            symbols |= display.SYMBOL_TAMPER
+        if status & (SHUT_OVER_FLOW | SHUT_LARGE_FLOW | SHUT_SMALL_FLOW | SHUT_LONG_FLOW | SHUT_PAST_VALVE):
+            symbols |= display.SYMBOL_FLOW
         if self.session.active:
             symbols |= display.SYMBOL_CARD
+        if page == display.TEST:
+            symbols = display.ALL_SYMBOLS
         self.panel.show(display.text(page, value, self.settings.pulse_weight), symbols)

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
         def position(self) -> int:
             """What the end switches say: 1 open, -1 shut, 0 between or unknown."""
 
+        def current(self) -> bool:
+            """Whether the motor draws current; True where the board cannot tell."""
+
     class Slot(Protocol):
         """An SLE4442 in the slot, at command level. Every wait is bounded by the driver."""
 
@@ -51,7 +54,10 @@ if TYPE_CHECKING:
             """Send a processing command and wait until the card is ready or the bound is over."""
 
     class Panel(Protocol):
-        """The display."""
+        """Display and buzzer."""
 
         def show(self, text: str, symbols: int) -> None:
-            """Draw up to eight digits with sign and point, and the SYMBOL_ bits of meter.display."""
+            """Draw up to eight digits with sign and point, nothing if empty, and the SYMBOL_ bits of meter.display."""
+
+        def beep(self, pattern: bytes) -> None:
+            """Sound: on and off in turn, in hundredths of a second. Returns at once; does nothing without a buzzer."""

@@ -115,6 +115,10 @@ class Pair:
         self._alike = bool(first and first == second)
         return bool(self.values)
 
+    def intact(self) -> bool:
+        """Whether a copy can be read now, on the memory itself."""
+        return bool(self._read(self._places[0]) or self._read(self._places[1]))
+
     def save(self, both: bool = False) -> None:
         """Write ``values`` as the next entry: one copy, or both one after the other where credit is lowered."""
         values = self.values

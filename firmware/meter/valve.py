@@ -31,6 +31,11 @@ DRIVE_STOP = const(0)
 POLL_MS = const(50)  # how often the end switches are read while the motor runs
 
 _ATTEMPTS = const(3)
+_CURRENT_MS = const(200)  # so long after its start a motor that draws nothing is given up
+
+# Why a movement failed.
+NO_ARRIVAL = const(1)
+NO_CURRENT = const(2)
 
 _NOTHING = const(0xFF)
 
@@ -47,7 +52,7 @@ TRANSITIONS = bytes(
 
 
 class Valve:
-    """State of the valve over a motor part with ``drive(direction)`` and ``position()`` (1 open, -1 shut, 0 between).
+    """State of the valve over its motor part (meter.parts).
 
     After a change, which ``tell`` and ``advance`` answer with True, the meter stores ``moves`` and ``failures``.
     """
@@ -60,8 +65,10 @@ class Valve:
         self.failures = 0
         self._attempts = 0
         self._retreating = False  # shutting because opening failed: arriving there gives no tries back
+        self._pressing = False  # shutting, whatever the end switches say
         self._travelled_ms = 0
         self.travel_ms = 0  # of the last whole movement
+        self.cause = 0  # of the last that failed
 
     @property
     def moving(self) -> bool:
@@ -92,7 +99,9 @@ class Valve:
                 self._attempts = 0
             elif self._attempts >= _ATTEMPTS:
                 return self._give_up()
-        elif event != LATE and state == STUCK:
+        elif event == ASK_OPEN:
+            self._pressing = False
+        if event != LATE and event != ARRIVED and state == STUCK:
             self._attempts = 0
         if event != LATE:
             self._retreating = False
@@ -103,6 +112,14 @@ class Valve:
         drive = DRIVE_OPEN if reached == OPENING else DRIVE_SHUT if reached == SHUTTING else DRIVE_STOP
         self._motor.drive(drive)
         return state != reached
+
+    def press(self) -> None:
+        """Gas flows though the valve is shut, so its end switch may lie: drive it shut as long as a travel may take."""
+        if self.state == SHUT:
+            self.state = SHUTTING
+            self._pressing = True
+            self._travelled_ms = 0
+            self._motor.drive(DRIVE_SHUT)
 
     def _give_up(self) -> bool:
         self._retreating = False
@@ -115,8 +132,16 @@ class Valve:
         if not self.moving:
             return False
         self._travelled_ms += milliseconds
+        if self._pressing:
+            if self._travelled_ms < self.travel_limit_ms:
+                return False
+            self._pressing = False
         if self._motor.position() == (DRIVE_OPEN if self.state == OPENING else DRIVE_SHUT):
             return self.tell(ARRIVED)
         if self._travelled_ms >= self.travel_limit_ms:
+            self.cause = NO_ARRIVAL
+            return self.tell(LATE)
+        if self._travelled_ms >= _CURRENT_MS and not self._motor.current():
+            self.cause = NO_CURRENT
             return self.tell(LATE)
         return False

@@ -34,3 +34,16 @@ CARD_OUT = -27  # pulled before the session was over
 STORE_LOST = -28  # both copies of a record unreadable: shut until a recovery order
 REGISTER_END = -29  # the register has reached the last number it can hold
 FAULT = -30  # the firmware met a case it was not built for; the first cause is in the event log
+
+# What keeps the valve shut, for the display: no card is answered with these.
+VALVE_STUCK = -31
+SENSOR_FAULT = -32
+MAGNET = -33
+COVER_OPEN = -34
+BATTERY_EMPTY = -35
+OVER_FLOW = -36
+LARGE_FLOW = -37
+SMALL_FLOW = -38
+LONG_FLOW = -39
+PAST_VALVE = -40
+BATTERY_LOW = -41  # only by the self-test

@@ -17,6 +17,7 @@ S32 = const(0x14)
 BCD5 = const(0x25)  # decimal digits, two a byte; a str of 10 digits in Python
 BCD7 = const(0x27)
 RAW3 = const(0x33)  # bytes as they are
+RAW6 = const(0x36)
 RAW8 = const(0x38)
 RAW12 = const(0x3C)
 RAW13 = const(0x3D)

@@ -9,12 +9,36 @@ of a pulse after the other.
 from gascard.chip import DUMP_SIZE, Chip
 from gascard.codec import pack_into, unpack
 from gascard.records import BCD7, RAW16, S32, TOTAL, U8, U16, U24, U32, Layout, size_of
-from gasrig.parts import Battery, CardSlot, Eeprom, Fram, MappedFram, Panel, ValveMotor, Wheels
+from gasrig.parts import (
+    BOUNCE,
+    COVER_SWITCH,
+    HALF_WAY,
+    LEAK,
+    MAGNET_SWITCH,
+    MOTOR_DEAD,
+    OPEN_SWITCH_DEAD,
+    REED_A_DEAD,
+    REED_B_DEAD,
+    REEDS_HELD,
+    REEDS_SWAPPED,
+    SHUT_SWITCH_DEAD,
+    SHUT_SWITCH_HELD,
+    SUPPLY_DIP,
+    Battery,
+    CardSlot,
+    Eeprom,
+    Fram,
+    MappedFram,
+    Panel,
+    ValveMotor,
+    Wheels,
+)
 from gasrig.recorder import KEYS, RecordedChip, RecordedEeprom, RecordedFram, RecordedMotor, RecordedSlot, Recorder
 from meter.factory import create
 from meter.layouts import EVENT
 from meter.layouts import GUARDS as GUARDS_LAYOUT
 from meter.meter import Meter, Settings
+from meter.service import Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +66,9 @@ JAM = 0xF011
 SWITCH = 0xF01B
 BATTERY = 0xF01C
 GUARDS = 0xF01D
+FIRED = 0xF01E
+PANEL = 0xF01F
+PORT = 0xF020
 # On a bench of recorded parts only:
 RECORD_READ = 0xF012  # the oldest entries of the record; they are forgotten
 KEEP = 0xF013  # keep all that is stored, under a number
@@ -53,13 +80,9 @@ PULL_AT = 0xF018  # the card is pulled before so many operations on its bus, per
 KEYS_READ = 0xF019
 WORLD_READ = 0xF01A
 
-# What SWITCH can begin or end.
-MAGNET_SWITCH = 0
-REED_A_DEAD = 1
-REED_B_DEAD = 2
-COVER_SWITCH = 4
-LEAK = 5
-REEDS_HELD = 6
+# What SWITCH can begin or end (gasrig.parts), and whose it is.
+OF_WHEELS = (REED_A_DEAD, REED_B_DEAD, REEDS_HELD, BOUNCE, REEDS_SWAPPED)
+OF_MOTOR = (LEAK, OPEN_SWITCH_DEAD, SHUT_SWITCH_DEAD, SHUT_SWITCH_HELD, MOTOR_DEAD, HALF_WAY)
 
 MEMORY_FRAM = 0
 MEMORY_EEPROM = 1
@@ -163,6 +186,8 @@ class Bench:
         self._stop_at = -1
         self._pull_early = False
         self._magnet = self._cover = False  # what the two switches say
+        self._fired = 0  # happenings to the meter as a whole
+        self._port: "Service | None" = None
 
     @property
     def meter(self) -> "Meter":
@@ -183,6 +208,7 @@ class Bench:
         self._kept = {}
         self._stop_at = -1
         self._magnet = self._cover = False
+        self._fired = 0
         self.wheels = Wheels(config["index"])
         if config["memory"] >= RECORDED:
             self._build_recorded(config["memory"] - RECORDED, size, config["travel_ms"])
@@ -216,6 +242,7 @@ class Bench:
         """Give the meter power: a new core over the same memory."""
         meter = Meter(self.memory, self.key_memory, self.motor, self.slot, self.panel, self.settings)
         self._core = meter
+        self._port = Service(meter)
         if self._recorder:
             self._recorder.asked = -1
         code = meter.boot(self.minutes, self.wheels.levels)
@@ -295,10 +322,12 @@ class Bench:
             time_left -= step
             if motor.flows:
                 gas_left -= part
+                before = wheels.levels
                 wheels.turn(part)
-                if reeds.edge(wheels.levels):
-                    meter.pulse()
-                    self._called()
+                for change in range(wheels.changes):
+                    if reeds.edge(before if change & 1 else wheels.levels):
+                        meter.pulse()
+                        self._called()
             elif not time_left:
                 break
         if gas_left and not motor.flows:
@@ -357,6 +386,8 @@ class Bench:
                 self._called()
                 return self.snapshot(0)
             return b""
+        if identifier == FIRED:
+            return (self._fired | self.wheels.fired | self.motor.fired).to_bytes(2, "big")
         if identifier == POWER_ON and self._core is None:
             return self.snapshot(-self.power_on())
         meter = self.meter
@@ -369,6 +400,11 @@ class Bench:
             # As a setting card would: limits and enable bits, fields of meter.layouts.GUARDS.
             meter.set_limits(unpack(GUARDS_LAYOUT, body))
             return b""
+        if identifier == PANEL:
+            panel = self.panel
+            return bytes((panel.symbols, panel.beeps & 0xFF, len(panel.pattern))) + panel.pattern + panel.text.encode()
+        if identifier == PORT and self._port is not None:
+            return self._port.receive(body)
         if identifier == RUN:
             request = unpack(RUN_REQUEST, body)
             if request["milliseconds"] > HOUR_MS or request["milli_pulses"] > MOST_MILLI * request["milliseconds"]:
@@ -406,8 +442,9 @@ class Bench:
             self._called()
             return self.snapshot(0)
         if identifier == KEY:
+            # For so many milliseconds, where the body says.
             self._asked()
-            meter.key()
+            meter.key(int.from_bytes(body, "big"))
             self._called()
             return self.snapshot(0, self.settle())
         if identifier == SNAP:
@@ -485,8 +522,9 @@ class Bench:
         self._lose_power(recorder)
         if identifier == BACK:
             # Whatever happened to the parts is over.
-            self._magnet = self._cover = self.motor.leaking = self.wheels.held = False
-            self.wheels.dead = 0
+            self._magnet = self._cover = False
+            self.motor.faults = self.wheels.faults = 0
+            self.battery = Battery()
             memory, keys, world = self._kept[body[0]]
             self.memory.cells[:] = memory
             self.key_memory.cells[:] = keys
@@ -526,19 +564,25 @@ class Bench:
         self.minutes = world["minutes"]
 
     def _happens(self, what: int, begins: bool) -> None:
+        for part, numbers in ((self.wheels, OF_WHEELS), (self.motor, OF_MOTOR)):
+            if what in numbers:
+                part.faults = part.faults | 1 << what if begins else part.faults & ~(1 << what)
+                if what == REEDS_HELD:
+                    self.meter.reeds.edge(self.wheels.levels)
+                return
+        self._fired |= 1 << what
         if what == MAGNET_SWITCH:
             self._magnet = begins
             self.meter.magnet(begins)
         elif what == COVER_SWITCH:
             self._cover = begins
             self.meter.cover(begins)
-        elif what == LEAK:
-            self.motor.leaking = begins
-        elif what == REEDS_HELD:
-            self.wheels.held = begins
-            self.meter.reeds.edge(self.wheels.levels)
+        elif what == SUPPLY_DIP and begins:
+            self.meter.power_failing()
+        elif what == SUPPLY_DIP:
+            self.meter.power_back()
         else:
-            self.wheels.dead = what & 3 if begins else 0
+            raise ValueError("unknown happening")
 
     def snapshot(self, code: int, elapsed_ms: int = 0, drawn_milli: int = 0) -> bytes:
         """What stands where now: the wheels' truth beside the meter's word."""

@@ -10,7 +10,7 @@ place, and so needs the steps, not a function. A step is a plain tuple:
     ("insert",) ("remove",)     the card goes in; comes out
     ("gas", milli, ms)          so much gas, in thousandths of a pulse, through the wheels, in so much time
     ("pulses", n)               a batch of n pulses
-    ("key",) ("wait", ms)       the key; powered time without gas
+    ("key",) ("wait", ms)       the key, ("key", ms) held for so long; powered time without gas
     ("power_off", warned)       ("power_on",)
     ("jam", yes)                the valve's motor is blocked, or free again
     ("guards", {...})           limits of the guards that differ from GUARD_LIMITS
@@ -47,6 +47,7 @@ from gascard.records import (
     SHUT_MAGNET,
     SHUT_OVER_FLOW,
     SHUT_PAST_VALVE,
+    SHUT_POWER,
     SHUT_SENSOR,
     SHUT_SMALL_FLOW,
     SHUT_UNBOUND,
@@ -54,6 +55,7 @@ from gascard.records import (
     STATUS_BATTERY_LOW,
     STATUS_KEY_NEEDED,
     STATUS_LOCKED_OUT,
+    STATUS_SENSOR,
     STATUS_VALVE_FAULT,
     STATUS_VALVE_OPEN,
     size_of,
@@ -61,17 +63,24 @@ from gascard.records import (
 from gascard.sle4442 import TRIES_FULL
 from gashall.encode import encode_order
 from gashall.signer import KeyFileSigner
-from gasrig.bench import (
+from gasrig.bench import MEMORY_EEPROM, TEST_REGION
+from gasrig.handset import MeterUnderTest, Snapshot
+from gasrig.parts import (
+    BOUNCE,
     COVER_SWITCH,
+    HALF_WAY,
     LEAK,
     MAGNET_SWITCH,
-    MEMORY_EEPROM,
+    MOTOR_DEAD,
+    OPEN_SWITCH_DEAD,
     REED_A_DEAD,
     REED_B_DEAD,
     REEDS_HELD,
-    TEST_REGION,
+    REEDS_SWAPPED,
+    SHUT_SWITCH_DEAD,
+    SHUT_SWITCH_HELD,
+    SUPPLY_DIP,
 )
-from gasrig.handset import MeterUnderTest, Snapshot
 from meter.valve import OPEN, SHUT, STUCK
 
 __all__ = [
@@ -145,6 +154,14 @@ HAPPENINGS = {
     "cover": COVER_SWITCH,
     "leak": LEAK,
     "reeds held": REEDS_HELD,
+    "open switch dead": OPEN_SWITCH_DEAD,
+    "shut switch dead": SHUT_SWITCH_DEAD,
+    "shut switch held": SHUT_SWITCH_HELD,
+    "motor dead": MOTOR_DEAD,
+    "half-way": HALF_WAY,
+    "bounce": BOUNCE,
+    "supply dips": SUPPLY_DIP,
+    "reeds swapped": REEDS_SWAPPED,
 }
 
 
@@ -198,7 +215,16 @@ def play(flow: Flow, under_test: MeterUnderTest, *, judge: bool = True) -> list[
             _compare(step[1], player.snapshots[-1], f"step {number}")
     if judge:
         _compare(flow.ends, {**player.snapshots[-1], "code": player.code}, "end")
+        _all_fired(flow, under_test)
     return player.snapshots
+
+
+def _all_fired(flow: Flow, under_test: MeterUnderTest) -> None:
+    # Something that happens and makes no difference proves nothing.
+    fired = under_test.fired()
+    silent = {step[1] for step in flow.steps if step[0] == "happens" and not fired >> HAPPENINGS[step[1]] & 1}
+    if silent:
+        raise FlowError(f"end: without effect: {', '.join(sorted(silent))}")
 
 
 def _compare(expected: Mapping[str, int], snapshot: Snapshot, where: str) -> None:
@@ -262,8 +288,8 @@ class Player:
     def _pulses(self, count: int) -> Snapshot:
         return self.meter.pulses(count)
 
-    def _key(self) -> Snapshot:
-        return self.meter.key()
+    def _key(self, held_ms: int = 0) -> Snapshot:
+        return self.meter.key(held_ms)
 
     def _wait(self, milliseconds: int) -> Snapshot:
         return self.meter.wait(milliseconds)
@@ -738,6 +764,102 @@ FLOWS: dict[str, Flow] = {
         ),
         {"reasons": SHUT_SENSOR},
     ),
+    "reeds held": Flow(
+        (*_GUARDED, ("happens", "reeds held", True), ("wait", 10_000), ("expect", {"reasons": SHUT_SENSOR, **_SHUT})),
+        {"reasons": SHUT_SENSOR, "status": SHUT_SENSOR | STATUS_SENSOR},
+    ),
+    "reverse flow": Flow(
+        (
+            *_GUARDED,
+            ("happens", "reeds swapped", True),
+            ("gas", 3_000, _HOUR),
+            ("expect", {"reasons": SHUT_SENSOR, "register": 0, **_SHUT}),
+        ),
+        {"reasons": SHUT_SENSOR, "status": SHUT_SENSOR | STATUS_SENSOR},
+    ),
+    "bounce": Flow(
+        (*_GUARDED, ("happens", "bounce", True), ("gas", 20_000, _HOUR)),
+        {"reasons": 0, "register": 20, "index": 520, "status": STATUS_VALVE_OPEN},
+    ),
+    "valve half-way": Flow(
+        (
+            *_OPENED,
+            ("happens", "half-way", True),
+            ("gas", 2_500_000, _HOUR),
+            ("wait", 60_000),
+            ("expect", {"valve": STUCK, "flows": 1, "failures": 3, "status": SHUT_ALARM | STATUS_VALVE_FAULT}),
+            ("happens", "half-way", False),
+            ("key",),
+        ),
+        {"reasons": 0, "remaining": 500, "failures": 3, **_OPEN},
+    ),
+    "open switch dead": Flow(
+        (
+            *_BUILD,
+            ("happens", "open switch dead", True),
+            ("card", "opening", {"bought_total": 3000}),
+            *_says(codes.OK, valve=STUCK, failures=3, flows=0, status=STATUS_VALVE_FAULT),
+            ("happens", "open switch dead", False),
+            ("key",),
+        ),
+        {"reasons": 0, "remaining": 3000, **_OPEN},
+    ),
+    "shut switch dead": Flow(
+        (
+            *_OPENED,
+            ("happens", "shut switch dead", True),
+            ("gas", 2_500_000, _HOUR),
+            ("wait", 60_000),
+            ("expect", {"valve": STUCK, "flows": 0, "failures": 3}),
+            ("happens", "shut switch dead", False),
+            ("key",),
+        ),
+        {"reasons": 0, "remaining": 500, **_OPEN},
+    ),
+    # The meter believes that it is shut, sees gas go by, and drives on without asking the switch.
+    "shut switch held": Flow(
+        (
+            *_GUARDED,
+            ("happens", "shut switch held", True),
+            ("gas", 60_000, 60_000),  # a pulse a second
+            ("expect", {"reasons": SHUT_LARGE_FLOW | SHUT_PAST_VALVE, "flows": 0}),
+            ("wait", 20_000),
+        ),
+        {"reasons": SHUT_LARGE_FLOW | SHUT_PAST_VALVE, "failures": 0, **_SHUT},
+    ),
+    "motor dead": Flow(
+        (
+            *_OPENED,
+            ("happens", "motor dead", True),
+            ("gas", 2_500_000, _HOUR),
+            ("wait", 2_000),
+            ("expect", {"valve": STUCK, "flows": 1, "failures": 3, "status": SHUT_ALARM | STATUS_VALVE_FAULT}),
+            ("happens", "motor dead", False),
+            ("key",),
+        ),
+        {"reasons": 0, "remaining": 500, **_OPEN},
+    ),
+    "valve slow": Flow(
+        (("build", {"travel_ms": 9_000}), *_FIRST, ("gas", 1_000, _HOUR)),
+        {"remaining": 2999, "failures": 0, "moves": 1, **_OPEN},
+    ),
+    "supply dips": Flow(
+        (
+            *_OPENED,
+            ("gas", 1_500, _HOUR),
+            ("happens", "supply dips", True),
+            ("expect", {"reasons": SHUT_POWER, **_SHUT}),
+            ("happens", "supply dips", False),
+            ("wait", 60_000),
+            ("expect", {"reasons": 0, "status": STATUS_KEY_NEEDED, **_SHUT}),
+            ("key",),
+            ("gas", 500, _HOUR),
+            ("power_off", False),
+            ("power_on",),
+        ),
+        {"register": 2, "index": 502, "remaining": 2998, "reasons": 0},
+    ),
+    "self-test": Flow((*_OPENED, ("key", 3_000), ("wait", 20_000)), {"reasons": 0, "remaining": 3000, **_OPEN}),
     "battery": Flow(
         (
             *_GUARDED,

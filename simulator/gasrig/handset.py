@@ -34,6 +34,15 @@ BUILD_DEFAULTS: dict[str, Any] = {
 }
 
 
+class Panel(NamedTuple):
+    """Digits, SYMBOL_ bits of meter.display, how often the buzzer has sounded (modulo 256) and what it did last."""
+
+    text: str
+    symbols: int
+    beeps: int
+    pattern: bytes
+
+
 class MeterUnderTest:
     """One meter on a target. ``last`` is the snapshot of the latest request that gave one."""
 
@@ -87,9 +96,9 @@ class MeterUnderTest:
         chip.restore(b"".join(self.target.ask(bench.CARD_GET, bytes((hand + part,))) for part in (0, 1)))
         return chip
 
-    def key(self) -> Snapshot:
-        """Press the key and let the valve come to rest."""
-        return self._ask(bench.KEY)
+    def key(self, held_ms: int = 0) -> Snapshot:
+        """Press the key for so long, and let the valve come to rest."""
+        return self._ask(bench.KEY, held_ms.to_bytes(2, "big"))
 
     def snapshot(self) -> Snapshot:
         """Only look."""
@@ -114,6 +123,20 @@ class MeterUnderTest:
     def happens(self, what: int, begins: bool = True) -> Snapshot:
         """Something happens to the meter's parts, or is over: bench.MAGNET_SWITCH and its like. Valve and card rest."""
         return self._ask(bench.SWITCH, bytes((what, begins)))
+
+    def fired(self) -> int:
+        """Which happenings have made a difference since manufacture: bits by their numbers."""
+        return int.from_bytes(self.target.ask(bench.FIRED), "big")
+
+    def panel(self) -> Panel:
+        """What the meter shows and has sounded."""
+        answer = self.target.ask(bench.PANEL)
+        end = 3 + answer[2]
+        return Panel(answer[end:].decode(), answer[0], answer[1], answer[3:end])
+
+    def port(self, frames: bytes) -> bytes:
+        """Bytes to the meter's service port; its answer."""
+        return self.target.ask(bench.PORT, frames)
 
     def battery(self, millivolts: int) -> Snapshot:
         """The cell of a meter that has power gives so much from now on, and is measured."""

@@ -34,10 +34,8 @@ def source_files(package: Path) -> list[tuple[str, Path]]:
 
 
 # Of gascard and meter: words and the chip's model are the host's, the types are for the checker, the factory is the
-# production line's, and nothing on a meter speaks on the service port yet.
-NOT_ON_A_METER = frozenset(
-    {"gascard/meanings.py", "gascard/chip.py", "gascard/link.py", "meter/parts.py", "meter/factory.py"}
-)
+# production line's.
+NOT_ON_A_METER = frozenset({"gascard/meanings.py", "gascard/chip.py", "meter/parts.py", "meter/factory.py"})
 
 
 def firmware_files() -> list[tuple[str, Path]]:

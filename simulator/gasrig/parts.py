@@ -17,6 +17,22 @@ QUARTER = 250  # one reed changes at each quarter of a pulse; the last quarter e
 # Levels of the reeds (meter.reeds.REED_A = 1, REED_B = 2) in the four quarters; a turn begins with both open.
 _LEVELS = b"\x00\x01\x03\x02"
 
+# What can be wrong with the parts, or happen to them; a bit each where several are kept in a number.
+MAGNET_SWITCH = 0
+REED_A_DEAD = 1
+REED_B_DEAD = 2
+COVER_SWITCH = 4
+LEAK = 5
+REEDS_HELD = 6  # a magnet closes both
+OPEN_SWITCH_DEAD = 7  # never closes
+SHUT_SWITCH_DEAD = 8
+SHUT_SWITCH_HELD = 9  # always closed
+MOTOR_DEAD = 10  # draws no current
+HALF_WAY = 11  # the valve gets no further than half of its way
+BOUNCE = 12  # every change of a reed comes five times
+SUPPLY_DIP = 13
+REEDS_SWAPPED = 14  # as when somebody leads a magnet past them the wrong way
+
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,15 +151,29 @@ class Wheels:
     def __init__(self, pulses: int = 0) -> None:
         self.pulses = pulses
         self.milli = 0
-        self.dead = 0  # reeds that never close, by their bits
-        self.held = False  # a magnet beside them
+        self.faults = 0  # bits by number: REED_A_DEAD, REED_B_DEAD, REEDS_HELD, BOUNCE
+        self.fired = 0  # those that have made a difference
 
     @property
     def levels(self) -> int:
         """What the two reeds read now: a dead one is open for ever, a magnet closes both."""
-        if self.held:
-            return 3
-        return _LEVELS[self.milli // QUARTER] & ~self.dead
+        true = levels = _LEVELS[self.milli // QUARTER]
+        if self.faults & 1 << REEDS_HELD:
+            levels = 3
+        elif self.faults & 1 << REEDS_SWAPPED:
+            levels = levels >> 1 | (levels & 1) << 1
+        levels &= ~(self.faults >> REED_A_DEAD)
+        if levels != true:
+            self.fired |= self.faults & ~(1 << BOUNCE)
+        return levels
+
+    @property
+    def changes(self) -> int:
+        """How often a change of the levels comes to the interrupt: an odd number."""
+        if not self.faults & 1 << BOUNCE:
+            return 1
+        self.fired |= 1 << BOUNCE
+        return 5
 
     @property
     def to_edge(self) -> int:
@@ -162,8 +192,7 @@ class Wheels:
 class ValveMotor:
     """The gas valve: a motor, two end switches, ``travel_ms`` from end to end.
 
-    Gas flows while it is not quite shut, and past it while it is ``leaking``. While it is ``jammed`` the motor turns
-    nothing.
+    Gas flows while it is not quite shut, and past it while there is LEAK. While ``jammed`` the motor turns nothing.
     """
 
     def __init__(self, travel_ms: int = 4000) -> None:
@@ -172,7 +201,15 @@ class ValveMotor:
         self._direction = 0
         self.movements = 0
         self.jammed = False
-        self.leaking = False
+        self.faults = 0  # bits by number: LEAK to HALF_WAY
+        self.fired = 0  # those that have made a difference
+
+    def _fault(self, number: int) -> bool:
+        # Whether it holds, at a place where it makes a difference.
+        if self.faults & 1 << number:
+            self.fired |= 1 << number
+            return True
+        return False
 
     def drive(self, direction: int) -> None:
         """1 towards open, -1 towards shut, 0 stop."""
@@ -183,19 +220,31 @@ class ValveMotor:
     def position(self) -> int:
         """The end switches: 1 open, -1 shut, 0 between."""
         if self._place <= 0:
+            return 0 if self._fault(SHUT_SWITCH_DEAD) else -1
+        if self._fault(SHUT_SWITCH_HELD):
             return -1
-        return 1 if self._place >= self.travel_ms else 0
+        if self._place >= self.travel_ms:
+            return 0 if self._fault(OPEN_SWITCH_DEAD) else 1
+        return 0
+
+    def current(self) -> bool:
+        """Whether it draws any."""
+        return self._direction != 0 and not self._fault(MOTOR_DEAD)
 
     def advance(self, passed_ms: int) -> None:
         """Time passes."""
-        if self.jammed:
+        if not self._direction or self.jammed or self._fault(MOTOR_DEAD):
             return
-        self._place = max(0, min(self.travel_ms, self._place + self._direction * passed_ms))
+        place = max(0, min(self.travel_ms, self._place + self._direction * passed_ms))
+        half = self.travel_ms // 2
+        if min(self._place, place) <= half <= max(self._place, place) and self._fault(HALF_WAY):
+            place = half
+        self._place = place
 
     @property
     def flows(self) -> bool:
         """Whether gas can pass."""
-        return self._place > 0 or self.leaking
+        return self._place > 0 or self._fault(LEAK)
 
 
 class CardSlot:
@@ -256,16 +305,23 @@ class CardSlot:
 
 
 class Panel:
-    """The display: what it shows now."""
+    """The display and the buzzer: what it shows now, how often it has sounded and what it sounded last."""
 
     def __init__(self) -> None:
         self.text = ""
         self.symbols = 0
+        self.beeps = 0
+        self.pattern = b""
 
     def show(self, text: str, symbols: int) -> None:
         """Draw."""
         self.text = text
         self.symbols = symbols
+
+    def beep(self, pattern: bytes) -> None:
+        """Sound."""
+        self.beeps += 1
+        self.pattern = pattern
 
 
 class Battery:

@@ -27,7 +27,7 @@ from gascard.records import (
 )
 from gasrig.bench import MEMORY_EEPROM, MEMORY_FRAM, MEMORY_MAPPED, Bench
 from meter import display, events, valve
-from meter.layouts import ACCOUNT_AT, CHECKPOINT_AT, KEYS_AT, STATE_AT, TALLY_AT
+from meter.layouts import ACCOUNT_AT, CHECKPOINT_AT, GUARDS_AT, KEYS_AT, STATE_AT, TALLY_AT
 
 REGION = 0xFFFF
 METER = "00000000000017"
@@ -491,26 +491,35 @@ def test_display_follows_key_and_card():
     made = bench(bought_total=12345, index=99999990, register=5)
     meter, panel = made.meter, made.panel
     meter.refresh()
-    assert panel.text == "123.45" and panel.symbols == display.SYMBOL_VALVE_OPEN
+    assert panel.text == "" and panel.symbols == display.SYMBOL_VALVE_OPEN  # some time ago: dark
     meter.pulses(15)
-    meter.key()
-    assert panel.text == "0.05"  # the wheels went round
-    meter.key()
-    assert panel.text == "123.30"
+    meter.clock(13_000_000)
+    shown = []
+    for _ in range(6):
+        meter.key()
+        shown.append(panel.text)
+    # Gas, the wheels (they went round), bought, the order's number, the clock, and gas again.
+    assert shown == ["123.30", "0.05", "123.45", "N    1", "02-40", "123.30"]
     meter.key()
     made.pass_time(display.CODE_MS - 1)
     assert panel.text == "0.05"
     made.pass_time(1)
     assert panel.text == "123.30"
+    made.pass_time(display.LIT_MS - 1)
+    assert panel.text == "123.30"
+    made.pass_time(1)
+    assert panel.text == ""
     assert visit(made, card(sequence=2, meter="00000000000018")) == codes.METER
-    assert panel.text == "E09"
+    assert panel.text == "E09" and panel.pattern == display.BEEP_REFUSED
     made.pass_time(display.CODE_MS)
     assert panel.text == "123.30"
     made.slot.insert(card(sequence=2, bought_total=12345))
     assert meter.card_in() == codes.OK
+    beeps = panel.beeps
     assert panel.symbols & display.SYMBOL_CARD
     made.settle()
     assert not panel.symbols & display.SYMBOL_CARD
+    assert (panel.beeps, panel.pattern) == (beeps + 1, display.BEEP_SERVED)  # when the card may come out
     made.slot.remove()
     meter.card_out()
     restart(made)
@@ -520,6 +529,61 @@ def test_display_follows_key_and_card():
     made.meter.pulses(made.meter.remaining + 1)
     made.meter.refresh()
     assert panel.text == "-0.01" and panel.symbols & display.SYMBOL_LOW_GAS
+    assert panel.pattern == display.BEEP_LOW
+
+
+def test_self_test_shows_every_segment_and_then_what_is_wrong():
+    made = bench(bought_total=500)
+    meter, panel, key = made.meter, made.panel, display.SELF_TEST_MS
+
+    def tested():
+        meter.key(key)
+        assert panel.text == "88888888" and panel.symbols == display.ALL_SYMBOLS
+        assert panel.pattern == display.BEEP_TEST
+        made.pass_time(display.TEST_MS)
+        return panel.text
+
+    meter.key(key - 1)
+    assert panel.text != "88888888"
+    assert tested() == "E00"
+    meter.battery(3000)
+    assert tested() == "E00"  # no level is set
+    meter.set_limits({**meter.limits.values, "battery_low": 170})
+    meter.battery(3000)
+    assert tested() == "E41"
+    meter.reeds.edge(meter.reeds._levels ^ 3)
+    assert tested() == "E32"
+    for address in GUARDS_AT:
+        made.memory.write(address, b"\xff")
+    assert tested() == "E28"
+    made.motor.jammed = True
+    meter.pulses(500)
+    made.settle()
+    assert tested() == "E31"
+    assert log(made)[-1] == events.SELF_TEST
+
+
+def test_supply_that_recovers_goes_on_and_stays_shut_until_somebody_comes():
+    made = bench(bought_total=500)
+    meter = made.meter
+    meter.power_back()  # it never went
+    assert meter.state.values["brown_outs"] == 0 and meter.valve.state == valve.OPEN
+    meter.power_failing()
+    meter.pulse()
+    made.settle()
+    assert meter.valve.state == valve.SHUT and meter.card_in() == codes.FAULT
+    meter.power_back()
+    assert log(made)[-1] == events.BROWN_OUT
+    made.pass_time(120_000)
+    assert meter.valve.state == valve.SHUT and meter.reasons == 0 and meter.register.value == 1
+    meter.key()
+    made.settle()
+    assert meter.valve.state == valve.OPEN
+    # A cut without a warning after it counts as one.
+    failures = meter.state.values["power_failures"]
+    restart(made)
+    assert made.meter.state.values["power_failures"] == failures + 1
+    assert made.meter.state.values["brown_outs"] == 1
 
 
 def test_card_pulled_in_mid_report_says_so():
