@@ -1,12 +1,12 @@
 """What a meter notices and shows, in words for people: the tables of meter-behaviour.md, filled by generate_spec.py.
 
-A test proves that every guard, page and symbol of the firmware has words, and that none is left for what is gone.
+A test proves that every guard, page, symbol and sound of the firmware has words, and that no words are left over.
 """
 
 from gascard import records
 from meter import display, guards
 
-# Guard -> (name, 中文, what trips it, limits of layouts.GUARDS that say when, status bit while the valve is shut by it).
+# Guard -> (name, 中文, what trips it, limits of layouts.GUARDS that say when, status bit of what it shuts; 0: nothing).
 GUARD_MEANINGS: dict[int, tuple[str, str, str, str, int]] = {
     guards.OVER_FLOW: (
         "over-flow",
@@ -39,21 +39,21 @@ GUARD_MEANINGS: dict[int, tuple[str, str, str, str, int]] = {
     guards.IDLE: (
         "long idle",
         "长期未用",
-        "No gas for so many powered days: the valve moves shut and open again at the next card or key, and never by itself",
+        "No gas for so many powered days: the valve is exercised at the next card or key",
         "`idle_days`",
         0,
     ),
     guards.PAST_VALVE: (
         "flow past the valve",
         "关阀漏气",
-        "More than so many pulses while the valve stands shut",
+        "More than so many pulses while the valve stands shut; 0 switches the guard off",
         "`past_valve_pulses`",
         records.SHUT_PAST_VALVE,
     ),
     guards.SENSOR: (
         "sensor",
         "计数传感器故障",
-        "A reed is dead, or both changed at once",
+        "A reed stands still while the other swings, or both changed at once",
         "",
         records.SHUT_SENSOR,
     ),
@@ -61,19 +61,30 @@ GUARD_MEANINGS: dict[int, tuple[str, str, str, str, int]] = {
     guards.MAGNET: (
         "magnet",
         "强磁干扰",
-        "A strong magnet is at its switch; shut while it is there, and until a card or the key once it is gone",
+        "A strong magnet is at its switch",
         "",
         records.SHUT_MAGNET,
     ),
-    guards.COVER: ("cover", "表盖打开", "The cover is open; then as the magnet", "", records.SHUT_COVER),
+    guards.COVER: ("cover", "表盖打开", "The cover, or the battery's, is open", "", records.SHUT_COVER),
 }
+
+PAGE_NAMES = ("REST", "REMAINING", "INDEX", "BOUGHT", "SEQUENCE", "CLOCK", "CODE", "WAIT", "TEST", "DARK")
 
 # Page -> (what the digits give, when).
 PAGE_MEANINGS: dict[int, tuple[str, str]] = {
-    display.REMAINING: ("remaining gas in m³", "always, if nothing below holds"),
-    display.INDEX: ("the counter's reading in m³, as the wheels show it", "for ten seconds after every other press of the key"),
-    display.CODE: ("`E` and the number of a result code", "for ten seconds after a card that was not simply loaded"),
-    display.WAIT: ("`L` and minutes", "for ten seconds after a card while the lockout holds: so long until a token is back"),
+    display.REST: (
+        "the code of what keeps the valve shut, as on the page `code`; if it has none, the remaining gas in m³",
+        "a minute, after anything else and whenever there is a new reason to be shut",
+    ),
+    display.REMAINING: ("the remaining gas in m³, negative within the overdraft", "by the key, if a code is at rest"),
+    display.INDEX: ("the counter's reading in m³, as the wheels show it", "by the key"),
+    display.BOUGHT: ("all gas bought in this binding, in m³", "by the key"),
+    display.SEQUENCE: ("`N` and the number of the newest order loaded (购气次数)", "by the key"),
+    display.CLOCK: ("hour and minute, local time of the model's `clock_minutes`", "by the key"),
+    display.CODE: ("`E` and the number of a result code", "after a card that was not simply loaded, or the self-test"),
+    display.WAIT: ("`L` and the minutes until a token is back", "after a card while the lockout holds"),
+    display.TEST: ("every segment and every symbol", "three seconds, when the key was held"),
+    display.DARK: ("nothing; the symbols stay", "after a minute at rest, until key, card or a new reason to be shut"),
 }
 
 SYMBOL_MEANINGS: dict[int, tuple[str, str]] = {
@@ -81,6 +92,20 @@ SYMBOL_MEANINGS: dict[int, tuple[str, str]] = {
     display.SYMBOL_LOW_GAS: ("low gas", "the alarm or zero keeps the valve shut"),
     display.SYMBOL_BATTERY: ("battery", "the battery is low, or empty"),
     display.SYMBOL_CARD: ("card", "a report is being written: leave the card in"),
-    display.SYMBOL_FAULT: ("fault", "the valve does not arrive, the store is lost, or a fault is latched"),
+    display.SYMBOL_FAULT: ("fault", "the valve is stuck, the store is lost, or a fault is latched"),
     display.SYMBOL_PRESS_KEY: ("press the key", "nothing keeps the valve shut but that nobody has asked"),
+    display.SYMBOL_TAMPER: (
+        "tamper",
+        "magnet, cover or sensor keeps the valve shut, or a fault of the reeds has been found",
+    ),
+    display.SYMBOL_FLOW: ("flow", "a guard of the flow, or flow past the valve, keeps the valve shut"),
+}
+
+# Name in meter.display -> when the buzzer sounds so.
+BEEP_MEANINGS: dict[str, str] = {
+    "BEEP_SERVED": "a card was served: its report is written, it may go",
+    "BEEP_REFUSED": "a card session ended with any other code than OK or REPEAT",
+    "BEEP_LOW": "the alarm, or zero, shuts the valve",
+    "BEEP_SHUT": "another new reason shuts the valve, the supply's warning excepted",
+    "BEEP_TEST": "the key was held: the self-test begins",
 }

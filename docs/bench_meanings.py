@@ -1,5 +1,7 @@
 """What each request of the test bench takes and gives, for SPEC.md: name in gasrig.bench -> (body, answer)."""
 
+from gasrig import parts
+
 SNAPSHOT = "SNAPSHOT"
 NOTHING = ""
 
@@ -13,7 +15,7 @@ REQUESTS: dict[str, tuple[str, str]] = {
     "CARD_GET": ("half (0 or 1; 2 or 3 of the other card)", "132 bytes of the card that was taken out"),
     "INSERT": ("put the card in; report and valve come to rest", SNAPSHOT),
     "REMOVE": ("take it out", SNAPSHOT),
-    "KEY": ("press the key; the valve comes to rest", SNAPSHOT),
+    "KEY": ("press the key, for so many milliseconds (0 to 4 bytes); the valve comes to rest", SNAPSHOT),
     "SNAP": ("only look", SNAPSHOT),
     "POWER_OFF": ("1 with the warning, 0 without", NOTHING),
     "POWER_ON": ("a new core over the same memory", SNAPSHOT),
@@ -27,13 +29,12 @@ REQUESTS: dict[str, tuple[str, str]] = {
     "PULSES": ("count (4): pulses in one batch, the wheels with them", SNAPSHOT),
     "WAIT": ("milliseconds (4) of powered time without gas", SNAPSHOT),
     "JAM": ("1 blocks the valve's motor, 0 frees it", NOTHING),
-    "SWITCH": (
-        "0 a magnet at its switch, 1 reed A dead, 2 reed B dead, 4 the cover open, 5 gas past the shut valve, "
-        "6 a magnet that holds both reeds (1); 1 begins, 0 is over (1)",
-        SNAPSHOT,
-    ),
+    "SWITCH": ("a happening (1); 1: it begins, 0: it is over (1); the valve comes to rest", SNAPSHOT),
     "BATTERY": ("millivolts (2) that the cell gives from now on", "SNAPSHOT; nothing where there is no power"),
-    "GUARDS": ("the record of the guards, as a setting card would bring it", NOTHING),
+    "GUARDS": ("the record of the guards (section 10.4), as a setting card would bring it", NOTHING),
+    "FIRED": ("", "a bit for each happening that has made a difference (2), 1 shifted by its number"),
+    "PANEL": ("", "symbols (1), sounds so far, modulo 256 (1), length (1) and bytes of the last pattern, text"),
+    "PORT": ("bytes to the meter's service port", "the bytes it answers"),
     "RECORD_READ": ("", "whole entries of the record, oldest first: gasrig.recorder.HEAD and the bytes written"),
     "KEEP": ("number (1): keep all that is stored under it", NOTHING),
     "BACK": ("number (1): power goes, all that is stored is as it was kept", NOTHING),
@@ -46,4 +47,22 @@ REQUESTS: dict[str, tuple[str, str]] = {
     ),
     "KEYS_READ": ("", "the key memory, 128 bytes"),
     "WORLD_READ": ("", "WORLD_STATE"),
+}
+
+# What SWITCH can begin or end: number in gasrig.parts -> what happens.
+HAPPENINGS: dict[int, str] = {
+    parts.MAGNET_SWITCH: "a magnet at its switch",
+    parts.REED_A_DEAD: "reed A never closes",
+    parts.REED_B_DEAD: "reed B never closes",
+    parts.COVER_SWITCH: "the cover is open",
+    parts.LEAK: "gas passes the shut valve",
+    parts.REEDS_HELD: "a magnet holds both reeds closed",
+    parts.OPEN_SWITCH_DEAD: "the valve's open switch never closes",
+    parts.SHUT_SWITCH_DEAD: "the valve's shut switch never closes",
+    parts.SHUT_SWITCH_HELD: "the valve's shut switch is always closed",
+    parts.MOTOR_DEAD: "the motor turns nothing and draws no current",
+    parts.HALF_WAY: "the valve gets no further than half of its way",
+    parts.BOUNCE: "every change of a reed comes five times",
+    parts.SUPPLY_DIP: "the supply gives its warning; over: it has recovered",
+    parts.REEDS_SWAPPED: "the reeds change in the order of a wheel turned back",
 }

@@ -1,7 +1,7 @@
 """Fill the tables of SPEC.md and meter-behaviour.md from the code, or with ``--check`` say whether they are stale.
 
-A table stands between ``<!-- table:NAME -->`` and ``<!-- end -->``; NAME is a key of TABLES. A new
-record is one line there.
+A table stands between ``<!-- table:NAME -->`` and ``<!-- end -->``; NAME is a key of the document's tables in
+DOCUMENTS. A new record is one line there.
 """
 
 import json
@@ -18,18 +18,22 @@ import behaviour_meanings  # noqa: E402
 import bench_meanings  # noqa: E402
 import store_meanings  # noqa: E402
 
-from gascard import frames, link, meanings, records  # noqa: E402
+from gascard import codes, frames, link, meanings, records, service  # noqa: E402
 from gascard.codec import unpack  # noqa: E402
 from gasrig import bench  # noqa: E402
-from gasrig.parts import Fram  # noqa: E402
-from meter import factory, layouts, store  # noqa: E402
-from meter.meter import Settings  # noqa: E402
+from gasrig.parts import CardSlot, Fram, Panel, ValveMotor  # noqa: E402
+from meter import display, factory, layouts, store  # noqa: E402
+from meter.meter import Meter, Settings  # noqa: E402
+from meter.service import Service  # noqa: E402
 
-DOCUMENTS = (HERE / "SPEC.md", HERE / "meter-behaviour.md")
 MARK = re.compile(r"<!-- table:(\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
 
 Layout = Sequence[tuple[str, int]]
 Words = dict[str, tuple[str, str]]
+Tables = dict[str, Callable[[], str]]
+
+EXAMPLE_MINUTES = 13762695  # 2026-03-02 10:15 UTC
+EXAMPLE_MV = 3600
 
 KIND_NAMES = {0: "unsigned", 1: "signed", 2: "BCD", 3: "bytes", 4: "time", 5: "total"}
 
@@ -129,6 +133,7 @@ def memory_table() -> str:
             f"lockout ring: {layouts.LOCKOUT_PLACES} entries of {records.size_of(layouts.LOCKOUT)} bytes, "
             f"one every {layouts.LOCKOUT_STRIDE}",
         ),
+        *((at, copy, f"guards, copy {place}") for place, at in enumerate(layouts.GUARDS_AT)),
         (layouts.EVENTS_AT, events_end - layouts.EVENTS_AT, f"{layouts.EVENT_PLACES} events of {event} bytes"),
         (
             layouts.FINAL_RECORD_AT,
@@ -174,23 +179,30 @@ def states_table() -> str:
 
 
 def events_table() -> str:
-    rows = [(number, f"`{name}`", *rest) for number, (name, *rest) in store_meanings.EVENT_MEANINGS.items()]
+    rows = [(number, f"`{name}`", *rest) for number, (name, *rest) in sorted(store_meanings.EVENT_MEANINGS.items())]
     return table(("kind", "name", "entered when", "detail"), rows)
 
 
-def factory_table() -> str:
-    """What stands in a meter that has just been made: everything that is not 0."""
+def new_meter() -> tuple[Fram, Fram, Settings]:
+    """What a factory has made: memory, key memory, settings."""
     settings = Settings()
     memory = Fram(layouts.TALLY_AT + settings.lanes * settings.lane_length)
     key_memory = Fram(2 * layouts.COPY_SIZE)
     made = {"meter": "32060012345678", "region": 0x0021, "key_version": 1, "key": b"\x11" * 16}
     made |= {"tool_key": b"\x22" * 16, "register": 120, "index": 145}
     factory.create(memory, key_memory, settings, made)
+    return memory, key_memory, settings
+
+
+def factory_table() -> str:
+    """What stands in a meter that has just been made: everything that is not 0."""
+    memory, key_memory, _ = new_meter()
     rows = []
     pairs = (
         ("keys", key_memory, layouts.KEYS_AT),
         ("account", memory, layouts.ACCOUNT_AT),
         ("state", memory, layouts.STATE_AT),
+        ("guards", memory, layouts.GUARDS_AT),
     )
     for name, part, places in pairs:
         pair = store.Pair(part, places, store_meanings.RECORDS[name])
@@ -264,7 +276,7 @@ def requests_table() -> str:
 def bodies_table() -> str:
     rows = []
     for name, layout in vars(bench).items():
-        if not isinstance(layout, records.Layout) or hasattr(layouts, name):
+        if not isinstance(layout, records.Layout) or any(layout is known for known in vars(layouts).values()):
             continue
         fields = ", ".join(f"`{field}` {records.kind_size(kind)}" for field, kind in layout)
         rows.append((f"`{name}`", records.size_of(layout), fields))
@@ -299,7 +311,137 @@ def example(name: str) -> str:
     return table(("address", "bytes", "what", "value"), rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {
+def happenings_table() -> str:
+    rows = sorted(bench_meanings.HAPPENINGS.items())
+    return table(("number", "what happens"), rows)
+
+
+def reads_table() -> str:
+    rows = ((f"{number:04X}", f"`{name}`", *rest) for number, (name, *rest) in meanings.SERVICE_READS.items())
+    return table(("identifier", "name", "中文", "body of the request", "body of the answer"), rows)
+
+
+def errors_table() -> str:
+    rows = ((number, f"`{name}`", text) for number, (name, text) in meanings.SERVICE_ERRORS.items())
+    return table(("number", "name", "meaning"), rows)
+
+
+def exchange() -> str:
+    """READ_COUNTERS of a new meter: the request's bytes, and the answer's with what they say."""
+    memory, key_memory, settings = new_meter()
+    meter = Meter(memory, key_memory, ValveMotor(), CardSlot(), Panel(), settings)
+    if meter.boot(EXAMPLE_MINUTES, 0):
+        raise SystemExit("the new meter does not start")
+    meter.battery(EXAMPLE_MV)
+    number = bytes.fromhex(meter.keys.values["meter"])
+    rows = []
+    request = link.encode(link.READ, service.READ_COUNTERS, 1, b"", number)
+    answer = Service(meter).receive(request)
+    frame = link.Decoder().feed(answer)[0]
+    for who, raw, body in (("request", request, []), ("answer", answer, list(service.COUNTERS))):
+        at = 0
+
+        def row(size: int, what: str, value: object = "") -> None:
+            nonlocal at
+            rows.append((who, f"`{raw[at : at + size].hex(' ').upper()}`", what, value))  # noqa: B023
+            at += size
+
+        row(link.WAKE_BYTES, "wake-up")
+        row(1, "start")
+        row(1, "type")
+        row(link.METER_BYTES, "meter number", meter.keys.values["meter"])
+        row(1, "control", "read" if who == "request" else "answer to a read")
+        row(1, "length", raw[at])
+        row(2, "identifier", f"{service.READ_COUNTERS:04X}")
+        row(1, "serial number", raw[at])
+        values = unpack(service.COUNTERS, frame.body) if body else {}
+        for field, kind in body:
+            row(records.kind_size(kind), f"`{field}`", values[field])
+        row(1, "checksum")
+        row(1, "end")
+        if at != len(raw):
+            raise SystemExit(f"the {who} has {len(raw)} bytes and {at} were told")
+    return table(("frame", "bytes", "what", "value"), rows)
+
+
+def shown(code: int) -> str:
+    """A code as the display gives it."""
+    return display.text(display.CODE, code, 0)
+
+
+def told(reason: int) -> str:
+    return f"`{meanings.STATUS_MEANINGS[reason][0]}`"
+
+
+def guards_table() -> str:
+    codes_of = dict(display.STANDING)
+    rows = []
+    for guard, (name, chinese, when, limits, reason) in sorted(behaviour_meanings.GUARD_MEANINGS.items()):
+        what = (told(reason), shown(codes_of[reason])) if reason else ("nothing", "")
+        rows.append((guard, f"{1 << guard:04X}", name, chinese, when, limits, *what))
+    head = ("number", "bit", "guard", "中文", "trips when", "limits", "shuts as", "shows")
+    return table(head, rows)
+
+
+def pages() -> dict[int, str]:
+    """Numbers and names of the pages."""
+    return {getattr(display, name): name.lower() for name in behaviour_meanings.PAGE_NAMES}
+
+
+def pages_table() -> str:
+    names = pages()
+    rows = ((f"`{names[page]}`", *words) for page, words in sorted(behaviour_meanings.PAGE_MEANINGS.items()))
+    return table(("page", "digits", "when"), rows)
+
+
+def presses_table() -> str:
+    """What each press of the key turns to, asked of the firmware."""
+    names = pages()
+    rows = []
+    for what, code in (("nothing with a code keeps it shut", codes.OK), ("a code is at rest", codes.MAGNET)):
+        page, turned = display.REST, []
+        while not turned or page != display.REST:
+            page = display.turned(page, code)
+            turned.append(f"`{names[page]}`")
+        rows.append((f"one press after the other, {what}", ", ".join(turned)))
+    others = [page for page in names if page not in range(display.REST, display.CLOCK + 1)]
+    if any(display.turned(page, code) != display.REST for page in others for code in (codes.OK, codes.MAGNET)):
+        raise SystemExit("the key no longer leads every other page to the one at rest")
+    rows.append(("a press on " + ", ".join(f"`{names[page]}`" for page in others), f"`{names[display.REST]}`"))
+    held = f"held for {display.SELF_TEST_MS // 1000} seconds, on any page"
+    rows.append((held, f"`{names[display.TEST]}`, then `{names[display.CODE]}` with the self-test's result"))
+    return table(("key", "turns to"), rows)
+
+
+def symbols_table() -> str:
+    rows = ((f"{bit:02X}", *words) for bit, words in behaviour_meanings.SYMBOL_MEANINGS.items())
+    return table(("bit", "symbol", "lit when"), rows)
+
+
+def beeps_table() -> str:
+    rows = []
+    for name, when in behaviour_meanings.BEEP_MEANINGS.items():
+        lengths = [f"{'off' if place & 1 else 'on'} {10 * part}" for place, part in enumerate(getattr(display, name))]
+        rows.append((when, ", ".join(lengths)))
+    return table(("when", "pattern in ms"), rows)
+
+
+def standing_table() -> str:
+    """What keeps the valve shut and the code that tells people, the first that holds."""
+    rows: list[tuple[object, ...]] = []
+    for place, (reason, code) in enumerate(display.STANDING, 1):
+        rows.append((place, told(reason), shown(code), f"`{meanings.CODES[code][0]}`"))
+    stuck = codes.VALVE_STUCK
+    rows.append((len(rows) + 1, told(records.STATUS_VALVE_FAULT), shown(stuck), f"`{meanings.CODES[stuck][0]}`"))
+    return table(("", "status bit", "shows", "code"), rows)
+
+
+def codes_told_table() -> str:
+    rows = ((shown(number), english, chinese, do) for number, (_, english, chinese, do) in meanings.CODES.items())
+    return table(("shows", "English", "中文", "what to do"), rows)
+
+
+SPEC_TABLES: Tables = {
     "areas": area_table,
     "identity": lambda: record("identity"),
     "card_kinds": lambda: kinds(meanings.CARD_KINDS),
@@ -311,6 +453,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "judging": judging_table,
     "codes": codes_table,
     "link": link_table,
+    "service_reads": reads_table,
+    "counters": lambda: fields_table(service.COUNTERS, meanings.COUNTER_MEANINGS),
+    "service_errors": errors_table,
+    "exchange": exchange,
     "memory": memory_table,
     "key_memory": key_memory_table,
     "tally": tally_table,
@@ -319,33 +465,47 @@ TABLES: dict[str, Callable[[], str]] = {
     "events": events_table,
     "factory": factory_table,
     "requests": requests_table,
+    "happenings": happenings_table,
     "bodies": bodies_table,
     "example": lambda: example("order"),
 }
 
+BEHAVIOUR_TABLES: Tables = {
+    "guards_told": guards_table,
+    "pages": pages_table,
+    "presses": presses_table,
+    "symbols": symbols_table,
+    "beeps": beeps_table,
+    "standing": standing_table,
+    "codes_told": codes_told_table,
+}
 
-def filled(text: str) -> str:
-    """The text of SPEC.md with every table made anew."""
+DOCUMENTS = {HERE / "SPEC.md": SPEC_TABLES, HERE / "meter-behaviour.md": BEHAVIOUR_TABLES}
+
+
+def filled(name: str, text: str, tables: Tables) -> str:
+    """The text of the document ``name`` with every table made anew."""
     named = [mark[1] for mark in MARK.finditer(text)]
-    if sorted(named) != sorted(TABLES):
-        wrong = set(named) ^ set(TABLES) or {name for name in named if named.count(name) > 1}
-        raise SystemExit(f"SPEC.md and TABLES disagree about: {', '.join(sorted(wrong))}")
-    return MARK.sub(lambda mark: f"<!-- table:{mark[1]} -->\n\n{TABLES[mark[1]]()}\n<!-- end -->", text)
+    if sorted(named) != sorted(tables):
+        wrong = set(named) ^ set(tables) or {mark for mark in named if named.count(mark) > 1}
+        raise SystemExit(f"{name} and its tables disagree about: {', '.join(sorted(wrong))}")
+    return MARK.sub(lambda mark: f"<!-- table:{mark[1]} -->\n\n{tables[mark[1]]()}\n<!-- end -->", text)
 
 
 def main(arguments: list[str]) -> int:
     if arguments not in ([], ["--check"]):
         print("usage: generate_spec.py [--check]")
         return 2
-    for document in DOCUMENTS:
+    stale = 0
+    for document, tables in DOCUMENTS.items():
         old = document.read_text(encoding="utf-8")
-        new = filled(old)
+        new = filled(document.name, old, tables)
         if not arguments:
             document.write_text(new, encoding="utf-8")
         elif old != new:
             print(f"docs/{document.name} is stale: run python docs/generate_spec.py")
-            return 1
-    return 0
+            stale = 1
+    return stale
 
 
 if __name__ == "__main__":

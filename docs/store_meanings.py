@@ -4,7 +4,7 @@ Plain data beside the document, as gascard.meanings is for the card; no meter ca
 field, state and kind of event has words, and that no words are left for something that is gone.
 """
 
-from meter import events, layouts
+from meter import events, layouts, valve
 
 PULSE = "pulse"
 MINUTES = "min since 2000-01-01 UTC"
@@ -51,7 +51,10 @@ FIELD_MEANINGS: dict[str, dict[str, tuple[str, str]]] = {
         "alarm": (PULSE, "Remaining gas at which the valve shuts once as a warning; 0 is no alarm."),
         "ceiling": (PULSE, "Remaining gas above which a card is not loaded; 0 is no ceiling."),
         "overdraft": (PULSE, "How far below zero the remaining gas may fall; 0 is no overdraft."),
-        "over_flow_seconds": ("s", "Two pulses closer together than this are too much flow; 0 is no limit."),
+        "over_flow_seconds": (
+            "s",
+            "Two pulses closer together than this are too much flow; 0: the guards' own limit counts.",
+        ),
         "latest_time": (MINUTES, "The latest time any loaded order has named; it survives a new binding."),
         "order_mac": (
             "",
@@ -93,6 +96,11 @@ FIELD_MEANINGS: dict[str, dict[str, tuple[str, str]]] = {
         "magnet_events": ("", "How often a strong magnet was met; stops at its highest number."),
         "over_flow_count": ("", "How often flow was above the meter's size; stops at its highest number."),
         "last_code": ("", "Result of the last card session as its absolute value, as of this saving."),
+        "brown_outs": ("", "Warnings after which the supply came back; stops at its highest number."),
+        "exercises": (
+            "",
+            "How often the valve was moved because no gas had flowed for long; stops at its highest number.",
+        ),
         "spare": _SPARE,
         "spare_more": _SPARE,
         "crc": _CRC32,
@@ -176,8 +184,8 @@ EVENT_MEANINGS: dict[int, tuple[str, str, str]] = {
     events.VALVE_SHUT: ("valve_shut", "The valve has arrived shut.", "reasons to be shut at that moment"),
     events.VALVE_FAULT: (
         "valve_fault",
-        "The valve did not arrive, a few times over, and is left alone.",
-        "reasons to be shut at that moment",
+        "A movement failed three times over, and the valve is left alone until somebody asks.",
+        f"the last cause: {valve.NO_ARRIVAL} it did not arrive in time, {valve.NO_CURRENT} the motor drew no current",
     ),
     events.ALARM: ("alarm", "Remaining gas has reached the alarm.", "0"),
     events.ZERO: ("zero", "Gas and overdraft are used up.", "0"),
@@ -188,12 +196,31 @@ EVENT_MEANINGS: dict[int, tuple[str, str, str]] = {
         "A fault was latched; only the first of a run is entered.",
         "the address that does not hold what is written, or the error number",
     ),
-    events.GUARD: ("guard", "A guard has tripped whose report bit is set.", "the guard's number"),
-    events.EXERCISED: ("exercised", "The valve was moved because no gas had flowed for long.", "0"),
-    events.BATTERY: ("battery", "The battery was found low, or empty.", "its voltage in 20 mV"),
     events.REPORT_NOT_WRITTEN: (
         "report_not_written",
         "The gas was loaded and the card could not take the report.",
         "0",
+    ),
+    events.GUARD: ("guard", "A guard has tripped whose report bit is set.", "the guard's number"),
+    events.EXERCISED: (
+        "exercised",
+        "The valve is moved because no gas had flowed for long.",
+        "how often that has been, this time included",
+    ),
+    events.BATTERY: ("battery", "The battery was found low, or empty.", "its voltage in 20 mV"),
+    events.BROWN_OUT: (
+        "brown_out",
+        "The supply gave its warning and came back.",
+        "how often that has been, this time included",
+    ),
+    events.VALVE_SLOW: (
+        "valve_slow",
+        "A movement arrived, and took longer than the model's `travel_slow_ms`.",
+        "its travel in ms",
+    ),
+    events.SELF_TEST: (
+        "self_test",
+        "The key was held for the self-test.",
+        "absolute value of the code it showed; 0: nothing is wrong",
     ),
 }

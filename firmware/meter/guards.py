@@ -44,6 +44,7 @@ class Guards:
         self._idle_hours = 0
         self._idle_limit = 0
         self._idle_told = False
+        self.active = False  # whether any limit is set
 
     def set_limits(self, values: dict, over_flow_seconds: int) -> None:
         """Take the fields of layouts.GUARDS; ``over_flow_seconds`` is the account's, and counts where it is not 0.
@@ -58,11 +59,16 @@ class Guards:
         self._set(SMALL_FLOW, small, pause, values["small_flow_hours"] * _HOUR_MS)
         self._set(LONG_FLOW, 0, pause, values["long_flow_minutes"] * 60000)
         self._idle_limit = values["idle_days"] * 24
+        self.active = bool(self._idle_limit or min(self._limit) != _NEVER)
 
     def _set(self, guard: int, least: int, most: int, limit: int) -> None:
+        limit = limit or _NEVER
+        most = most if limit != _NEVER else _STOPPED
+        if (self._least[guard], self._most[guard], self._limit[guard]) == (least, most, limit):
+            return  # as before: its episode goes on
         self._least[guard] = least
-        self._most[guard] = most if limit else _STOPPED
-        self._limit[guard] = limit or _NEVER
+        self._most[guard] = most
+        self._limit[guard] = limit
         self._age[guard] = _STOPPED
 
     def pass_time(self, milliseconds: int, pulses: int) -> int:

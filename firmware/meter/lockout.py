@@ -35,12 +35,14 @@ class Lockout:
     def recover(self) -> None:
         """Read the newest valid entry. With none both buckets start empty and refill with time."""
         newest = None
-        for place in range(LOCKOUT_PLACES):
-            values = read_small(self._memory, LOCKOUT_AT + place * LOCKOUT_STRIDE, LOCKOUT)
-            if not values or values["number"] % LOCKOUT_PLACES != place:
-                continue
-            if not newest or newer(values["number"], newest["number"]):
-                newest = values
+        head = bytearray(2)
+        for place in range(LOCKOUT_PLACES - 1, -1, -1):
+            address = LOCKOUT_AT + place * LOCKOUT_STRIDE
+            self._memory.read_into(address, head)
+            number = head[0] << 8 | head[1]
+            if number % LOCKOUT_PLACES != place or (newest and not newer(number, newest["number"])):
+                continue  # an older one need not be checked
+            newest = read_small(self._memory, address, LOCKOUT) or newest
         if newest:
             self._number = newest["number"]
             self.stored[CARDS] = min(newest["cards"], TOKENS_FULL)

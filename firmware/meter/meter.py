@@ -64,7 +64,9 @@ if TYPE_CHECKING:
 _WINDOW_MS = const(60000)
 _REFILL_MS = REFILL_MINUTES * 60000
 _MINUTE_MS = const(60000)
+_FAR_MS = const(1000000000)
 _BATTERY_STEP_MV = const(20)
+_BATTERY_BACK = const(5)  # steps
 _READ_TRIES = const(3)
 _WARNED = const(1)  # the last run ended with the warning ...
 _WARNED_BEHIND = const(2)  # ... while the wheel stood behind the last pulse
@@ -124,10 +126,11 @@ class Meter:
         self._known = 0  # guards whose fact holds now
         self._present = 0  # SHUT_ reasons that hold as long as their cause does: magnet, cover, battery
         self._battery_low = False
-        self._sensor = 0  # reed faults that have been told
+        self._sensor = 0  # reed faults told since somebody was here
         self._past = 0  # pulses since the valve has been shut
         self._pressed = False  # it was driven again for them, once until somebody comes
         self._exercise = False  # no gas for long: the valve moves at the next card or key
+        self.watching = False  # whether any guard asks for pulses
         self._counted = 0  # the register as the guards know it ...
         self._quiet = 0  # ... and for how long
         self._guards_next = 0
@@ -186,7 +189,6 @@ class Meter:
             self.save_state()
             if not self.lockout.full:
                 self.deadlines.set(REFILL, _REFILL_MS)
-            self._counted = self.register.value
             self.deadlines.set(DISPLAY, display.LIT_MS)
             self._set_limits()
             self._count()
@@ -200,6 +202,7 @@ class Meter:
         What the valve does afterwards is no longer stored: power-up finds it by its end switches.
         """
         self._latched |= SHUT_POWER
+        self.deadlines.clear(WINDOW)
         self.session.end()
         self._review()
         if not self._latched & SHUT_STORE_LOST:
@@ -222,9 +225,9 @@ class Meter:
             self._note(events.BROWN_OUT, values["brown_outs"])
             try:
                 self.save_state()
-                self._review()
             except FAULTS as cause:
                 self.fail(cause)
+        self._review()
 
     def fail(self, cause: Exception) -> None:
         """What nothing was built for has happened: latch FAULT until the next power-up, shut, keep the first cause.
@@ -358,20 +361,21 @@ class Meter:
             return 0
         if self.valve.moving:
             return valve.POLL_MS
-        if self.register.value != self._counted:
+        if self.reeds.fresh or (self.watching and self.register.value != self._counted):
             return 0  # the guards have not heard of it yet
-        return max(0, min(self.deadlines.next, self._guards_next - self._quiet))
+        ahead = min(self.deadlines.next, self._guards_next - self._quiet)
+        return ahead if ahead > 0 else 0
 
     def tick(self, milliseconds: int) -> None:
         """``milliseconds`` of powered time have passed since the last tick (at most one hour)."""
         self._since_ms += milliseconds
         # What has been counted came before this time passed.
-        value = self.register.base + self.register.cells[COUNT]
-        if value != self._counted:
+        if self.watching and self.register.value != self._counted:
+            value = self.register.value
             self._flow(value - self._counted)
             self._counted = value
         self._quiet += milliseconds
-        if self._quiet >= self._guards_next or self.reeds.fault != self._sensor:
+        if self._quiet >= self._guards_next or self.reeds.fresh:
             self._flow(0)
         # The window first: a valve that arrives shut in this very tick must not open after the minute.
         try:
@@ -413,7 +417,11 @@ class Meter:
         # The account's over-flow limit goes before the setting's.
         over_flow = self.account.values["over_flow_seconds"] if self.account.bound else 0
         self.guards.set_limits(self.limits.values, over_flow)
-        self._guards_next = 0
+        self._guards_next = 0 if self.guards.active else _FAR_MS
+        watching = self.guards.active or self.limits.values["past_valve_pulses"] > 0
+        if watching and not self.watching:
+            self._counted = self.register.value
+        self.watching = watching
 
     def _flow(self, pulses: int) -> None:
         # Time has passed, and perhaps gas: tell the guards.
@@ -421,8 +429,10 @@ class Meter:
         if self._latched & SHUT_STORE_LOST:
             self._guards_next = _MINUTE_MS
             return
-        tripped = self.guards.pass_time(milliseconds, pulses)
-        self._guards_next = self.guards.next
+        tripped = 0
+        if self.guards.active:
+            tripped = self.guards.pass_time(milliseconds, pulses)
+            self._guards_next = self.guards.next
         try:
             if pulses and self.valve.state == valve.SHUT:
                 allowed = self.limits.values["past_valve_pulses"]
@@ -434,8 +444,9 @@ class Meter:
                         self.valve.press()
             elif pulses:
                 self._past = 0
-            fault = self.reeds.fault & ~self._sensor
-            self._sensor = self.reeds.fault
+            fresh, self.reeds.fresh = self.reeds.fresh, 0
+            fault = fresh & ~self._sensor
+            self._sensor |= fault
             if fault:
                 tripped |= 1 << (guards.REVERSE if fault == SENSOR_BACK else guards.SENSOR)
             if tripped:
@@ -484,7 +495,7 @@ class Meter:
         if holds and self.limits.values["shut"] & 1 << guard:
             self._present |= reason
         try:
-            if holds and not self._known & 1 << guard:
+            if holds and not self._known & 1 << guard and not self.state.values["latched"] & reason:
                 self._tripped(1 << guard)
             elif before != self._present:
                 self._review()
@@ -498,7 +509,9 @@ class Meter:
         if self._latched & SHUT_STORE_LOST or not millivolts:
             return
         limits = self.limits.values
-        low = millivolts < limits["battery_low"] * _BATTERY_STEP_MV
+        # A cell at the very level must not fill the log: it is well again only some way above.
+        enough = limits["battery_low"] + (_BATTERY_BACK if self._battery_low else 0)
+        low = millivolts < enough * _BATTERY_STEP_MV
         empty = millivolts < limits["battery_empty"] * _BATTERY_STEP_MV
         if low and not self._battery_low or empty and not self._present & SHUT_BATTERY:
             self._note(events.BATTERY, min(0xFF, millivolts // _BATTERY_STEP_MV))
@@ -518,7 +531,9 @@ class Meter:
     def asked(self) -> None:
         """Somebody stands at the meter, with a good card or a finger on the key: the valve may open for a minute."""
         self.deadlines.set(WINDOW, _WINDOW_MS)
+        self._past = 0
         self._pressed = False
+        self._sensor = 0
         if not self._latched & (SHUT_STORE_LOST | SHUT_FAULT) and self.account.bound:
             values = self.account.values
             low = values["alarm"] and self.account.remaining(self.register.value) <= values["alarm"]

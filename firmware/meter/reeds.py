@@ -25,7 +25,7 @@ _QUARTER = b"\x00\x01\x03\x02"
 
 
 class Reeds:
-    """The decoder. ``fault`` collects SENSOR_ bits."""
+    """The decoder. ``fault`` collects SENSOR_ bits; dead reeds that live again leave it, the rest stay."""
 
     def __init__(self, levels: int = 0) -> None:
         self._levels = levels
@@ -35,6 +35,7 @@ class Reeds:
         self._swings = 0
         self._moved = 0
         self.fault = 0
+        self.fresh = 0  # those found since the meter has last looked
 
     # hot: no allocation
     def edge(self, levels: int) -> bool:
@@ -45,12 +46,12 @@ class Reeds:
         step = (_QUARTER[levels] - _QUARTER[self._levels]) & 3
         self._levels = levels
         if step == 2:
-            self.fault |= SENSOR_BOTH
+            self._found(SENSOR_BOTH)
             return False
         if changed == self._moved:
             self._swings += 1
             if self._swings >= _SWINGS:
-                self.fault |= SENSOR_B if changed == REED_A else SENSOR_A
+                self._found(SENSOR_B if changed == REED_A else SENSOR_A)
         else:
             self._moved = changed
             self._swings = 0
@@ -61,10 +62,14 @@ class Reeds:
             return True
         if position < _DEBT_MOST:
             # No gas flows back that far: somebody leads a magnet past, and what he owes stays at one turn.
-            self.fault |= SENSOR_BACK
+            self._found(SENSOR_BACK)
             position += 4
         self._position = position
         return False
+
+    def _found(self, fault: int) -> None:
+        self.fault |= fault
+        self.fresh |= fault
 
     @property
     def behind(self) -> bool:

@@ -26,8 +26,18 @@ class Service:
 
         A frame for another meter, or an answer, is passed over in silence.
         """
+        return self._answers(self._decoder.feed(data))
+
+    def silent(self) -> bytes:
+        """The line has been silent for longer than a frame has gaps: what looked like a frame's start was none.
+
+        The answers to frames that were hidden behind it.
+        """
+        return self._answers(self._decoder.flush())
+
+    def _answers(self, frames: list) -> bytes:
         reply = b""
-        for frame in self._decoder.feed(data):
+        for frame in frames:
             own = self.number
             if frame.is_answer() or frame.meter not in (own, ANY_METER):
                 continue

@@ -92,32 +92,41 @@ class Pair:
         self._alike = False
         self.values: dict = {}
 
-    def _read(self, place: int) -> "dict | None":
+    def _read(self, copy: int) -> "bytearray | None":
+        # The bytes of a copy whose checksum is right.
         raw = bytearray(COPY_SIZE)
-        self._memory.read_into(place, raw)
+        self._memory.read_into(self._places[copy], raw)
         end = COPY_SIZE - 4
-        if crc32(bytes(raw[:end])) & 0xFFFFFFFF != int.from_bytes(raw[end:], "big"):
-            return None
-        try:
-            values = unpack(self._layout, raw)
-        except RecordError:
-            return None
-        return values if values["layout"] == LAYOUT_VERSION else None
+        return raw if crc32(bytes(raw[:end])) & 0xFFFFFFFF == int.from_bytes(raw[end:], "big") else None
+
+    def _unpacked(self, raw: "bytearray | None") -> dict:
+        if raw:
+            try:
+                values = unpack(self._layout, raw)
+                if values["layout"] == LAYOUT_VERSION:
+                    return values
+            except RecordError:
+                pass
+        return {}
 
     def load(self) -> bool:
-        """Read both copies into ``values``, the newest valid one's. False if neither can be read."""
-        first = self._read(self._places[0])
-        second = self._read(self._places[1])
-        if first and (not second or newer(first["entry"], second["entry"])):
-            self._newest, self.values = 0, first
-        else:
-            self._newest, self.values = 1, second or {}
+        """Read both copies; ``values`` are the newest valid one's. False if neither can be read."""
+        first = self._read(0)
+        second = self._read(1)
+        newest = 1
+        if first and (not second or newer(first[0] << 8 | first[1], second[0] << 8 | second[1])):
+            newest = 0
+        self.values = self._unpacked(second if newest else first)
+        if not self.values:
+            newest = 1 - newest
+            self.values = self._unpacked(second if newest else first)
+        self._newest = newest
         self._alike = bool(first and first == second)
         return bool(self.values)
 
     def intact(self) -> bool:
         """Whether a copy can be read now, on the memory itself."""
-        return bool(self._read(self._places[0]) or self._read(self._places[1]))
+        return bool(self._unpacked(self._read(0)) or self._unpacked(self._read(1)))
 
     def save(self, both: bool = False) -> None:
         """Write ``values`` as the next entry: one copy, or both one after the other where credit is lowered."""

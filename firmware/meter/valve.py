@@ -136,6 +136,7 @@ class Valve:
             if self._travelled_ms < self.travel_limit_ms:
                 return False
             self._pressing = False
+            self._travelled_ms = self.travel_ms  # a press measures nothing
         if self._motor.position() == (DRIVE_OPEN if self.state == OPENING else DRIVE_SHUT):
             return self.tell(ARRIVED)
         if self._travelled_ms >= self.travel_limit_ms:

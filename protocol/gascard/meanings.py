@@ -6,7 +6,7 @@ docs/SPEC.md and docs/DESIGN.md. A test proves that every field, bit and code ha
 are left for something that is gone.
 """
 
-from gascard import codes, records
+from gascard import codes, records, service
 from gascard.records import IDENTITY, ORDER, REPORT_DATA
 
 RECORDS = {"identity": IDENTITY, "order": ORDER, "report": REPORT_DATA}
@@ -224,7 +224,7 @@ STATUS_MEANINGS: dict[int, tuple[str, str]] = {
     records.STATUS_VALVE_OPEN: ("valve_open", "The valve stands open."),
     records.STATUS_VALVE_FAULT: (
         "valve_fault",
-        "The valve did not arrive within its travel time, a few times over.",
+        "The valve did not arrive, or its motor drew no current, three times over; it waits until somebody asks.",
     ),
     records.STATUS_KEY_NEEDED: (
         "key_needed",
@@ -326,7 +326,7 @@ CODES: dict[int, tuple[str, str, str, str]] = {
     ),
     codes.NOT_BOUND: (
         "NOT_BOUND",
-        "A user order for a meter that has not been opened.",
+        "The meter has not been opened; a user order cannot be loaded.",
         "表未开户",
         "Insert the opening card first; the hall checks which card was handed out.",
     ),
@@ -446,6 +446,72 @@ CODES: dict[int, tuple[str, str, str, str]] = {
         "表故障",
         "Call the company and give this code; the event log holds the first cause.",
     ),
+    codes.VALVE_STUCK: (
+        "VALVE_STUCK",
+        "The valve did not move as it was told, three times over.",
+        "阀门故障",
+        "Press the key once; if the code comes back, call the company: the valve must be looked at, it may stand open.",
+    ),
+    codes.SENSOR_FAULT: (
+        "SENSOR_FAULT",
+        "The counter's sensor cannot be trusted: a reed is dead, both moved at once, or the wheel was led backwards.",
+        "计数传感器故障",
+        "Press the key; the company compares index and register, and changes the sensor if the code comes back.",
+    ),
+    codes.MAGNET: (
+        "MAGNET",
+        "A strong magnet is at the meter, or was.",
+        "强磁干扰",
+        "Take away whatever is magnetic, then press the key; if nobody knows of any, the company looks at the meter.",
+    ),
+    codes.COVER_OPEN: (
+        "COVER_OPEN",
+        "The cover is open, or was.",
+        "表盖打开",
+        "Close the cover and press the key; if the customer did not open it, the company looks at meter and seals.",
+    ),
+    codes.BATTERY_EMPTY: (
+        "BATTERY_EMPTY",
+        "The battery is too low to move the valve safely.",
+        "电池电量不足,已关阀",
+        "Put in a new battery, then press the key; the gas on the meter is kept.",
+    ),
+    codes.OVER_FLOW: (
+        "OVER_FLOW",
+        "More gas flowed, for longer, than the meter's size allows.",
+        "超流量关阀",
+        "Turn some appliances off, then press the key; if it comes back, the company checks the size of the meter.",
+    ),
+    codes.LARGE_FLOW: (
+        "LARGE_FLOW",
+        "Abnormally much gas flowed: a pipe or hose may have burst.",
+        "异常大流量关阀",
+        "Do not press the key: close the tap before the meter, air the room, look at the hoses and call the company.",
+    ),
+    codes.SMALL_FLOW: (
+        "SMALL_FLOW",
+        "A little gas flowed for hours without a pause: there may be a leak.",
+        "异常小流量关阀",
+        "Look for a flame left burning; if there was none, do not press the key, air the room and call the company.",
+    ),
+    codes.LONG_FLOW: (
+        "LONG_FLOW",
+        "Gas flowed without a pause for longer than allowed.",
+        "持续用气超时关阀",
+        "Make sure that an appliance was on and is meant to be, then press the key.",
+    ),
+    codes.PAST_VALVE: (
+        "PAST_VALVE",
+        "Gas was counted though the valve is shut.",
+        "关阀后仍有流量",
+        "Close the tap before the meter and call the company: the valve leaks.",
+    ),
+    codes.BATTERY_LOW: (
+        "BATTERY_LOW",
+        "The battery is low; the meter still works.",
+        "电池电量低",
+        "Change the battery soon.",
+    ),
 }
 
 # The order in which an order is judged (RULES 1): the first rule broken names the answer. Everything before LOCKED_OUT
@@ -473,3 +539,46 @@ JUDGING_ORDER = (
     codes.REFUND_TOO_LARGE,
     codes.CEILING,
 )
+
+# What a meter counts of itself and tells at its service port: field of service.COUNTERS -> (unit, meaning).
+COUNTER_MEANINGS: dict[str, tuple[str, str]] = {
+    "boots": ("", "How often the firmware has started."),
+    "power_failures": ("", "Boots of which the previous run ended without the power-fail warning."),
+    "brown_outs": ("", "How often the supply gave its warning and came back before it was gone."),
+    "magnet_events": ("", "How often a strong magnet was met."),
+    "over_flow_count": ("", "How often over-flow or abnormally large flow lasted as long as its limit."),
+    "valve_moves": ("", "Whole movements of the valve, both directions."),
+    "valve_failures": ("", "Movements that did not arrive, or whose motor drew no current."),
+    "exercises": ("", "How often the valve was moved because no gas had flowed for long."),
+    "travel_ms": ("ms", "Travel of the last whole movement; 0 if there was none since power-up."),
+    "uncounted": ("pulse", "Pulses told since power-up that the register could not take."),
+    "battery_mv": ("mV", "The battery as it was last measured; 0 if it has not been."),
+    "cards": ("token", "What is left in the bucket of cards."),
+    "service": ("token", "What is left in the bucket of the service port."),
+}
+
+# Identifier of a read at the service port -> (name, 中文, body of the request, body of the answer).
+SERVICE_READS: dict[int, tuple[str, str, str, str]] = {
+    service.READ_STATUS: (
+        "READ_STATUS",
+        "读状态",
+        "",
+        "the data of a report (section 5) as of now; `report_number` is the last that was used, `last_code` the last "
+        "card's",
+    ),
+    service.READ_COUNTERS: ("READ_COUNTERS", "读计数", "", "COUNTERS"),
+    service.READ_LOG: (
+        "READ_LOG",
+        "读事件记录",
+        "number of the first entry wanted (3), 0: the newest",
+        f"the newest number (3), then entries (section 10.5) from that number down, at most {service.LOG_ENTRIES}",
+    ),
+}
+
+# Error number in the answer to a read -> (name, meaning).
+SERVICE_ERRORS: dict[int, tuple[str, str]] = {
+    service.ERROR_IDENTIFIER: ("ERROR_IDENTIFIER", "There is no such identifier."),
+    service.ERROR_BODY: ("ERROR_BODY", "The request's body is not the one this identifier has."),
+    service.ERROR_CONTROL: ("ERROR_CONTROL", "Something else than a read was asked."),
+    service.ERROR_STORE: ("ERROR_STORE", "The memory does not answer, or the meter has lost its store."),
+}

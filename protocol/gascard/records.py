@@ -91,6 +91,7 @@ class Layout:
     def __init__(self, *rows: "tuple[str, int]") -> None:
         self.names = tuple([row[0] for row in rows])
         self.kinds = bytes([row[1] for row in rows])
+        self.size = sum([kind_size(kind) for kind in self.kinds])
 
     def __iter__(self) -> "zip[tuple[str, int]]":
         return zip(self.names, self.kinds)  # noqa: B905 - no strict= on MicroPython
@@ -164,7 +165,7 @@ SPARE_AT = const(0xEF)
 
 def size_of(layout: Layout) -> int:
     """Bytes a record of this layout takes."""
-    return sum([kind_size(kind) for kind in layout.kinds])
+    return layout.size
 
 
 def offset_of(layout: Layout, name: str) -> int:

@@ -322,12 +322,17 @@ class Bench:
             time_left -= step
             if motor.flows:
                 gas_left -= part
-                before = wheels.levels
+                before = wheels.levels if wheels.faults else 0
                 wheels.turn(part)
-                for change in range(wheels.changes):
-                    if reeds.edge(before if change & 1 else wheels.levels):
-                        meter.pulse()
-                        self._called()
+                pulse = reeds.edge(wheels.levels)
+                if wheels.faults:
+                    for change in range(1, wheels.changes):
+                        pulse |= reeds.edge(before if change & 1 else wheels.levels)
+                if pulse:
+                    meter.pulse()
+                    if meter.watching:
+                        meter.tick(0)  # the guards hear of it now, not after the time that follows
+                    self._called()
             elif not time_left:
                 break
         if gas_left and not motor.flows:

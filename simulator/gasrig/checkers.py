@@ -29,6 +29,7 @@ __all__ = [
     "alarm_true",
     "binding_first",
     "credited_once",
+    "guard_kept",
     "lockout_held",
     "log_kept",
     "never_back",
@@ -53,7 +54,7 @@ RULES: dict[str, str] = {
     "binding_first": "The key record's binding is never behind the account's: it is raised there first. "
     "(RULES 1: binding)",
     "store_kept": "No cut makes a record or the register unreadable. (DESIGN 9: power cut; RULES 2)",
-    "log_kept": "No cut costs the event log more than what was being written. (SPEC 10.4)",
+    "log_kept": "No cut costs the event log more than what was being written. (SPEC 10.5)",
     "lost_stays": "A meter whose store is lost stays shut, takes no card and writes no record until a recovery order. "
     "(RULES 1: factory is written; SPEC 10.2)",
     "register_true": "The register has counted every pulse of the wheels, but for those a cut had in flight. "
@@ -69,6 +70,7 @@ RULES: dict[str, str] = {
     "valve_true": "At rest gas flows only on a bound meter with gas or overdraft left. (SPEC 5: status; DESIGN 6)",
     "alarm_true": "At the alarm the valve shuts and stays shut until a card or the key has answered it. (DESIGN 6)",
     "opened_by_person": "The valve moves to open only within 60 s of a card or key. (RULES 1: valve; DESIGN 6)",
+    "guard_kept": "What a guard has shut stays shut through a power cut, until a card or the key. (SPEC 10.4)",
     "credited_once": "What the meter has credited is what the hall's orders of this binding say, once. "
     "(RULES 1: judging; DESIGN D2)",
     "adds_up": "Sold + granted = used by the index + left on the meter + still on cards + held + paid back + "
@@ -168,7 +170,7 @@ _KEYED = 2  # state of the key record
 _CHECKPOINT_FIELDS = struct.Struct(">HIH")
 _RING_FIELDS = struct.Struct(">HBBH")
 _ACCOUNT_FIELDS = struct.Struct(">HBBBBI5sHII3sH3sHBI8s12xI")
-_STATE_FIELDS = struct.Struct(">HBBH2x3s3xII38xI")
+_STATE_FIELDS = struct.Struct(">HBBHH3s3xII38xI")
 _KEY_FIELDS = struct.Struct(">HBBH7sBB16s29xI")
 
 
@@ -202,6 +204,7 @@ class Store:
     keys_lost: bool = False
     ceiling: int = 0
     over_flow_seconds: int = 0
+    latched: int = 0  # reasons to stay shut that wait for somebody
 
     @property
     def remaining(self) -> int:
@@ -248,13 +251,13 @@ def _account(raw: bytes) -> tuple[Any, ...] | None:
 
 
 @lru_cache(maxsize=8192)
-def _state(raw: bytes) -> tuple[int, int, tuple[int, int]] | None:
+def _state(raw: bytes) -> tuple[int, int, tuple[int, int], int] | None:
     if not _whole(raw):
         return None
-    entry, _, binding, sequence, number, test_gas, offset, _ = _STATE_FIELDS.unpack(raw)
+    entry, _, binding, sequence, latched, number, test_gas, offset, _ = _STATE_FIELDS.unpack(raw)
     if test_gas > _MOST_PULSES or offset > _MOST_PULSES:
         return None
-    return entry, int.from_bytes(number, "big"), (binding, sequence)
+    return entry, int.from_bytes(number, "big"), (binding, sequence), latched
 
 
 @lru_cache(maxsize=8192)
@@ -359,11 +362,11 @@ def read_store(cells: bytes, key_cells: bytes, lanes: int = 1, lane_length: int 
     keys = _newest(*[_key_record(key_cells[at : at + 64]) for at in _KEYS])
     _, what, *numbers, ceiling, over_flow = account or _NO_ACCOUNT
     _, keyed, region, version, key_binding, meter = keys or (0, False, 0, 0, 0, "")
-    _, number, alarm_seen = state or (0, None, (0, 0))
+    _, number, alarm_seen, latched = state or (0, None, (0, 0), 0)
     lost = register is None or account is None or state is None or keys is None
     kept = (number, _tokens(cells), key_binding, version, keyed, alarm_seen)
     values: tuple[Any, ...] = (register, what, what == _BOUND, *numbers, *kept, lost, meter, region, keys is None)
-    return Store(*values + (ceiling, over_flow))
+    return Store(*values + (ceiling, over_flow, latched))
 
 
 _NO_ACCOUNT: tuple[Any, ...] = (0, None, 0, 0, 0, 0, 0, 0, 0, 0, b"", 0, "", 0, 0)
@@ -626,7 +629,7 @@ def _log_page(page: bytes) -> dict[int, bytes]:
 
 
 def read_log(cells: bytes) -> dict[int, bytes]:
-    """The whole entries of the event log by their numbers, 16 bytes each (SPEC 10.4)."""
+    """The whole entries of the event log by their numbers, 16 bytes each (SPEC 10.5)."""
     found: dict[int, bytes] = {}
     for at in range(_LOG, _LOG_END, _PAGE):
         found |= _log_page(bytes(cells[at : at + _PAGE]))
@@ -634,7 +637,7 @@ def read_log(cells: bytes) -> dict[int, bytes]:
 
 
 def log_kept(before: bytes, after: bytes, most: int) -> None:
-    """Of the log every whole entry is kept but for the oldest, and at most ``most`` are new. Violation (SPEC 10.4)."""
+    """Of the log every whole entry is kept but for the oldest, and at most ``most`` are new. Violation (SPEC 10.5)."""
     old, new = read_log(before), read_log(after)
     last, now = max(old, default=0), max(new, default=0)
     if not last <= now <= last + most:
@@ -686,6 +689,18 @@ def alarm_true(store: Store, flows: bool) -> None:
     low = store.bound and store.alarm and store.remaining <= store.alarm
     if flows and low and store.alarm_seen != (store.binding, store.sequence):
         raise Violation("alarm_true", f"gas flows at {store.remaining}, alarm {store.alarm} not answered")
+
+
+def guard_kept(before: Store, after: Store, booted: Store, told: int) -> None:
+    """Latched reasons stand ``booted`` as ``before`` or ``after`` the write that was cut, and the meter tells them.
+
+    ``told`` is the meter's own word, its reasons to be shut. Violation (SPEC 10.4).
+    """
+    if booted.latched not in (before.latched, after.latched):
+        told_of = f"before {before.latched:#x}, after {after.latched:#x}"
+        raise Violation("guard_kept", f"{booted.latched:#x} latched; {told_of}")
+    if booted.latched & ~told:
+        raise Violation("guard_kept", f"{booted.latched:#x} latched and the meter tells {told:#x}")
 
 
 def opened_by_person(asked_ms: int | None) -> None:

@@ -510,6 +510,7 @@ class Cutter:
         if store.tokens > max(before.tokens, after.tokens):
             checkers.lockout_held(before, store)
         checkers.reports_true(read_card(stored.card, self.keys), store)
+        checkers.guard_kept(before, after, store, snapshot["reasons"])
         self._told(snapshot, store)
         written = [(entry.address, entry.address + len(entry.data)) for entry in entries if entry.kind == STORE]
         for start, end in written:

@@ -727,7 +727,7 @@ FLOWS: dict[str, Flow] = {
             ("gas", 10_000, _HOUR),
             ("happens", "leak", False),
         ),
-        {"reasons": SHUT_PAST_VALVE | SHUT_LARGE_FLOW, "valve": SHUT, "flows": 0},
+        {"reasons": SHUT_PAST_VALVE | SHUT_LARGE_FLOW, "moves": 3, "valve": SHUT, "flows": 0},
     ),
     "magnet": Flow(
         (
@@ -877,6 +877,75 @@ FLOWS: dict[str, Flow] = {
             ("key",),
         ),
         {"reasons": 0, "status": STATUS_VALVE_OPEN, **_OPEN},
+    ),
+    "cell changed": Flow(
+        (
+            *_GUARDED,
+            ("battery", 3080),
+            ("wait", 10_000),
+            ("key",),
+            ("wait", 61_000),
+            ("battery", 3600),
+            ("wait", 20_000),
+            ("expect", {"reasons": 0, "status": STATUS_KEY_NEEDED, **_SHUT}),
+            ("key",),
+        ),
+        {"reasons": 0, **_OPEN},
+    ),
+    "supply dips within the minute": Flow(
+        (*_OPENED, ("key",), ("happens", "supply dips", True), ("happens", "supply dips", False), ("wait", 20_000)),
+        {"reasons": 0, "status": STATUS_KEY_NEEDED, **_SHUT},
+    ),
+    "magnet taken away": Flow(
+        (*_GUARDED, ("happens", "magnet", True), ("key",), ("happens", "magnet", False), ("wait", 20_000)),
+        {"reasons": SHUT_MAGNET, **_SHUT},
+    ),
+    "pause": Flow(
+        (*_GUARDED, *(("gas", 60_000, _HOUR),) * 3, ("wait", _HOUR), *(("gas", 60_000, _HOUR),) * 3),
+        {"reasons": 0, **_OPEN},
+    ),
+    "over-flow of the account": Flow(
+        (
+            *_BUILD,
+            ("card", "opening", {"bought_total": 3000, "over_flow_seconds": 40}),
+            *_says(codes.OK, **_OPEN),
+            ("guards", {}),
+            ("gas", 100_000, _HOUR),  # a pulse every 36 s
+        ),
+        {"reasons": SHUT_OVER_FLOW, **_SHUT},
+    ),
+    "batch too fast": Flow(
+        (*_GUARDED, ("wait", 30_000), ("pulses", 30), ("wait", 20_000)),
+        {"reasons": SHUT_LARGE_FLOW, "register": 30, **_SHUT},
+    ),
+    "guards that only report": Flow(
+        (*_GUARDED, ("guards", {"shut": 0}), ("happens", "magnet", True), ("gas", 30_000, 30_000)),
+        {"reasons": 0, "register": 30, **_OPEN},
+    ),
+    "limits and power": Flow(
+        (*_GUARDED, ("power_off", True), ("power_on",), ("key",), ("gas", 30_000, 30_000)),
+        {"reasons": SHUT_LARGE_FLOW, **_SHUT},
+    ),
+    "heating": Flow(
+        (*_GUARDED, ("guards", {"long_flow_minutes": 0}), *(("gas", 60_000, _HOUR),) * 7),
+        {"reasons": 0, "register": 420, **_OPEN},
+    ),
+    "wheel behind, supply dips": Flow(
+        (
+            *_OPENED,
+            ("happens", "reeds swapped", True),
+            ("gas", 500, _HOUR),
+            ("happens", "supply dips", True),
+            ("happens", "supply dips", False),
+            ("key",),
+            ("happens", "reeds swapped", False),
+            ("gas", 1_000, _HOUR),
+            ("power_off", False),
+            ("power_on",),
+            ("key",),
+            ("gas", 500, _HOUR),
+        ),
+        {"register": 1, "index": 502, "reasons": 0},
     ),
     "wrong meter": Flow(
         (*_BUILD, ("card", "opening", {"meter": OTHER_METER, "bought_total": 3000}), *_says(codes.METER)),

@@ -44,7 +44,7 @@ from gascard import codes
 from gascard.chip import Chip
 from gascard.crc import crc16
 from gascard.frames import HEAD, frame_size
-from gascard.records import FLAG_REFUND, ORDER, ORDER_AT, REPORT_AT, REPORT_DATA, offset_of
+from gascard.records import FLAG_REFUND, ORDER, ORDER_AT, REPORT_AT, REPORT_DATA, SHUT_LARGE_FLOW, offset_of
 from gashall.errors import GasError
 from gashall.signer import KeyFileSigner
 from gasrig import adversary, attacks, checkers, counter_cut, explore
@@ -53,7 +53,7 @@ from gasrig.checkers import Violation
 from gasrig.counter_cut import Counts
 from gasrig.cut import Cutter, _Edge
 from gasrig.faults import PAGE
-from gasrig.flows import FLOWS, METER, ROOT, Flow, FlowError, Player, Step, play
+from gasrig.flows import FLOWS, GUARD_LIMITS, METER, ROOT, Flow, FlowError, Player, Step, play
 from gasrig.handset import Entry, MeterUnderTest, RecordedMeter
 from gasrig.parts import Fram
 from gasrig.recorder import KEYS, STORE
@@ -61,7 +61,7 @@ from gasrig.states import Stored
 from gasrig.targets import CPythonTarget, TargetError, open_target
 from gasrig.town import Town
 from gasrig.world import World
-from meter.layouts import EVENTS_AT, LOCKOUT_AT
+from meter.layouts import EVENTS_AT, GUARDS_AT, LOCKOUT_AT
 
 __all__ = [
     "CHECKS",
@@ -412,6 +412,20 @@ def _damage(check: Check) -> None:
             meter.back(0)
             meter.power_on()
             meter.key()
+        meter.keep(0)
+        for at in GUARDS_AT:
+            _limits_kept(meter, at)
+
+
+def _limits_kept(meter: RecordedMeter, at: int) -> None:
+    # Limits of the guards that were changed stand in both copies as well: no card brings them back.
+    meter.back(0)
+    meter.power_on()
+    meter.guards(**GUARD_LIMITS)
+    meter.poke(STORE, at, b"\xff" * PAGE)
+    meter.power_on()
+    meter.key()
+    _damaged(f"store {at:#04x} lost", "reasons", meter.run(30_000, 30_000)["reasons"], SHUT_LARGE_FLOW)
 
 
 def _completed(meter: RecordedMeter, player: Player, made: dict[int, bytes]) -> None:
@@ -634,15 +648,19 @@ def _siege(strategy: str, days: int) -> Check:
 
 
 _ACCOUNT = "meter/account.py"
+_EVENTS = "meter/events.py"
 _FRAMES = "gascard/frames.py"
+_GUARDS = "meter/guards.py"
 _HOT = "meter/hot.py"
 _JUDGING = "meter/judging.py"
 _LEDGER = "gashall/ledger.py"
 _LOCKOUT = "meter/lockout.py"
 _METER = "meter/meter.py"
+_REEDS = "meter/reeds.py"
 _SERVICES = "gashall/services.py"
 _SESSION = "meter/session.py"
 _STORE = "meter/store.py"
+_VALVE = "meter/valve.py"
 
 # Where the checks look. Numbers are steps of gasrig.flows: in "purchase" 2 is the opening card's visit, 6 the second's.
 _LOADS = _cut("purchase", 2, 6, shard=16)
@@ -708,9 +726,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _STORE,
-                '        if crc32(bytes(raw[:end])) & 0xFFFFFFFF != int.from_bytes(raw[end:], "big"):\n'
-                "            return None\n",
-                "",
+                "return raw if crc32(bytes(raw[:end])) & 0xFFFFFFFF ==",
+                "return raw if True or end ==",
             ),
         ),
         (_LOADS,),
@@ -916,8 +933,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _STORE,
-                "            self._newest, self.values = 1, second or {}\n",
-                "            self._newest, self.values = 1, second or {}\n"
+                "        self._newest = newest\n",
+                "        self._newest = newest\n"
                 '        if not self.values and "account" in self._layout.names:\n'
                 "            self.values = unpack(self._layout, bytearray(COPY_SIZE))\n"
                 '            self.values.update({"layout": LAYOUT_VERSION, "state": 2})\n',
@@ -1160,7 +1177,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "valve not shut at power-up",
         "A valve that stands open when power comes stays so.",
-        (Patch("meter/valve.py", "        self.tell(ASK_SHUT)\n", ""),),
+        (Patch(_VALVE, "        self.tell(ASK_SHUT)\n", ""),),
     ),
     Mutant(
         "alarm not stored",
@@ -1180,11 +1197,10 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _METER,
-                '["alarm_sequence"] = values["sequence"]\n                self.save_state()\n        self._review()\n',
+                '["alarm_sequence"] = values["sequence"]\n                self.save_state()\n',
                 '["alarm_sequence"] = values["sequence"]\n'
                 "                self._review()\n"
-                "                self.save_state()\n"
-                "        self._review()\n",
+                "                self.save_state()\n",
             ),
         ),
         (_cut("alarm and key", 6, shard=4),),
@@ -1214,6 +1230,276 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
         (_siege("clock set", 1),),
+    ),
+    Mutant(
+        "tries without end",
+        "A valve that does not arrive is driven again and again.",
+        (Patch(_VALVE, "_ATTEMPTS = const(3)", "_ATTEMPTS = const(1000000)"),),
+    ),
+    Mutant(
+        "current not asked for",
+        "A motor that draws nothing is waited for as long as one that turns.",
+        (Patch(_VALVE, "not self._motor.current()", "False"),),
+    ),
+    Mutant(
+        "press stops at the switch",
+        "A valve that gas flows past is driven no further than to the end switch that may lie.",
+        (Patch(_VALVE, "            self._pressing = True\n", ""),),
+    ),
+    Mutant(
+        "pulses lost while the valve moves",
+        "The meter does not count while the valve shuts.",
+        (
+            Patch(
+                _METER,
+                "            if state in (valve.OPEN, valve.OPENING):\n",
+                "            if state in (valve.OPEN, valve.OPENING):\n                self.pulse = self._pulse_lost\n",
+            ),
+            Patch(
+                _METER,
+                "    def _valve_changed(self) -> None:\n",
+                "    def _valve_changed(self) -> None:\n"
+                "        if not self.valve.moving and not self._latched:\n"
+                "            self._count()\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "pulses kept until the valve rests",
+        "What is counted while the valve shuts is kept in memory until it has arrived.",
+        (
+            Patch(
+                _METER,
+                "            if state in (valve.OPEN, valve.OPENING):\n",
+                "            if state in (valve.OPEN, valve.OPENING):\n                self.pulse = self._pulse_lost\n",
+            ),
+            Patch(
+                _METER,
+                "    def _valve_changed(self) -> None:\n",
+                "    def _valve_changed(self) -> None:\n"
+                "        if not self.valve.moving and not self._latched:\n"
+                "            late, self.uncounted = self.uncounted, 0\n"
+                "            self._count()\n"
+                "            self.pulses(late)\n",
+            ),
+        ),
+        (_count("alarm and key", 4, shard=4),),
+    ),
+    Mutant(
+        "exercise by itself",
+        "A valve that has not moved for days moves without anybody there.",
+        (
+            Patch(
+                _METER,
+                "            self._exercise = True\n",
+                "            self._exercise = True\n            self.valve.tell(valve.ASK_SHUT)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "exercise ends shut",
+        "A valve that was moved for exercise is not opened again.",
+        (
+            Patch(
+                _METER,
+                "  # and the window opens it again\n",
+                "\n                self.deadlines.clear(WINDOW)\n",
+            ),
+        ),
+    ),
+    # --- guards, battery and a supply that comes back
+    Mutant(
+        "magnet that is gone opens",
+        "The magnet shuts for as long as it is there and no longer.",
+        (Patch(_METER, '            state["latched"] |= SHUT_MAGNET\n', "            pass\n"),),
+    ),
+    Mutant(
+        "magnet ignored",
+        "A key opens the valve beside a magnet.",
+        (Patch(_METER, "            self._present |= reason\n", "            pass\n"),),
+    ),
+    Mutant(
+        "guard's word in RAM",
+        "What a guard has shut is kept in memory only.",
+        (
+            Patch(
+                _METER,
+                "        self.state.save()\n",
+                '        latched, values["latched"] = values["latched"], 0\n'
+                "        self.state.save()\n"
+                '        values["latched"] = latched\n',
+            ),
+        ),
+    ),
+    Mutant(
+        "guard's word lost at power-up",
+        "Power-up takes back what a guard has shut.",
+        (
+            Patch(
+                _METER,
+                '            values["boots"] = min(',
+                '            values["latched"] = 0\n            values["boots"] = min(',
+            ),
+        ),
+    ),
+    Mutant(
+        "guards not answered",
+        "What a guard has shut nobody opens again.",
+        (Patch(_METER, "            if latched & ~self._present:\n", "            if False:\n"),),
+    ),
+    Mutant(
+        "gaps of any sort",
+        "The guard against strong flow watches for long gaps too.",
+        (Patch(_GUARDS, "over - 1, values[", "pause, values["),),
+    ),
+    Mutant(
+        "flow past the valve not noticed",
+        "Pulses behind a shut valve are counted and nothing else.",
+        (Patch(_METER, "                    tripped |= 1 << guards.PAST_VALVE\n", "                    pass\n"),),
+    ),
+    Mutant(
+        "limits not stored",
+        "Limits of the guards that were changed are kept in memory only.",
+        (Patch(_METER, "        self.limits.save(True)\n", ""),),
+        (Check("damage"),),
+    ),
+    Mutant(
+        "limits in one copy",
+        "Limits of the guards that were changed are stored in one copy.",
+        (Patch(_METER, "        self.limits.save(True)\n", "        self.limits.save()\n"),),
+        (Check("damage"),),
+    ),
+    Mutant(
+        "limits stored at power-up",
+        "Every power-up stores the limits of the guards again.",
+        (
+            Patch(
+                _METER,
+                "            self._set_limits()\n            self._count()\n",
+                "            self.limits.save()\n            self._set_limits()\n            self._count()\n",
+            ),
+        ),
+        (_LOADS,),
+    ),
+    Mutant(
+        "event numbers from one",
+        "The log begins at number 1 again at every power-up.",
+        (Patch(_EVENTS, '                        self.number = values["number"]\n', "                        pass\n"),),
+        (_LOADS,),
+    ),
+    Mutant(
+        "two events at a place",
+        "Every other entry of the log goes over the one before it.",
+        (Patch(_EVENTS, "number % EVENT_PLACES * _SIZE", "(number | 1) % EVENT_PLACES * _SIZE"),),
+        (_LOADS,),
+    ),
+    Mutant(
+        "resting cell is new",
+        "A cell that recovers to between the two levels opens the valve again.",
+        (Patch(_METER, "        elif not low:\n", "        else:\n"),),
+    ),
+    Mutant(
+        "empty cell only warns",
+        "A cell that is empty is warned of and used up.",
+        (Patch(_METER, "            self._present |= SHUT_BATTERY\n", "            pass\n"),),
+    ),
+    Mutant(
+        "supply back opens",
+        "A supply that has come back opens the valve without anybody there.",
+        (
+            Patch(
+                _METER,
+                "        self._latched &= ~SHUT_POWER\n",
+                "        self._latched &= ~SHUT_POWER\n        self.deadlines.set(WINDOW, _WINDOW_MS)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "supply back not believed",
+        "A meter whose supply dipped stays shut until it has lost its power.",
+        (Patch(_METER, "        self._latched &= ~SHUT_POWER\n", ""),),
+    ),
+    Mutant(
+        "bounce counts",
+        "A reed that bounces back and forth moves the count forward only.",
+        (Patch(_REEDS, "(1 if step == 1 else -1)", "(1 if step == 1 else 0)"),),
+    ),
+    Mutant(
+        "backwards counts",
+        "A wheel that is turned backwards counts as gas.",
+        (Patch(_REEDS, "(1 if step == 1 else -1)", "1"),),
+    ),
+    Mutant(
+        "dead reed not noticed",
+        "A reed may be still for ever while the other swings.",
+        (Patch(_REEDS, "            if self._swings >= _SWINGS:\n", "            if False:\n"),),
+    ),
+    Mutant(
+        "window without end",
+        "The minute in which the valve may open lasts for days.",
+        (Patch(_METER, "_WINDOW_MS = const(60000)", "_WINDOW_MS = const(1000000000)"),),
+    ),
+    Mutant(
+        "minute outlives a dip",
+        "A supply that dips within the minute after a key opens the valve when it comes back.",
+        (Patch(_METER, "        self.deadlines.clear(WINDOW)\n", ""),),
+    ),
+    Mutant(
+        "answered beside the magnet",
+        "A key answers a magnet that is still there.",
+        (
+            Patch(_METER, "            if latched & ~self._present:\n", "            if latched:\n"),
+            Patch(_METER, '["latched"] = latched & self._present\n', '["latched"] = 0\n'),
+        ),
+    ),
+    Mutant(
+        "pause ends nothing",
+        "Hours of flow add up over any pause.",
+        (Patch(_GUARDS, "self._set(LONG_FLOW, 0, pause,", "self._set(LONG_FLOW, 0, _NEVER,"),),
+    ),
+    Mutant(
+        "account's limit ignored",
+        "The over-flow limit on a card is stored and not used.",
+        (Patch(_GUARDS, '(over_flow_seconds or values["over_flow_seconds"])', 'values["over_flow_seconds"]'),),
+    ),
+    Mutant(
+        "batch as one gap",
+        "The guards take a batch of pulses for one.",
+        (Patch(_METER, "            self._flow(value - self._counted)\n", "            self._flow(1)\n"),),
+    ),
+    Mutant(
+        "batch as two gaps",
+        "Of a batch the guards hear the first two pulses.",
+        (Patch(_GUARDS, "        if pulses > 2:\n", "        if False:\n"),),
+    ),
+    Mutant(
+        "every guard shuts",
+        "A guard that is to report only shuts the valve.",
+        (Patch(_METER, '        shut = bits & limits["shut"]\n', "        shut = bits\n"),),
+    ),
+    Mutant(
+        "small flow for strong flow",
+        "The guard against a leak trips over any flow without a pause.",
+        (Patch(_GUARDS, "self._set(SMALL_FLOW, small,", "self._set(SMALL_FLOW, 0,"),),
+    ),
+    Mutant(
+        "warning outlives the dip",
+        "A supply that has come back leaves the record saying that it went.",
+        (
+            Patch(
+                _METER,
+                '            values["warned"] = 0\n            values["brown_outs"]',
+                '            values["brown_outs"]',
+            ),
+        ),
+    ),
+    Mutant(
+        "press without end",
+        "A shut valve is driven again for every pulse that comes past it.",
+        (
+            Patch(_METER, "                    if not self._pressed:\n", "                    if True:\n"),
+            Patch(_METER, "if allowed and before <= allowed < self._past:", "if allowed and allowed < self._past:"),
+        ),
     ),
     # --- the hall
     Mutant(
@@ -1384,10 +1670,6 @@ MUTANTS: tuple[Mutant, ...] = (
 )
 
 EQUIVALENT: dict[str, str] = {
-    "window without end": (
-        "The valve may open for ever once somebody has asked: no reason to stay shut passes by itself yet, and the "
-        "tries of a stuck motor are over within the minute. A magnet or a leak that passes will tell."
-    ),
     "old binding opens again": (
         "An unbound meter takes an opening order of any binding: no meter that was bound becomes unbound yet, and the "
         "key record starts at nought. Clear and transfer will tell."

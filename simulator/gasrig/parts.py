@@ -153,6 +153,7 @@ class Wheels:
         self.milli = 0
         self.faults = 0  # bits by number: REED_A_DEAD, REED_B_DEAD, REEDS_HELD, BOUNCE
         self.fired = 0  # those that have made a difference
+        self.unseen = 0  # pulses that went by while the reeds did not tell the truth
 
     @property
     def levels(self) -> int:
@@ -186,6 +187,8 @@ class Wheels:
         if milli >= MILLI:
             milli -= MILLI
             self.pulses += 1
+            if self.faults & ~(1 << BOUNCE):
+                self.unseen += 1
         self.milli = milli
 
 

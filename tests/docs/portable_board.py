@@ -1,8 +1,9 @@
 # A board made of virtual parts, for the loop and the factory program of docs/porting.md. Runs on every target; the
 # loop's class and the factory's function come in as arguments, as the document has them.
 
-from gascard import codes
+from gascard import codes, link, service
 from gascard.chip import DEFAULT_PSC, Chip
+from gascard.codec import unpack
 from gascard.frames import build, build_identity, check
 from gascard.keys import ORDER_KEY, WRAP_KEY, derive, mask_psc
 from gascard.records import (
@@ -20,7 +21,8 @@ from gascard.records import (
     size_of,
 )
 from gasrig.parts import QUARTER, CardSlot, Eeprom, Fram, Panel, ValveMotor, Wheels
-from meter import valve
+from meter import display, events, guards, valve
+from meter.layouts import GUARDS
 from meter.meter import Meter, Settings
 
 METER = "32060012345678"
@@ -59,7 +61,11 @@ class Board:
         self.plan = {}  # turn of the loop -> what a person does before it
         self.turns = 0
         self.resets = 0
-        self.key = False
+        self.held_ms = 0
+        self.magnet_near = False
+        self.sent = b""  # to the service port
+        self.answered = b""  # by it
+        self.dips = 0  # failures of the supply that it recovers from
         self._reed = None
         self._elapsed_ms = 0
         self._flow_ms = 0
@@ -74,19 +80,39 @@ class Board:
         return MINUTES
 
     def battery_mv(self):
-        return 3600
+        return None if self.turns % 60 else 3600
+
+    def magnet(self):
+        return self.magnet_near
+
+    def cover_open(self):
+        return False
+
+    def port_received(self):
+        sent, self.sent = self.sent[:5], self.sent[5:]
+        return sent
+
+    def port_send(self, data):
+        self.answered += data
 
     def card_present(self):
         return self.slot.chip is not None
 
-    def key_pressed(self):
-        key, self.key = self.key, False
-        return key
+    def key_held_ms(self):
+        held_ms, self.held_ms = self.held_ms, 0
+        return held_ms
 
     def supply_failing(self):
         self.turns += 1
         self.plan.get(self.turns, lambda: None)()
         return self.turns > self.failing_after
+
+    def supply_back(self):
+        back = self.dips > 0
+        if back:
+            self.dips -= 1
+            self.failing_after += 200
+        return back
 
     def elapsed_ms(self):
         elapsed, self._elapsed_ms = self._elapsed_ms, 0
@@ -135,7 +161,7 @@ def play(loop_class, make, memory, lanes, lane_length):
     chip = opening_card()
     board.plan[3] = lambda: board.slot.insert(chip)
     board.plan[200] = board.slot.remove
-    board.plan[210] = lambda: setattr(board, "key", True)
+    board.plan[210] = lambda: setattr(board, "held_ms", 80)
     board.failing_after = 400
     if isinstance(memory, FlakyFram):
         board.plan[150] = lambda: setattr(memory, "refusals", 2)
@@ -162,6 +188,49 @@ def play(loop_class, make, memory, lanes, lane_length):
     assert board.resets == 2
 
 
+def play_people(loop_class, make):
+    # A dip of the supply, the self-test, a magnet and the service port, all through the document's loop.
+    board = made(make, Fram(), 1, 4096)
+    opening = opening_card()
+    board.plan[3] = lambda: board.slot.insert(opening)
+    board.plan[190] = board.slot.remove
+    board.failing_after = 200
+    board.dips = 1
+    seen = []
+
+    def look():
+        seen.append((meter.valve.state, board.panel.text, board.panel.pattern))
+
+    board.plan[250] = look  # the supply is back: shut, until the key
+    board.plan[251] = lambda: setattr(board, "held_ms", display.SELF_TEST_MS)
+    board.plan[252] = look
+    board.plan[290] = look  # a key that is held asks for nothing else
+    board.plan[291] = lambda: setattr(board, "held_ms", 80)
+    board.plan[330] = look
+    board.plan[335] = lambda: setattr(board, "magnet_near", True)
+    board.plan[375] = look
+    board.plan[376] = lambda: setattr(board, "sent", link.encode(link.READ, service.READ_COUNTERS, 7))
+    loop = loop_class(board)
+    meter = loop.meter
+    limits = {name: 0 for name in GUARDS.names}
+    limits.update({"spare": bytes(16), "spare_more": bytes(13), "spare_last": bytes(8), "shut": 1 << guards.MAGNET})
+    board.plan[150] = lambda: meter.set_limits(limits)
+    loop.run()
+    assert seen[0][0] == valve.SHUT, seen
+    assert seen[1][1:] == ("88888888", display.BEEP_TEST), seen
+    assert seen[2][0] == valve.SHUT, seen
+    assert seen[3][0] == valve.OPEN, seen
+    assert seen[4][:2] == (valve.SHUT, "E33"), seen
+    frames = link.Decoder().feed(board.answered)
+    assert [(frame.identifier, frame.serial, frame.control) for frame in frames] == [(service.READ_COUNTERS, 7, 0x81)]
+    values = unpack(service.COUNTERS, frames[0].body)
+    assert (values["brown_outs"], values["magnet_events"], values["battery_mv"]) == (1, 1, 3600), values
+    kinds = [meter.events.read(number)["kind"] for number in range(1, meter.events.number + 1)]
+    for kind in (events.BROWN_OUT, events.SELF_TEST):
+        assert kinds.count(kind) == 1, kinds
+    assert board.resets == 1 and not board.dips
+
+
 def play_dead_memory(loop_class, make):
     # A memory that takes no mark any more: the meter shuts, the loop goes on, and the next power-up tries again.
     memory = FlakyFram()
@@ -182,5 +251,6 @@ def play_all(loop_class, make):
     play(loop_class, make, FlakyFram(), 1, 4096)
     play(loop_class, make, Fram(0x1000 + 64), 1, 64)
     play(loop_class, make, Eeprom(), 4, 1024)
+    play_people(loop_class, make)
     play_dead_memory(loop_class, make)
     print("played")

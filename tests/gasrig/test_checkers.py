@@ -39,6 +39,7 @@ from gasrig.checkers import (
     alarm_true,
     binding_first,
     credited_once,
+    guard_kept,
     lockout_held,
     never_back,
     only_report_slots,
@@ -194,7 +195,7 @@ class Beside(Target):
         flows = None
         if powered and bench.meter.valve.state in (SHUT, OPEN) and not bench.motor.jammed:
             flows = bench.motor.flows
-        store = self.watch.look(cells, key_cells, index, flows=flows, powered=powered)
+        store = self.watch.look(cells, key_cells, index, flows=flows, powered=powered, uncounted=bench.wheels.unseen)
         if identifier == 0xF006:
             self.watch.visit(self.inserted, bytes(bench._card), cells, key_cells)
         if powered:
@@ -472,6 +473,19 @@ def test_alarm_true(bound: Store) -> None:
     alarm_true(replace(low, alarm_seen=(1, 3)), True)
     alarm_true(replace(low, alarm=0), True)
     alarm_true(bound, True)
+
+
+def test_guard_kept(bound: Store) -> None:
+    shut = replace(bound, latched=0x80)
+    guard_kept(bound, shut, shut, 0x84)
+    guard_kept(bound, shut, bound, 0)
+    guard_kept(shut, bound, bound, 0)
+    with breaks("guard_kept"):
+        guard_kept(shut, shut, bound, 0)
+    with breaks("guard_kept"):
+        guard_kept(bound, bound, shut, 0x80)
+    with breaks("guard_kept"):
+        guard_kept(shut, shut, shut, 0x04)
 
 
 def test_opened_by_person() -> None:

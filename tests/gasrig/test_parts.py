@@ -12,8 +12,27 @@ from gascard.sle4442 import (
     UPDATE_MAIN,
     UPDATE_SECURITY,
 )
-from gasrig.parts import MILLI, CardSlot, Eeprom, Fram, MappedFram, ValveMotor, Wheels
-from meter.reeds import Reeds
+from gasrig.parts import (
+    BOUNCE,
+    HALF_WAY,
+    LEAK,
+    MILLI,
+    MOTOR_DEAD,
+    OPEN_SWITCH_DEAD,
+    REED_A_DEAD,
+    REED_B_DEAD,
+    REEDS_HELD,
+    REEDS_SWAPPED,
+    SHUT_SWITCH_DEAD,
+    SHUT_SWITCH_HELD,
+    CardSlot,
+    Eeprom,
+    Fram,
+    MappedFram,
+    ValveMotor,
+    Wheels,
+)
+from meter.reeds import SENSOR_A, SENSOR_B, SENSOR_BACK, Reeds
 
 
 @pytest.mark.parametrize("memory", [Fram, Eeprom, MappedFram])
@@ -195,3 +214,85 @@ def test_slot_counts_compares_and_bus_time() -> None:
     slot.write(UPDATE_MAIN, 0x40, 0xA5)
     slot.write(UPDATE_MAIN, 0x40, 0x5A)
     assert slot.busy_ms - busy == 3 + 6
+
+
+def turned(faults: int, turns: int) -> tuple[Reeds, int, Wheels]:
+    """Wheels with these faults after so many turns, and what their reeds made of it."""
+    wheels, pulses = Wheels(), 0
+    wheels.faults = faults
+    reeds = Reeds(wheels.levels)
+    for _ in range(4 * turns):
+        before = wheels.levels
+        wheels.turn(wheels.to_edge)
+        for change in range(wheels.changes):
+            pulses += reeds.edge(before if change & 1 else wheels.levels)
+    return reeds, pulses, wheels
+
+
+@pytest.mark.parametrize(
+    ("fault", "pulses", "found"),
+    [
+        (None, 9, 0),
+        (BOUNCE, 9, 0),
+        (REED_A_DEAD, 0, SENSOR_A),
+        (REED_B_DEAD, 0, SENSOR_B),
+        (REEDS_SWAPPED, 0, SENSOR_BACK),
+        (REEDS_HELD, 0, 0),  # held from the first: no edge at all
+    ],
+)
+def test_wheels_with_a_fault_turn_on_and_their_reeds_do_not_follow(fault: int | None, pulses: int, found: int) -> None:
+    reeds, counted, wheels = turned(0 if fault is None else 1 << fault, 9)
+    assert (wheels.pulses, counted, reeds.fault) == (9, pulses, found)
+    assert wheels.fired == (0 if fault is None else 1 << fault)
+
+
+def test_fault_that_makes_no_difference_has_not_fired() -> None:
+    wheels = Wheels()
+    wheels.faults = 1 << REED_A_DEAD | 1 << REED_B_DEAD
+    assert (wheels.levels, wheels.fired) == (0, 0)  # both are open here
+    motor = ValveMotor(400)
+    motor.faults = 1 << OPEN_SWITCH_DEAD | 1 << SHUT_SWITCH_HELD | 1 << HALF_WAY | 1 << MOTOR_DEAD
+    assert (motor.position(), motor.fired) == (-1, 0)
+    motor.advance(100)
+    assert motor.fired == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "ends"),
+    [
+        (OPEN_SWITCH_DEAD, [(400, 0), (0, -1)]),
+        (SHUT_SWITCH_DEAD, [(400, 1), (0, 0)]),
+        (HALF_WAY, [(200, 0), (200, 0)]),
+        (MOTOR_DEAD, [(0, -1), (0, -1)]),
+    ],
+)
+def test_valve_with_a_fault(fault: int, ends: list[tuple[int, int]]) -> None:
+    motor = ValveMotor(400)
+    motor.faults = 1 << fault
+    found = []
+    for direction in (1, -1):
+        motor.drive(direction)
+        assert motor.current() is (fault != MOTOR_DEAD)
+        for _ in range(10):
+            motor.advance(50)
+        found.append((motor._place, motor.position()))
+    assert found == ends
+    assert motor.fired == 1 << fault
+
+
+def test_valve_that_says_it_is_shut_lets_gas_by_and_can_be_driven_on() -> None:
+    motor = ValveMotor(400)
+    motor.drive(1)
+    motor.advance(400)
+    motor.faults = 1 << SHUT_SWITCH_HELD
+    assert (motor.position(), motor.flows) == (-1, True)
+    motor.drive(-1)
+    motor.advance(400)
+    motor.faults = 0
+    assert (motor.position(), motor.flows) == (-1, False)
+
+
+def test_valve_that_leaks_flows_shut() -> None:
+    motor = ValveMotor(400)
+    motor.faults = 1 << LEAK
+    assert (motor.position(), motor.flows, motor.fired) == (-1, True, 1 << LEAK)

@@ -548,7 +548,9 @@ def test_self_test_shows_every_segment_and_then_what_is_wrong():
     assert tested() == "E00"
     meter.battery(3000)
     assert tested() == "E00"  # no level is set
-    meter.set_limits({**meter.limits.values, "battery_low": 170})
+    limits = dict(meter.limits.values)
+    limits["battery_low"] = 170
+    meter.set_limits(limits)
     meter.battery(3000)
     assert tested() == "E41"
     meter.reeds.edge(meter.reeds._levels ^ 3)

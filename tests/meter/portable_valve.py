@@ -26,10 +26,14 @@ class Motor:
 
     def __init__(self, at=0):
         self.at = at
+        self.draws = True
         self.driven = []
 
     def drive(self, direction):
         self.driven.append(direction)
+
+    def current(self):
+        return self.draws
 
     def position(self):
         return self.at
@@ -209,3 +213,104 @@ def test_power_up_shuts_or_stays_shut():
 
 def test_poll_is_shorter_than_any_travel():
     assert 0 < valve.POLL_MS < LIMIT
+
+
+def test_motor_without_current_is_given_up_long_before_the_time_is_over():
+    for event, state in ((ASK_OPEN, SHUT), (ASK_SHUT, OPEN)):
+        made, motor = at(state)
+        motor.draws = False
+        made.tell(event)
+        assert not made.advance(199)  # it may take a moment to start
+        assert made.advance(1) == (event == ASK_OPEN)
+        assert made.state == SHUTTING and made.failures == 1 and made.cause == valve.NO_CURRENT
+        passed = 200
+        while made.moving:
+            made.advance(valve.POLL_MS)
+            passed += valve.POLL_MS
+            assert passed <= 600
+        assert (made.state, made.failures, passed) == (STUCK, 3, 600)
+        assert motor.driven[-1] == DRIVE_STOP
+
+
+def test_motor_that_has_arrived_needs_no_current():
+    made, motor = at(OPEN)
+    made.tell(ASK_SHUT)
+    motor.at, motor.draws = -1, False
+    assert made.advance(500) and (made.state, made.failures) == (SHUT, 0)
+
+
+def test_current_that_comes_back_lets_a_try_go_on():
+    made, motor = at(OPEN)
+    motor.draws = False
+    made.tell(ASK_SHUT)
+    made.advance(200)
+    motor.draws = True
+    for _ in range(15):
+        assert not made.advance(50) and made.moving
+    motor.at = -1
+    assert made.advance(50) and (made.state, made.failures, made.travel_ms) == (SHUT, 1, 800)
+
+
+def test_cause_tells_which_of_both_it_was():
+    made, motor = at(OPEN)
+    made.tell(ASK_SHUT)
+    made.advance(LIMIT)
+    assert made.cause == valve.NO_ARRIVAL
+    motor.draws = False
+    made.advance(200)
+    assert made.cause == valve.NO_CURRENT
+    motor.draws = True
+    made.advance(LIMIT)
+    assert (made.cause, made.state) == (valve.NO_ARRIVAL, STUCK)
+
+
+def test_slow_movement_arrives_as_long_as_its_time_lasts():
+    for travel in (LIMIT - 50, LIMIT):
+        made, motor = at(SHUT)
+        made.tell(ASK_OPEN)
+        for _ in range(travel // 50 - 1):
+            assert not made.advance(50)
+        motor.at = 1
+        assert made.advance(50)
+        assert (made.state, made.travel_ms, made.failures) == (OPEN, travel, 0)
+
+
+def test_press_drives_on_whatever_the_end_switch_says():
+    made, motor = at(SHUT)
+    motor.at = -1
+    made.travel_ms = 400
+    made.press()
+    assert made.moving and motor.driven == [DRIVE_SHUT]
+    for _ in range(LIMIT // 50 - 1):
+        assert not made.advance(50) and made.state == SHUTTING
+    assert made.advance(50) and made.state == SHUT
+    assert motor.driven == [DRIVE_SHUT, DRIVE_STOP]
+    assert (made.failures, made.travel_ms) == (0, 400)
+
+
+def test_press_is_for_a_valve_that_is_shut():
+    for state in (OPENING, OPEN, SHUTTING, STUCK):
+        made, motor = at(state)
+        made.press()
+        assert made.state == state and motor.driven == []
+
+
+def test_press_that_finds_the_valve_open_goes_on_shutting():
+    made, motor = at(SHUT)
+    made.press()
+    motor.at = 0  # the switch was held, and is so no more
+    made.advance(LIMIT)
+    assert made.state == SHUTTING
+    motor.at = -1
+    while made.moving:
+        made.advance(50)
+    assert made.state == SHUT
+
+
+def test_asking_ends_a_press():
+    made, motor = at(SHUT)
+    motor.at = -1
+    made.press()
+    assert made.tell(ASK_OPEN) and made.state == OPENING
+    motor.at = 1
+    assert made.advance(50) and made.state == OPEN

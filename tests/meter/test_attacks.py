@@ -102,12 +102,13 @@ def test_repeat_completes_an_entry_whose_second_copy_was_cut_off():
         stand.memory.fuse = Fuse()
         stand.slot.remove()
         stand.boot()
-        copies = [stand.meter.account._read(place) for place in stand.meter.account._places]
+        account = stand.meter.account
+        copies = [account._read(copy) for copy in (0, 1)]
         if copies[0] != copies[1] and stand.meter.account.bound:
             halves += 1
             assert stand.visit(chip) == codes.REPEAT
-            copies = [stand.meter.account._read(place) for place in stand.meter.account._places]
-            assert copies[0] == copies[1] and copies[0]["bought_total"] == 5000
+            copies = [account._read(copy) for copy in (0, 1)]
+            assert copies[0] == copies[1] and account._unpacked(copies[0])["bought_total"] == 5000
     assert halves > 10
 
 

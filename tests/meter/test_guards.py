@@ -1,0 +1,3 @@
+"""meter.guards: the portable tests."""
+
+from portable_guards import *  # noqa: F403
