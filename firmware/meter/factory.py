@@ -1,6 +1,5 @@
 # The last station of the production line: every state a meter can be in afterwards is written, none is inferred.
 
-from gascard.codec import unpack
 from gascard.records import size_of
 from meter.layouts import (
     ACCOUNT,
@@ -15,7 +14,6 @@ from meter.layouts import (
     KEYED,
     KEYS,
     KEYS_AT,
-    LAYOUT_VERSION,
     LOCKOUT_PLACES,
     STATE,
     STATE_AT,
@@ -60,11 +58,7 @@ def create(memory: "Memory", key_memory: "Memory", settings: "Settings", values:
 
 def create_pair(memory: "Memory", places: tuple, layout: "Layout", values: dict) -> None:
     """First entry of a record, in both copies. Fields not named in ``values`` are nought."""
-    pair = Pair(memory, places, layout)
-    pair.values = unpack(layout, bytearray(COPY_SIZE))
-    pair.values.update(values)
-    pair.values["layout"] = LAYOUT_VERSION
-    pair.save(True)
+    Pair(memory, places, layout).begin(values)
 
 
 def create_register(memory: "Memory", capacity: int, value: int) -> None:

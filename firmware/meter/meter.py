@@ -161,7 +161,7 @@ class Meter:
             for _ in range(_READ_TRIES):
                 try:
                     self.events.recover()
-                    whole = self.keys.load() and self.account.load() and self.state.load() and self.limits.load()
+                    whole = self.keys.load() and self.account.load() and self.state.load() and self._load_limits()
                     if whole:
                         # Before anything can fail: what is saved from now on has the counters in it.
                         values = self.state.values
@@ -195,6 +195,13 @@ class Meter:
         except FAULTS as cause:
             self.fail(cause)
         return codes.FAULT if self._latched & SHUT_FAULT else codes.OK
+
+    def _load_limits(self) -> bool:
+        # A meter made by an older firmware has no limits: its guards begin switched off. One blank copy is enough,
+        # since a cut may have fallen between the two.
+        if not self.limits.load() and self.limits.blank():
+            self.limits.begin({})
+        return bool(self.limits.values)
 
     def power_failing(self) -> None:
         """The supply is going; the stored charge moves the valve once and writes an event and a record.

@@ -124,6 +124,22 @@ class Pair:
         self._alike = bool(first and first == second)
         return bool(self.values)
 
+    def begin(self, values: dict) -> None:
+        """Write the first entry, into both copies. Fields not named in ``values`` are nought. StoreFault."""
+        self.values = unpack(self._layout, bytearray(COPY_SIZE))
+        self.values.update(values)
+        self.values["layout"] = LAYOUT_VERSION
+        self.save(True)
+
+    def blank(self) -> bool:
+        """Whether a copy has never been written: an older firmware did not know of this record."""
+        raw = bytearray(COPY_SIZE)
+        for place in self._places:
+            self._memory.read_into(place, raw)
+            if raw in (b"\x00" * COPY_SIZE, b"\xff" * COPY_SIZE):
+                return True
+        return False
+
     def intact(self) -> bool:
         """Whether a copy can be read now, on the memory itself."""
         return bool(self._unpacked(self._read(0)) or self._unpacked(self._read(1)))

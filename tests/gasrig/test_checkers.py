@@ -56,7 +56,7 @@ from gasrig.checkers import (
 from gasrig.flows import FLOWS, ROOT, play
 from gasrig.flows import METER as FLOW_METER
 from gasrig.handset import MeterUnderTest
-from gasrig.parts import Fram
+from gasrig.parts import REEDS_SWAPPED, Fram
 from gasrig.targets import Target
 from meter.layouts import ACCOUNT_AT, CHECKPOINT_AT, KEYS_AT, LOCKOUT_AT, STATE_AT, TALLY_AT
 from meter.lockout import CARDS, Lockout
@@ -195,7 +195,9 @@ class Beside(Target):
         flows = None
         if powered and bench.meter.valve.state in (SHUT, OPEN) and not bench.motor.jammed:
             flows = bench.motor.flows
-        store = self.watch.look(cells, key_cells, index, flows=flows, powered=powered, uncounted=bench.wheels.unseen)
+        # Reeds led backwards owe what they have turned, one pulse at most.
+        unseen = bench.wheels.unseen + (bench.wheels.fired >> REEDS_SWAPPED & 1)
+        store = self.watch.look(cells, key_cells, index, flows=flows, powered=powered, uncounted=unseen)
         if identifier == 0xF006:
             self.watch.visit(self.inserted, bytes(bench._card), cells, key_cells)
         if powered:

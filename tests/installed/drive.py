@@ -33,10 +33,16 @@ class Motor:
     def position(self):
         return self.place
 
+    def current(self):
+        return True
+
 
 class Panel:
     def show(self, text, symbols):
         self.text = text
+
+    def beep(self, pattern):
+        pass
 
 
 class Slot:

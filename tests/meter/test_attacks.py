@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 from portable_judging import CARD, KEY, MINUTES, REGION, Stand, card
-from portable_store import CLEAN, CutFram, Fuse, PowerCut
+from portable_store import CLEAN, GARBAGE, CutFram, Fuse, PowerCut
 
 from gascard import codes
 from gascard.chip import Chip
@@ -13,7 +13,7 @@ from gascard.records import ORDER_OPENING, ORDER_USER, REPORT, REPORT_AT, REPORT
 from gasrig.parts import Wheels
 from meter.events import REFUSED
 from meter.factory import create
-from meter.layouts import KEYS_AT
+from meter.layouts import COPY_SIZE, GUARDS_AT, KEYS_AT
 from meter.meter import Meter
 
 USED = {"meter": "32060012345678", "region": REGION, "key_version": 1, "key": KEY, "tool_key": b"t" * 16}
@@ -162,3 +162,23 @@ def test_binding_of_the_key_record_stands_in_both_copies():
         stand.key_memory.cells[spoilt + 20] ^= 1
         assert stand.boot() == codes.OK
         assert stand.meter.keys.values["binding"] == 1
+
+
+def test_meter_of_an_older_firmware_gets_its_limits_whatever_cut_falls_into_them():
+    fired = 0
+    for fill in (0x00, 0xFF):
+        for torn in (CLEAN, *GARBAGE):
+            for cut in range(1000):
+                stand = Stand(memory=CutFram)
+                for place in GUARDS_AT:
+                    stand.memory.cells[place : place + COPY_SIZE] = bytes([fill]) * COPY_SIZE
+                stand.memory.fuse = Fuse(cut, torn)
+                with suppress(PowerCut):
+                    stand.boot()
+                if not stand.memory.fuse.fired:
+                    break
+                fired += 1
+                stand.memory.fuse = Fuse()
+                assert stand.boot() == codes.OK
+                assert stand.meter.limits.values["shut"] == 0 and not stand.meter.watching
+    assert fired > 100
