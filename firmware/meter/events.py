@@ -52,8 +52,11 @@ class Events:
         """Find the newest entry: from the last place down, so that few older ones have to be checked as well."""
         self.number = 0
         entries = bytearray(_SIZE * _AT_ONCE)
+        blank = bytes(_SIZE * _AT_ONCE)  # as the factory leaves them
         for first in range(EVENT_PLACES - _AT_ONCE, -1, -_AT_ONCE):
             self._memory.read_into(self._address(first), entries)
+            if entries == blank:
+                continue
             for i in range(_AT_ONCE - 1, -1, -1):
                 at = i * _SIZE
                 if (entries[at] << 16 | entries[at + 1] << 8 | entries[at + 2]) > self.number:

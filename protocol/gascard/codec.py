@@ -21,7 +21,7 @@ def pack_into(layout: "Layout", values: dict, buffer: bytearray, offset: int = 0
     """
     record = bytearray()
     for name, kind in layout:
-        size = kind_size(kind)
+        size = kind & 0x0F or 16  # kind_size, without the call
         sort = kind >> 4
         try:
             value = values[name]
@@ -34,7 +34,9 @@ def pack_into(layout: "Layout", values: dict, buffer: bytearray, offset: int = 0
                     raise ValueError
                 raw = bytes(value)
             else:
-                if isinstance(value, bool) or not isinstance(value, int) or not _within(kind, value):
+                if isinstance(value, bool) or not isinstance(value, int):
+                    raise ValueError
+                if (value < 0 or value >> 8 * size) if sort == 0 else not _within(kind, value):
                     raise ValueError
                 raw = (value & (1 << 8 * size) - 1).to_bytes(size, "big")
         except (KeyError, ValueError, TypeError, AttributeError):
@@ -43,8 +45,7 @@ def pack_into(layout: "Layout", values: dict, buffer: bytearray, offset: int = 0
     end = offset + len(record)
     if end > len(buffer):
         raise RecordError("buffer")
-    for i in range(len(record)):
-        buffer[offset + i] = record[i]
+    buffer[offset:end] = record
     return end
 
 
@@ -68,16 +69,16 @@ def unpack(layout: "Layout", data: bytes | bytearray, offset: int = 0) -> dict:
     values: dict = {}
     for name, kind in layout:
         size = kind & 0x0F or 16  # kind_size, without the call
-        raw = bytes(data[offset : offset + size])
+        raw = data[offset : offset + size]
         if len(raw) != size:
             raise RecordError(name)
         sort = kind >> 4
         if sort == 2:
-            values[name] = hexlify(raw).decode()
+            values[name] = hexlify(bytes(raw)).decode()
             if not values[name].isdigit():
                 raise RecordError(name)
         elif sort == 3:
-            values[name] = raw
+            values[name] = bytes(raw)
         else:
             value = int.from_bytes(raw, "big")
             if sort == 1:

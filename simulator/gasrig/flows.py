@@ -906,8 +906,8 @@ FLOWS: dict[str, Flow] = {
     ),
     "over-flow of the account": Flow(
         (
-            *_BUILD,
-            ("card", "opening", {"bought_total": 3000, "over_flow_seconds": 40}),
+            *_OPENED,
+            ("card", "user", {"sequence": 2, "bought_total": 3000, "over_flow_seconds": 40}),
             *_says(codes.OK, **_OPEN),
             ("guards", {}),
             ("gas", 100_000, _HOUR),  # a pulse every 36 s
