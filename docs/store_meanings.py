@@ -117,7 +117,7 @@ FIELD_MEANINGS: dict[str, dict[str, tuple[str, str]]] = {
         "large_flow_for": ("s", "So long it must last; 0 switches the guard off."),
         "small_flow_gap": ("s", "Gaps from this on, and no pause, are small flow."),
         "small_flow_hours": ("h", "So long it must last; 0 switches the guard off."),
-        "long_flow_minutes": ("min", "So long gas may flow without a pause; 0 switches the guard off."),
+        "long_flow_minutes": ("min", "So long gas may flow without a pause, 16 666 at most; 0: guard off."),
         "idle_days": ("d", "After so long without a pulse the valve wants exercise; 0 switches the guard off."),
         "past_valve_pulses": (PULSE, "More than these while the valve is shut are flow past it."),
         "battery_low": ("20 mV", "Below this the battery is low: a warning; 0 is never."),

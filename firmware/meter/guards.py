@@ -26,9 +26,10 @@ REVERSE = const(7)  # the wheel was led backwards
 MAGNET = const(8)
 COVER = const(9)
 
-_NEVER = const(0x3FFFFFFF)  # milliseconds: more than any limit, and still a small integer
+_NEVER = const(1000000000)  # milliseconds: no limit is longer, and an hour more is still a small integer
 _STOPPED = const(-1)
 _HOUR_MS = const(3600000)
+_FAR_HOURS = const(250)
 
 
 class Guards:
@@ -49,7 +50,7 @@ class Guards:
     def set_limits(self, values: dict, over_flow_seconds: int) -> None:
         """Take the fields of layouts.GUARDS; ``over_flow_seconds`` is the account's, and counts where it is not 0.
 
-        A duration of 0 switches its guard off.
+        A duration of 0 switches its guard off; one beyond eleven days counts as eleven.
         """
         pause = values["pause_seconds"] * 1000
         over = (over_flow_seconds or values["over_flow_seconds"]) * 1000
@@ -62,7 +63,7 @@ class Guards:
         self.active = bool(self._idle_limit or min(self._limit) != _NEVER)
 
     def _set(self, guard: int, least: int, most: int, limit: int) -> None:
-        limit = limit or _NEVER
+        limit = min(limit, _NEVER - 1) or _NEVER
         most = most if limit != _NEVER else _STOPPED
         if (self._least[guard], self._most[guard], self._limit[guard]) == (least, most, limit):
             return  # as before: its episode goes on
@@ -138,7 +139,7 @@ class Guards:
                 if left <= self._most[guard] - self._since:
                     nearest = min(nearest, left)
         if self._idle_limit and not self._idle_told:
-            hours = self._idle_limit - self._idle_hours
+            hours = min(self._idle_limit - self._idle_hours, _FAR_HOURS)
             if hours * _HOUR_MS - self._idle_ms < nearest:
                 nearest = hours * _HOUR_MS - self._idle_ms
         return nearest

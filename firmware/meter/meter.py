@@ -51,9 +51,9 @@ from meter.deadlines import DISPLAY, REFILL, WINDOW, Deadlines
 from meter.hot import COUNT, STOP, make_pulse, make_pulses
 from meter.layouts import GUARDS, GUARDS_AT, KEYS, KEYS_AT, STATE, STATE_AT
 from meter.lockout import CARDS, REFILL_MINUTES, Lockout
-from meter.reeds import SENSOR_BACK, Reeds
+from meter.reeds import Reeds
 from meter.session import Session
-from meter.store import FAULTS, Pair, Register
+from meter.store import FAULTS, Pair, Register, StoreFault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ _MINUTE_MS = const(60000)
 _FAR_MS = const(1000000000)
 _BATTERY_STEP_MV = const(20)
 _BATTERY_BACK = const(5)  # steps
+# What is noted once, beside the guards by their numbers.
+_NOTED_TEST = const(16)
+_NOTED_LOW = const(17)
+_NOTED_EMPTY = const(18)
+_NOTED_VALVE = const(19)
 _READ_TRIES = const(3)
 _WARNED = const(1)  # the last run ended with the warning ...
 _WARNED_BEHIND = const(2)  # ... while the wheel stood behind the last pulse
@@ -126,7 +131,8 @@ class Meter:
         self._known = 0  # guards whose fact holds now
         self._present = 0  # SHUT_ reasons that hold as long as their cause does: magnet, cover, battery
         self._battery_low = False
-        self._sensor = 0  # reed faults told since somebody was here
+        self._backs = self._wrongs = 0  # what the reeds had found when the core last looked
+        self._sensor = 0  # guards of the reeds that have tripped since somebody was here
         self._past = 0  # pulses since the valve has been shut
         self._pressed = False  # it was driven again for them, once until somebody comes
         self._exercise = False  # no gas for long: the valve moves at the next card or key
@@ -134,7 +140,8 @@ class Meter:
         self._counted = 0  # the register as the guards know it ...
         self._quiet = 0  # ... and for how long
         self._guards_next = 0
-        self._refused = 0  # codes noted since a card was served, one bit each
+        self._refused = 0  # codes noted since a card was served, one bit each ...
+        self._noted = 0  # ... and guards and other things that anybody can bring about
         self.uncounted = 0  # pulses told while the register could not take them
         self._minutes = 0
         self._since_ms = 0
@@ -161,14 +168,14 @@ class Meter:
             for _ in range(_READ_TRIES):
                 try:
                     self.events.recover()
-                    whole = self.keys.load() and self.account.load() and self.state.load() and self._load_limits()
+                    whole = self.keys.load() and self.account.load() and self.state.load()
                     if whole:
                         # Before anything can fail: what is saved from now on has the counters in it.
                         values = self.state.values
                         self.valve.moves = values["valve_moves"]
                         self.valve.failures = values["valve_failures"]
                         self.last_code = -values["last_code"]
-                        whole = self.register.recover()
+                        whole = self.register.recover() and self._load_limits()
                     break
                 except OSError:
                     whole = False  # what does not answer at last cannot be read either
@@ -209,7 +216,6 @@ class Meter:
         What the valve does afterwards is no longer stored: power-up finds it by its end switches.
         """
         self._latched |= SHUT_POWER
-        self.deadlines.clear(WINDOW)
         self.session.end()
         self._review()
         if not self._latched & SHUT_STORE_LOST:
@@ -225,6 +231,7 @@ class Meter:
         if not self._latched & SHUT_POWER:
             return
         self._latched &= ~SHUT_POWER
+        self.deadlines.clear(WINDOW)
         if not self._latched & SHUT_STORE_LOST:
             values = self.state.values
             values["warned"] = 0
@@ -368,7 +375,10 @@ class Meter:
             return 0
         if self.valve.moving:
             return valve.POLL_MS
-        if self.reeds.fresh or (self.watching and self.register.value != self._counted):
+        reeds = self.reeds
+        if reeds.backs != self._backs or reeds.wrongs != self._wrongs:
+            return 0
+        if self.watching and self.register.value != self._counted:
             return 0  # the guards have not heard of it yet
         ahead = min(self.deadlines.next, self._guards_next - self._quiet)
         return ahead if ahead > 0 else 0
@@ -376,13 +386,14 @@ class Meter:
     def tick(self, milliseconds: int) -> None:
         """``milliseconds`` of powered time have passed since the last tick (at most one hour)."""
         self._since_ms += milliseconds
-        # What has been counted came before this time passed.
+        self._quiet += milliseconds
+        reeds = self.reeds
+        # What has been counted came in this time, the last of it just now.
         if self.watching and self.register.value != self._counted:
             value = self.register.value
             self._flow(value - self._counted)
             self._counted = value
-        self._quiet += milliseconds
-        if self._quiet >= self._guards_next or self.reeds.fresh:
+        elif self._quiet >= self._guards_next or reeds.backs != self._backs or reeds.wrongs != self._wrongs:
             self._flow(0)
         # The window first: a valve that arrives shut in this very tick must not open after the minute.
         try:
@@ -414,10 +425,24 @@ class Meter:
     # --- guards
 
     def set_limits(self, values: dict) -> None:
-        """Take and store the limits and enable bits of the guards (layouts.GUARDS). StoreFault if they do not hold."""
-        for name in GUARDS.names[2:]:
-            self.limits.values[name] = values[name]
-        self.limits.save(True)
+        """Take and store limits and enable bits of the guards: fields of layouts.GUARDS, those not given stay.
+
+        RecordError if a value does not fit its field; StoreFault if the memory does not keep them, or the store is
+        lost. Then the old ones stay in force.
+        """
+        pair = self.limits
+        old = pair.values
+        if not old:
+            raise StoreFault(GUARDS_AT[0])
+        pair.values = dict(old)
+        for name in GUARDS.names[2:-1]:
+            if name in values:
+                pair.values[name] = values[name]
+        try:
+            pair.save(True)
+        except FAULTS:
+            pair.values = old
+            raise
         self._set_limits()
 
     def _set_limits(self) -> None:
@@ -428,11 +453,15 @@ class Meter:
         watching = self.guards.active or self.limits.values["past_valve_pulses"] > 0
         if watching and not self.watching:
             self._counted = self.register.value
+            self._quiet = 0
         self.watching = watching
 
     def _flow(self, pulses: int) -> None:
         # Time has passed, and perhaps gas: tell the guards.
         milliseconds, self._quiet = self._quiet, 0
+        backs, wrongs = self.reeds.backs, self.reeds.wrongs
+        reversal, wrong = backs != self._backs, wrongs != self._wrongs
+        self._backs, self._wrongs = backs, wrongs
         if self._latched & SHUT_STORE_LOST:
             self._guards_next = _MINUTE_MS
             return
@@ -441,7 +470,10 @@ class Meter:
             tripped = self.guards.pass_time(milliseconds, pulses)
             self._guards_next = self.guards.next
         try:
-            if pulses and self.valve.state == valve.SHUT:
+            if pulses:
+                self._exercise = False  # gas flows again: nobody's flame goes out for it
+            state = self.valve.state
+            if pulses and (state == valve.SHUT or (state == valve.STUCK and self.reasons)):
                 allowed = self.limits.values["past_valve_pulses"]
                 before, self._past = self._past, self._past + pulses
                 if allowed and before <= allowed < self._past:
@@ -449,13 +481,11 @@ class Meter:
                     if not self._pressed:
                         self._pressed = True
                         self.valve.press()
-            elif pulses:
+            elif pulses and state != valve.SHUTTING:
                 self._past = 0
-            fresh, self.reeds.fresh = self.reeds.fresh, 0
-            fault = fresh & ~self._sensor
-            self._sensor |= fault
-            if fault:
-                tripped |= 1 << (guards.REVERSE if fault == SENSOR_BACK else guards.SENSOR)
+            found = (reversal and 1 << guards.REVERSE) | (wrong and 1 << guards.SENSOR)
+            tripped |= found & ~self._sensor
+            self._sensor |= found
             if tripped:
                 self._tripped(tripped)
         except FAULTS as cause:
@@ -464,6 +494,7 @@ class Meter:
     def _tripped(self, bits: int) -> None:
         # Guards have spoken: to the log, to the counters, and to the valve, as their bits say.
         limits, state = self.limits.values, self.state.values
+        before = (state["latched"], state["over_flow_count"], state["magnet_events"])
         if bits & 1 << guards.IDLE:
             self._exercise = True
         if bits & (1 << guards.OVER_FLOW | 1 << guards.LARGE_FLOW):
@@ -472,7 +503,7 @@ class Meter:
             state["magnet_events"] = min(0xFF, state["magnet_events"] + 1)
         for guard in range(guards.COVER + 1):
             if bits & limits["report"] & 1 << guard:
-                self._note(events.GUARD, guard)
+                self._note_once(guard, events.GUARD, guard)
         shut = bits & limits["shut"]
         state["latched"] |= (shut & 0x0F) * SHUT_OVER_FLOW
         if shut & 1 << guards.PAST_VALVE:
@@ -483,11 +514,14 @@ class Meter:
             state["latched"] |= SHUT_MAGNET
         if shut & 1 << guards.COVER:
             state["latched"] |= SHUT_COVER
-        self.save_state()
+        if before != (state["latched"], state["over_flow_count"], state["magnet_events"]):
+            self.save_state()
         self._review()
 
     def magnet(self, present: bool) -> None:
-        """The magnet switch closed or opened. Shut, count, latch; a card or the key reopens once it is gone."""
+        """The magnet switch closed or opened. Counted; shut and latched if the guard's bit says so, until a card or
+        the key once it is gone. What fails latches FAULT.
+        """
         self._fact(guards.MAGNET, SHUT_MAGNET, present)
 
     def cover(self, is_open: bool) -> None:
@@ -502,8 +536,13 @@ class Meter:
         if holds and self.limits.values["shut"] & 1 << guard:
             self._present |= reason
         try:
-            if holds and not self._known & 1 << guard and not self.state.values["latched"] & reason:
+            latched = self.state.values["latched"]
+            if holds and not self._known & 1 << guard and not latched & reason:
                 self._tripped(1 << guard)
+            elif self._present & ~before & ~latched:
+                self.state.values["latched"] = latched | reason  # the bit was set while the switch was closed
+                self.save_state()
+                self._review()
             elif before != self._present:
                 self._review()
         except FAULTS as cause:
@@ -511,7 +550,9 @@ class Meter:
         self._known = self._known | 1 << guard if holds else self._known & ~(1 << guard)
 
     def battery(self, millivolts: int) -> None:
-        """The cell was measured. Low: warn; empty: shut until it has been changed (DOMAIN 2, two levels)."""
+        """The cell gives so many ``millivolts`` (0: not measured). Below the first level warn, below the second shut
+        until it gives 100 mV more than the first, or until power comes anew (DOMAIN 2). What fails latches FAULT.
+        """
         self.battery_mv = millivolts
         if self._latched & SHUT_STORE_LOST or not millivolts:
             return
@@ -519,9 +560,11 @@ class Meter:
         # A cell at the very level must not fill the log: it is well again only some way above.
         enough = limits["battery_low"] + (_BATTERY_BACK if self._battery_low else 0)
         low = millivolts < enough * _BATTERY_STEP_MV
-        empty = millivolts < limits["battery_empty"] * _BATTERY_STEP_MV
-        if low and not self._battery_low or empty and not self._present & SHUT_BATTERY:
-            self._note(events.BATTERY, min(0xFF, millivolts // _BATTERY_STEP_MV))
+        enough = limits["battery_empty"] + (_BATTERY_BACK if self._present & SHUT_BATTERY else 0)
+        empty = millivolts < enough * _BATTERY_STEP_MV
+        if (low and not self._battery_low) or (empty and not self._present & SHUT_BATTERY):
+            level = _NOTED_EMPTY if empty else _NOTED_LOW
+            self._note_once(level, events.BATTERY, min(0xFF, millivolts // _BATTERY_STEP_MV))
         self._battery_low = low
         if empty:
             self._present |= SHUT_BATTERY
@@ -541,6 +584,7 @@ class Meter:
         self._past = 0
         self._pressed = False
         self._sensor = 0
+        self.valve.asked()
         if not self._latched & (SHUT_STORE_LOST | SHUT_FAULT) and self.account.bound:
             values = self.account.values
             low = values["alarm"] and self.account.remaining(self.register.value) <= values["alarm"]
@@ -551,17 +595,18 @@ class Meter:
         if not self._latched & (SHUT_STORE_LOST | SHUT_FAULT):
             # What a guard has shut a person reopens, once its cause is gone.
             latched = self.state.values["latched"]
-            if latched & ~self._present:
-                self.state.values["latched"] = latched & self._present
+            holds = self._present | (SHUT_SENSOR if self.reeds.held else 0)
+            if latched & ~holds:
+                self.state.values["latched"] = latched & holds
                 self.save_state()
         self._review()
         self._drive_stuck()
         if self._exercise and not self.reasons:
             self._exercise = False
-            self.state.values["exercises"] = min(0xFF, self.state.values["exercises"] + 1)
-            self._note(events.EXERCISED, self.state.values["exercises"])
-            self.save_state()
             if self.valve.state == valve.OPEN:
+                self.state.values["exercises"] = min(0xFF, self.state.values["exercises"] + 1)
+                self._note(events.EXERCISED, self.state.values["exercises"])
+                self.save_state()
                 self.valve.tell(valve.ASK_SHUT)  # and the window opens it again
 
     def _settle_valve(self) -> None:
@@ -587,9 +632,13 @@ class Meter:
             kind = events.VALVE_FAULT
         if not kind or self._latched & SHUT_STORE_LOST:
             return
-        self._note(kind, self.valve.cause if kind == events.VALVE_FAULT else self.reasons)
-        if kind != events.VALVE_FAULT and self.valve.travel_ms > self.settings.travel_slow_ms:
-            self._note(events.VALVE_SLOW, self.valve.travel_ms)
+        if kind == events.VALVE_FAULT:
+            self._note_once(_NOTED_VALVE, kind, self.valve.cause)
+            self._show(display.REST)
+        elif not self.valve.troubled:
+            self._note(kind, self.reasons)
+            if self.valve.measured and self.valve.travel_ms > self.settings.travel_slow_ms:
+                self._note(events.VALVE_SLOW, min(0xFFFF, self.valve.travel_ms))
         if not self._latched & SHUT_POWER:
             self.save_state()
         # A window that ran out while the motor was shutting opens nothing; one still running may.
@@ -605,16 +654,16 @@ class Meter:
         """
         if held_ms >= display.SELF_TEST_MS:
             self._code = self._test()
-            self._note(events.SELF_TEST, -self._code)
+            self._note_once(_NOTED_TEST, events.SELF_TEST, -self._code)
             self._show(display.TEST)
             self.panel.beep(display.BEEP_TEST)
             return
-        page = self._page
+        page, code = self._page, self._standing()
         try:
             self.asked()
         except FAULTS as cause:
             self.fail(cause)
-        self._show(display.turned(page, self._standing()))
+        self._show(display.turned(page, code))
 
     def _standing(self) -> int:
         # The code of what keeps the valve shut, or where it is.
@@ -670,7 +719,7 @@ class Meter:
         if code == codes.REPORT_NOT_WRITTEN:
             self._note(events.REPORT_NOT_WRITTEN, 0)
         elif code in (codes.OK, codes.REPEAT):
-            self._refused = 0
+            self._refused = self._noted = 0
         elif not self._refused >> -code & 1:
             # Once until a card is served: cards that anybody can make must not push the rest out of the log.
             self._refused |= 1 << -code
@@ -714,6 +763,12 @@ class Meter:
             self.events.note(kind, detail, self.register.value, self.minutes)
         except FAULTS:
             pass
+
+    def _note_once(self, number: int, kind: int, detail: int) -> None:
+        # Until a card is served, as refused cards are: whoever plays with magnet or key must not push the rest out.
+        if not self._noted >> number & 1:
+            self._noted |= 1 << number
+            self._note(kind, detail)
 
     # --- what people see
 

@@ -35,7 +35,10 @@ class Reeds:
         self._swings = 0
         self._moved = 0
         self.fault = 0
-        self.fresh = 0  # those found since the meter has last looked
+        # How often each sort has been found. Only the interrupt writes them: the core compares.
+        self.backs = 0
+        self.wrongs = 0
+        self.held = False  # both closed at once, and neither has moved since
 
     # hot: no allocation
     def edge(self, levels: int) -> bool:
@@ -45,6 +48,7 @@ class Reeds:
             return False
         step = (_QUARTER[levels] - _QUARTER[self._levels]) & 3
         self._levels = levels
+        self.held = step == 2 and levels == 3
         if step == 2:
             self._found(SENSOR_BOTH)
             return False
@@ -69,7 +73,10 @@ class Reeds:
 
     def _found(self, fault: int) -> None:
         self.fault |= fault
-        self.fresh |= fault
+        if fault == SENSOR_BACK:
+            self.backs = self.backs + 1 & 0xFFFF
+        else:
+            self.wrongs = self.wrongs + 1 & 0xFFFF
 
     @property
     def behind(self) -> bool:

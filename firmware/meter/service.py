@@ -68,17 +68,22 @@ class Service:
         if identifier == service.READ_LOG:
             if len(body) != 3:
                 return b"", service.ERROR_BODY
-            try:
-                return self._log(int.from_bytes(body, "big")), 0
-            except OSError:
-                return b"", service.ERROR_STORE
+            return self._read(identifier, body)
         if identifier not in (service.READ_STATUS, service.READ_COUNTERS):
             return b"", service.ERROR_IDENTIFIER
         if body:
             return b"", service.ERROR_BODY
-        if identifier == service.READ_STATUS:
-            return _packed(REPORT_DATA, meter.report()), 0
-        return _packed(service.COUNTERS, self._counters()), 0
+        return self._read(identifier, body)
+
+    def _read(self, identifier: int, body: bytes) -> "tuple[bytes, int]":
+        try:
+            if identifier == service.READ_LOG:
+                return self._log(int.from_bytes(body, "big")), 0
+            if identifier == service.READ_STATUS:
+                return _packed(REPORT_DATA, self._meter.report()), 0
+            return _packed(service.COUNTERS, self._counters()), 0
+        except (OSError, ValueError):
+            return b"", service.ERROR_STORE  # a meter in a fault may hold figures that no field takes
 
     def _counters(self) -> dict:
         meter = self._meter

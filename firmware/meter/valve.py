@@ -66,6 +66,7 @@ class Valve:
         self._attempts = 0
         self._retreating = False  # shutting because opening failed: arriving there gives no tries back
         self._pressing = False  # shutting, whatever the end switches say
+        self.measured = False  # whether travel_ms is of the movement that has just ended
         self._travelled_ms = 0
         self.travel_ms = 0  # of the last whole movement
         self.cause = 0  # of the last that failed
@@ -94,7 +95,8 @@ class Valve:
             return False
         if event == ARRIVED:
             self.moves = min(0xFFFF, self.moves + 1)
-            self.travel_ms = self._travelled_ms
+            if self.measured:
+                self.travel_ms = self._travelled_ms
             if not self._retreating:
                 self._attempts = 0
             elif self._attempts >= _ATTEMPTS:
@@ -107,17 +109,32 @@ class Valve:
             self._retreating = False
         elif state == OPENING:
             self._retreating = True
+        if event != ARRIVED:
+            self.measured = True
         self.state = reached
         self._travelled_ms = 0
         drive = DRIVE_OPEN if reached == OPENING else DRIVE_SHUT if reached == SHUTTING else DRIVE_STOP
         self._motor.drive(drive)
         return state != reached
 
+    def asked(self) -> None:
+        """Somebody is there: the tries begin anew."""
+        self._attempts = 0
+
+    @property
+    def troubled(self) -> bool:
+        """Whether the last movement failed, and this is but the way back."""
+        return self._attempts > 0
+
     def press(self) -> None:
-        """Gas flows though the valve is shut, so its end switch may lie: drive it shut as long as a travel may take."""
+        """Gas flows though the valve is shut, so its end switch may lie: drive it shut as long as a travel may take.
+
+        In another state than SHUT it does nothing.
+        """
         if self.state == SHUT:
             self.state = SHUTTING
             self._pressing = True
+            self.measured = False
             self._travelled_ms = 0
             self._motor.drive(DRIVE_SHUT)
 
@@ -136,7 +153,6 @@ class Valve:
             if self._travelled_ms < self.travel_limit_ms:
                 return False
             self._pressing = False
-            self._travelled_ms = self.travel_ms  # a press measures nothing
         if self._motor.position() == (DRIVE_OPEN if self.state == OPENING else DRIVE_SHUT):
             return self.tell(ARRIVED)
         if self._travelled_ms >= self.travel_limit_ms:

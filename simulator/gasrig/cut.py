@@ -12,7 +12,7 @@ played again up to that place.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gascard import codes
@@ -239,7 +239,7 @@ class Cutter:
             if step[0] == "gas" and reeds_wrong:
                 blind += 1 + meter.last["drawn_milli"] // MILLI
             if step[0] in ("card", "chip"):
-                stored = replace(stored, card=player.card.dump())
+                stored = stored._replace(card=player.card.dump())
                 order = read_card(stored.card, self.keys).order
                 if order is not None:
                     orders.append(order)
@@ -251,7 +251,7 @@ class Cutter:
                 stored = stored.torn(entry.kind, entry.address, entry.data)
             stored = self._now(stored)
             if step[0] == "remove":
-                stored = replace(stored, card=player.card.dump())
+                stored = stored._replace(card=player.card.dump())
             edge = _Edge(f"{number} {step[0]}", step, before, found, stored, tuple(orders), jammed, blind)
             edges.append((number, edge))
         return edges
@@ -267,12 +267,12 @@ class Cutter:
             meter.memory(size), meter.keys(), player.card.dump(), world["place"], world["index"], 0, world["minutes"]
         )
         self._made = self._same.store(fresh)
-        self._made_index = fresh.index
+        self._made_index = fresh.wheels
         return fresh
 
     def _now(self, stored: Stored) -> Stored:
         world = self.meter.world_now()
-        return replace(stored, place=world["place"], index=world["index"], index_milli=world["index_milli"])
+        return stored._replace(place=world["place"], wheels=world["index"], wheels_milli=world["index_milli"])
 
     # ------------------------------------------------------------------ one step
 
@@ -343,7 +343,7 @@ class Cutter:
         else:
             travel = self._config["travel_ms"]
             for place in (1, travel // 2, travel - 1):
-                yield f"CLEAN travelling {place}", replace(stored, place=place)
+                yield f"CLEAN travelling {place}", stored._replace(place=place)
 
     def _try(
         self,
@@ -428,7 +428,7 @@ class Cutter:
         # Kept in the meter's bench under number 1, so that a state that differs in a page costs a page.
         if self._base is None or len(self._base.cells) != len(stored.cells):
             self.meter.keep(1)
-            self._base = replace(stored, cells=bytes(len(stored.cells)), keys=bytes(len(stored.keys)))
+            self._base = stored._replace(cells=bytes(len(stored.cells)), keys=bytes(len(stored.keys)))
             for at in range(0, len(stored.cells), 64):
                 self.meter.poke(STORE, at, bytes(64))
             for at in range(0, len(stored.keys), 64):
@@ -453,7 +453,7 @@ class Cutter:
                 if have[at : at + 64] != page:
                     self.meter.poke(kind, at, page)
         self.meter.world(
-            place=stored.place, index=stored.index, index_milli=stored.index_milli, minutes=stored.minutes
+            place=stored.place, index=stored.wheels, index_milli=stored.wheels_milli, minutes=stored.minutes
         )
 
     # ------------------------------------------------------------------ what is checked
@@ -530,7 +530,7 @@ class Cutter:
             raise Violation("register_true", f"register {store.register}, in flight were {least} to {most}")
         made = self._made.register
         assert made is not None
-        checkers.register_true(store, made, stored.index - self._made_index, in_flight)
+        checkers.register_true(store, made, stored.wheels - self._made_index, in_flight)
 
     def _told(self, snapshot: Snapshot, store: Store) -> None:
         # The meter's own word against the bytes it stored.
@@ -559,7 +559,7 @@ class Cutter:
         yield from (edge.before, edge.after)
         if edge.before.card and edge.before.card[260] & TRIES_FULL:
             last_try = edge.before.card[:260] + b"\x01" + edge.before.card[261:]
-            yield replace(edge.before, card=last_try)
+            yield edge.before._replace(card=last_try)
 
     def _reference(self, edge: _Edge, stored: Stored) -> tuple[Any, ...]:
         """Where a meter comes to that loses its power at rest."""
@@ -632,7 +632,7 @@ class Cutter:
         before = read_card(stored.card, self.keys)
         code = meter.insert(chip)
         card = meter.remove().dump()
-        stored = replace(stored.after(self._taken()), card=card)
+        stored = stored.after(self._taken())._replace(card=card)
         after, old = self._same.store(stored), store
         checkers.only_report_slots(before_card := chip.dump(), card)
         checkers.tries_kept(before_card, card)
@@ -754,7 +754,7 @@ class Cutter:
         meter.pull_at(NO_PULL, early=False)
         entries = meter.entries()
         stored = booted.after(entry for entry in entries if entry.kind != CARD)
-        stored = self._now(replace(stored, card=card))
+        stored = self._now(stored._replace(card=card))
         return _Visit(stored, answer, bool(world["pulled"]), entries, world["operations"])
 
     def _pulled(

@@ -765,8 +765,18 @@ FLOWS: dict[str, Flow] = {
         {"reasons": SHUT_SENSOR},
     ),
     "reeds held": Flow(
-        (*_GUARDED, ("happens", "reeds held", True), ("wait", 10_000), ("expect", {"reasons": SHUT_SENSOR, **_SHUT})),
-        {"reasons": SHUT_SENSOR, "status": SHUT_SENSOR | STATUS_SENSOR},
+        (
+            *_GUARDED,
+            ("happens", "reeds held", True),
+            ("wait", 10_000),
+            ("expect", {"reasons": SHUT_SENSOR, **_SHUT}),
+            ("key",),
+        ),
+        {"reasons": SHUT_SENSOR, "status": SHUT_SENSOR | STATUS_SENSOR, **_SHUT},
+    ),
+    "exercise and a flame": Flow(
+        (*_GUARDED, *(("wait", _HOUR),) * 49, ("gas", 2_000, _HOUR), ("key",), ("wait", 20_000)),
+        {"reasons": 0, "moves": 1, "register": 2, **_OPEN},
     ),
     "reverse flow": Flow(
         (

@@ -277,7 +277,7 @@ class _Count(_Cut):
         meter = self.meter
         counted = meter.power_on()["register"]
         entries = meter.entries()
-        turned = stored.index - self._made_index
+        turned = stored.wheels - self._made_index
         if not turned - in_flight <= counted <= turned:
             raise Violation("register_true", f"{turned} turned, {in_flight} in flight, {counted} counted")
         meter.pulses(3)
@@ -1345,7 +1345,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "guards not answered",
         "What a guard has shut nobody opens again.",
-        (Patch(_METER, "            if latched & ~self._present:\n", "            if False:\n"),),
+        (Patch(_METER, "            if latched & ~holds:\n", "            if False:\n"),),
     ),
     Mutant(
         "gaps of any sort",
@@ -1360,13 +1360,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "limits not stored",
         "Limits of the guards that were changed are kept in memory only.",
-        (Patch(_METER, "        self.limits.save(True)\n", ""),),
+        (Patch(_METER, "            pair.save(True)\n", "            pass\n"),),
         (Check("damage"),),
     ),
     Mutant(
         "limits in one copy",
         "Limits of the guards that were changed are stored in one copy.",
-        (Patch(_METER, "        self.limits.save(True)\n", "        self.limits.save()\n"),),
+        (Patch(_METER, "            pair.save(True)\n", "            pair.save()\n"),),
         (Check("damage"),),
     ),
     Mutant(
@@ -1448,8 +1448,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "answered beside the magnet",
         "A key answers a magnet that is still there.",
         (
-            Patch(_METER, "            if latched & ~self._present:\n", "            if latched:\n"),
-            Patch(_METER, '["latched"] = latched & self._present\n', '["latched"] = 0\n'),
+            Patch(_METER, "            if latched & ~holds:\n", "            if latched:\n"),
+            Patch(_METER, '["latched"] = latched & holds\n', '["latched"] = 0\n'),
         ),
     ),
     Mutant(
@@ -1500,6 +1500,16 @@ MUTANTS: tuple[Mutant, ...] = (
             Patch(_METER, "                    if not self._pressed:\n", "                    if True:\n"),
             Patch(_METER, "if allowed and before <= allowed < self._past:", "if allowed and allowed < self._past:"),
         ),
+    ),
+    Mutant(
+        "exercise under a flame",
+        "A valve that is due for exercise gets it though gas flows again.",
+        (Patch(_METER, "                self._exercise = False  # gas flows again", "                pass  # gas flows again"),),
+    ),
+    Mutant(
+        "sensor answered beside the magnet",
+        "A key answers a magnet that still holds both reeds.",
+        (Patch(_METER, "self._present | (SHUT_SENSOR if self.reeds.held else 0)", "self._present"),),
     ),
     # --- the hall
     Mutant(

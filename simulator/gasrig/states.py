@@ -7,9 +7,8 @@ go on alike one is carried on to its end. Every state of the first kind is boote
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from gascard.chip import SECURITY
@@ -28,38 +27,39 @@ _QUARTER = 250  # thousandths of a pulse: the reeds read alike within
 _NEAR = 3  # pulses from a threshold within which counts make a difference
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """All that outlives the power: memory, key memory, the card in hand (264 bytes), valve, wheels and clock."""
 
     cells: bytes
     keys: bytes
     card: bytes
     place: int  # of the valve, ms of travel from shut
-    index: int
-    index_milli: int
+    wheels: int  # what they read, in pulses
+    wheels_milli: int  # thousandths of the next pulse
     minutes: int
 
     def at(self, entry: Entry) -> "Stored":
         """This state with the world as it was when ``entry`` was written down."""
-        return replace(self, place=entry.place, index=entry.wheels, index_milli=entry.wheels_milli)
+        return self._replace(place=entry.place, wheels=entry.wheels, wheels_milli=entry.wheels_milli)
 
     def torn(self, kind: int, address: int, content: bytes) -> "Stored":
         """This state with ``content`` stored at ``address`` of the part ``kind`` (gasrig.recorder)."""
         if kind == STORE:
-            return replace(self, cells=_put(self.cells, address, content))
+            return self._replace(cells=_put(self.cells, address, content))
         if kind == KEYS:
-            return replace(self, keys=_put(self.keys, address, content))
+            return self._replace(keys=_put(self.keys, address, content))
         if kind == CARD:
-            return replace(self, card=_put(self.card, card_place(address), content))
+            return self._replace(card=_put(self.card, card_place(address), content))
         return self
 
     def after(self, entries: Iterable[Entry]) -> "Stored":
         """This state after ``entries``."""
-        state = self
-        for entry in entries:
-            state = state.torn(entry.kind, entry.address, entry.data)
-        return state
+        parts = {STORE: bytearray(self.cells), KEYS: bytearray(self.keys), CARD: bytearray(self.card)}
+        for kind, address, data, *_ in entries:
+            if kind in parts:
+                at = card_place(address) if kind == CARD else address
+                parts[kind][at : at + len(data)] = data
+        return self._replace(cells=bytes(parts[STORE]), keys=bytes(parts[KEYS]), card=bytes(parts[CARD]))
 
 
 def card_place(address: int) -> int:
@@ -83,7 +83,7 @@ class Sameness:
 
     def store(self, state: Stored) -> Store:
         """What the stored bytes mean, read by the independent checkers."""
-        return read_store(state.cells, state.keys, self.lanes, self.lane_length)
+        return _read(state.cells, state.keys, self.lanes, self.lane_length)
 
     def state(self, state: Stored) -> int:
         """A number that is equal for states that are one: all that is stored but pulse counts."""
@@ -105,7 +105,7 @@ class Sameness:
 
     def _common(self, state: Stored, masked: bool) -> tuple[Any, ...]:
         # Of one memory many cards are asked about in a row.
-        key = (state.cells, state.keys, state.place, state.index_milli // _QUARTER, masked)
+        key = (state.cells, state.keys, state.place, state.wheels_milli // _QUARTER, masked)
         found = self._known.get(key)
         if found is None:
             if len(self._known) > 64:
@@ -126,7 +126,7 @@ class Sameness:
             self._tally(cells, store),
             _near(store),
             (state.place > 0) + (state.place >= self.travel_ms),
-            state.index_milli // _QUARTER,
+            state.wheels_milli // _QUARTER,
         )
 
     def _tally(self, cells: bytes, store: Store) -> tuple[Any, ...]:
@@ -142,6 +142,10 @@ class Sameness:
         most = max(run for _, run, _ in shapes)
         ends = (min(least, _NEAR), min(self.lane_length - most, _NEAR))
         return (ends, tuple((mark, run - least, rest) for mark, run, rest in shapes))
+
+
+# Of one state its meaning is asked for several times in a row.
+_read = lru_cache(maxsize=1 << 8)(read_store)
 
 
 @lru_cache(maxsize=1 << 14)

@@ -108,7 +108,7 @@ def test_board_may_sleep_until_the_next_trip():
     assert made.next > 9000  # the episode ends before it could trip, if no pulse comes
     assert made.pass_time(9000, 0) == 0
     quiet = guards(idle_days=0)
-    assert quiet.next == 0x3FFFFFFF
+    assert quiet.next == 1000000000
 
 
 def test_card_limit_of_over_flow_goes_before_the_settings_both_ways():
@@ -127,7 +127,7 @@ def test_every_guard_is_off_at_a_duration_of_nought():
     off = dict([(name, 0) for name in durations])
     gaps = [100000] + [1000] * 100 + [8000] * 100 + [700000] * 60 + [40 * 24 * HOUR]
     made = guards(**off)
-    assert tripped(made, gaps) == [] and made.next == 0x3FFFFFFF
+    assert tripped(made, gaps) == [] and made.next == 1000000000
 
 
 def test_patterns_of_gaps_in_batches_of_every_size_trip_as_their_pulses():
