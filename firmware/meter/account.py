@@ -69,13 +69,3 @@ class Account(Pair):
         if old["state"] == BOUND and not refund and 0 < old["ceiling"] < before:
             return codes.CEILING, None, False
         return codes.OK, new, left < before
-
-    def commit(self, values: dict, lowers: bool) -> None:
-        """Journal what ``plan`` gave: both copies where credit falls. StoreFault if it does not hold."""
-        values["entry"] = self.values["entry"]
-        old, self.values = self.values, values
-        try:
-            self.save(lowers)
-        except Exception:
-            self.values = old
-            raise

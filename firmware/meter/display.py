@@ -7,6 +7,7 @@ except ImportError:
 
 from gascard import codes
 from gascard.records import (
+    SHUT_ALARM,
     SHUT_BATTERY,
     SHUT_COVER,
     SHUT_FAULT,
@@ -20,6 +21,12 @@ from gascard.records import (
     SHUT_SMALL_FLOW,
     SHUT_STORE_LOST,
     SHUT_UNBOUND,
+    SHUT_ZERO,
+    STATUS_BATTERY_LOW,
+    STATUS_KEY_NEEDED,
+    STATUS_SENSOR,
+    STATUS_VALVE_FAULT,
+    STATUS_VALVE_OPEN,
 )
 
 # The pages that the key turns, in this order, and those that something else brings.
@@ -72,6 +79,26 @@ STANDING = (
     (SHUT_SMALL_FLOW, codes.SMALL_FLOW),
     (SHUT_LONG_FLOW, codes.LONG_FLOW),
 )
+
+
+def symbols(status: int) -> int:
+    """The SYMBOL_ bits of a report's ``status``; that of the card is the session's."""
+    lit = 0
+    if status & STATUS_VALVE_OPEN:
+        lit |= SYMBOL_VALVE_OPEN
+    if status & (SHUT_ALARM | SHUT_ZERO):
+        lit |= SYMBOL_LOW_GAS
+    if status & (STATUS_BATTERY_LOW | SHUT_BATTERY):
+        lit |= SYMBOL_BATTERY
+    if status & (STATUS_VALVE_FAULT | SHUT_STORE_LOST | SHUT_FAULT):
+        lit |= SYMBOL_FAULT
+    if status & STATUS_KEY_NEEDED:
+        lit |= SYMBOL_PRESS_KEY
+    if status & (SHUT_MAGNET | SHUT_COVER | SHUT_SENSOR | STATUS_SENSOR):
+        lit |= SYMBOL_TAMPER
+    if status & (SHUT_OVER_FLOW | SHUT_LARGE_FLOW | SHUT_SMALL_FLOW | SHUT_LONG_FLOW | SHUT_PAST_VALVE):
+        lit |= SYMBOL_FLOW
+    return lit
 
 
 def standing(reasons: int) -> int:

@@ -26,6 +26,9 @@ REVERSE = const(7)  # the wheel was led backwards
 MAGNET = const(8)
 COVER = const(9)
 
+# As which bit of the status (gascard.records, SHUT_) each keeps the valve shut; 16: it does not.
+REASON_BITS = bytes((9, 10, 11, 12, 16, 13, 14, 14, 7, 15))
+
 _NEVER = const(1000000000)  # milliseconds: no limit is longer, and an hour more is still a small integer
 _STOPPED = const(-1)
 _HOUR_MS = const(3600000)

@@ -24,15 +24,10 @@ from gascard.records import (
     SHUT_BATTERY,
     SHUT_COVER,
     SHUT_FAULT,
-    SHUT_LARGE_FLOW,
-    SHUT_LONG_FLOW,
     SHUT_MAGNET,
-    SHUT_OVER_FLOW,
-    SHUT_PAST_VALVE,
     SHUT_POWER,
     SHUT_REGISTER_END,
     SHUT_SENSOR,
-    SHUT_SMALL_FLOW,
     SHUT_STORE_LOST,
     SHUT_UNBOUND,
     SHUT_ZERO,
@@ -69,8 +64,7 @@ _BATTERY_STEP_MV = const(20)
 _BATTERY_BACK = const(5)  # steps
 # What is noted once, beside the guards by their numbers.
 _NOTED_TEST = const(16)
-_NOTED_LOW = const(17)
-_NOTED_EMPTY = const(18)
+_NOTED_LOW = const(17)  # and empty, the next
 _NOTED_VALVE = const(19)
 _READ_TRIES = const(3)
 _WARNED = const(1)  # the last run ended with the warning ...
@@ -175,7 +169,7 @@ class Meter:
                         self.valve.moves = values["valve_moves"]
                         self.valve.failures = values["valve_failures"]
                         self.last_code = -values["last_code"]
-                        whole = self.register.recover() and self._load_limits()
+                        whole = self.register.recover() and (self.limits.load() or self.limits.begin_blank())
                     break
                 except OSError:
                     whole = False  # what does not answer at last cannot be read either
@@ -203,13 +197,6 @@ class Meter:
             self.fail(cause)
         return codes.FAULT if self._latched & SHUT_FAULT else codes.OK
 
-    def _load_limits(self) -> bool:
-        # A meter made by an older firmware has no limits: its guards begin switched off. One blank copy is enough,
-        # since a cut may have fallen between the two.
-        if not self.limits.load() and self.limits.blank():
-            self.limits.begin({})
-        return bool(self.limits.values)
-
     def power_failing(self) -> None:
         """The supply is going; the stored charge moves the valve once and writes an event and a record.
 
@@ -221,10 +208,7 @@ class Meter:
         if not self._latched & SHUT_STORE_LOST:
             self.state.values["warned"] = _WARNED_BEHIND if self.reeds.behind else _WARNED
             self._note(events.POWER_FAILING, 0)
-            try:
-                self.save_state()
-            except FAULTS as cause:
-                self.fail(cause)
+            self._safely(self.save_state)
 
     def power_back(self) -> None:
         """The supply has recovered after its warning: go on as before, shut until somebody comes."""
@@ -237,11 +221,15 @@ class Meter:
             values["warned"] = 0
             values["brown_outs"] = min(0xFF, values["brown_outs"] + 1)
             self._note(events.BROWN_OUT, values["brown_outs"])
-            try:
-                self.save_state()
-            except FAULTS as cause:
-                self.fail(cause)
+            self._safely(self.save_state)
         self._review()
+
+    def _safely(self, work: "Callable[..., None]", *arguments: int) -> None:
+        # What goes wrong in ``work`` as a core must expect it latches FAULT.
+        try:
+            work(*arguments)
+        except FAULTS as cause:
+            self.fail(cause)
 
     def fail(self, cause: Exception) -> None:
         """What nothing was built for has happened: latch FAULT until the next power-up, shut, keep the first cause.
@@ -430,19 +418,13 @@ class Meter:
         RecordError if a value does not fit its field; StoreFault if the memory does not keep them, or the store is
         lost. Then the old ones stay in force.
         """
-        pair = self.limits
-        old = pair.values
-        if not old:
+        limits = dict(self.limits.values)
+        if not limits:
             raise StoreFault(GUARDS_AT[0])
-        pair.values = dict(old)
         for name in GUARDS.names[2:-1]:
             if name in values:
-                pair.values[name] = values[name]
-        try:
-            pair.save(True)
-        except FAULTS:
-            pair.values = old
-            raise
+                limits[name] = values[name]
+        self.limits.commit(limits, True)
         self._set_limits()
 
     def _set_limits(self) -> None:
@@ -469,32 +451,29 @@ class Meter:
         if self.guards.active:
             tripped = self.guards.pass_time(milliseconds, pulses)
             self._guards_next = self.guards.next
-        try:
-            if pulses:
-                self._exercise = False  # gas flows again: nobody's flame goes out for it
-            state = self.valve.state
-            if pulses and (state == valve.SHUT or (state == valve.STUCK and self.reasons)):
-                allowed = self.limits.values["past_valve_pulses"]
-                before, self._past = self._past, self._past + pulses
-                if allowed and before <= allowed < self._past:
-                    tripped |= 1 << guards.PAST_VALVE
-                    if not self._pressed:
-                        self._pressed = True
-                        self.valve.press()
-            elif pulses and state != valve.SHUTTING:
-                self._past = 0
-            found = (reversal and 1 << guards.REVERSE) | (wrong and 1 << guards.SENSOR)
-            tripped |= found & ~self._sensor
-            self._sensor |= found
-            if tripped:
-                self._tripped(tripped)
-        except FAULTS as cause:
-            self.fail(cause)
+        if pulses:
+            self._exercise = False  # gas flows again: nobody's flame goes out for it
+        state = self.valve.state
+        if pulses and (state == valve.SHUT or (state == valve.STUCK and self.reasons)):
+            allowed = self.limits.values["past_valve_pulses"]
+            before, self._past = self._past, self._past + pulses
+            if allowed and before <= allowed < self._past:
+                tripped |= 1 << guards.PAST_VALVE
+                if not self._pressed:
+                    self._pressed = True
+                    self._safely(self.valve.press)
+        elif pulses and state != valve.SHUTTING:
+            self._past = 0
+        found = (reversal and 1 << guards.REVERSE) | (wrong and 1 << guards.SENSOR)
+        tripped |= found & ~self._sensor
+        self._sensor |= found
+        if tripped:
+            self._safely(self._tripped, tripped)
 
     def _tripped(self, bits: int) -> None:
         # Guards have spoken: to the log, to the counters, and to the valve, as their bits say.
         limits, state = self.limits.values, self.state.values
-        before = (state["latched"], state["over_flow_count"], state["magnet_events"])
+        before = dict(state)
         if bits & 1 << guards.IDLE:
             self._exercise = True
         if bits & (1 << guards.OVER_FLOW | 1 << guards.LARGE_FLOW):
@@ -504,17 +483,9 @@ class Meter:
         for guard in range(guards.COVER + 1):
             if bits & limits["report"] & 1 << guard:
                 self._note_once(guard, events.GUARD, guard)
-        shut = bits & limits["shut"]
-        state["latched"] |= (shut & 0x0F) * SHUT_OVER_FLOW
-        if shut & 1 << guards.PAST_VALVE:
-            state["latched"] |= SHUT_PAST_VALVE
-        if shut & (1 << guards.SENSOR | 1 << guards.REVERSE):
-            state["latched"] |= SHUT_SENSOR
-        if shut & 1 << guards.MAGNET:
-            state["latched"] |= SHUT_MAGNET
-        if shut & 1 << guards.COVER:
-            state["latched"] |= SHUT_COVER
-        if before != (state["latched"], state["over_flow_count"], state["magnet_events"]):
+            if bits & limits["shut"] & 1 << guard:
+                state["latched"] |= 1 << guards.REASON_BITS[guard] & 0xFFFF
+        if state != before:
             self.save_state()
         self._review()
 
@@ -532,21 +503,12 @@ class Meter:
         if self._latched & SHUT_STORE_LOST:
             return
         before = self._present
-        self._present &= ~reason
-        if holds and self.limits.values["shut"] & 1 << guard:
-            self._present |= reason
-        try:
-            latched = self.state.values["latched"]
-            if holds and not self._known & 1 << guard and not latched & reason:
-                self._tripped(1 << guard)
-            elif self._present & ~before & ~latched:
-                self.state.values["latched"] = latched | reason  # the bit was set while the switch was closed
-                self.save_state()
-                self._review()
-            elif before != self._present:
-                self._review()
-        except FAULTS as cause:
-            self.fail(cause)
+        shuts = holds and self.limits.values["shut"] & 1 << guard
+        self._present = before | reason if shuts else before & ~reason
+        if holds and not self.state.values["latched"] & reason and (shuts or not self._known & 1 << guard):
+            self._safely(self._tripped, 1 << guard)
+        elif before != self._present:
+            self._safely(self._review)
         self._known = self._known | 1 << guard if holds else self._known & ~(1 << guard)
 
     def battery(self, millivolts: int) -> None:
@@ -563,18 +525,14 @@ class Meter:
         enough = limits["battery_empty"] + (_BATTERY_BACK if self._present & SHUT_BATTERY else 0)
         empty = millivolts < enough * _BATTERY_STEP_MV
         if (low and not self._battery_low) or (empty and not self._present & SHUT_BATTERY):
-            level = _NOTED_EMPTY if empty else _NOTED_LOW
-            self._note_once(level, events.BATTERY, min(0xFF, millivolts // _BATTERY_STEP_MV))
+            self._note_once(_NOTED_LOW + empty, events.BATTERY, min(0xFF, millivolts // _BATTERY_STEP_MV))
         self._battery_low = low
         if empty:
             self._present |= SHUT_BATTERY
         elif not low:
             # A cell that recovers while nothing is drawn from it is not a new one.
             self._present &= ~SHUT_BATTERY
-        try:
-            self._review()
-        except FAULTS as cause:
-            self.fail(cause)
+        self._safely(self._review)
 
     # --- valve
 
@@ -584,7 +542,7 @@ class Meter:
         self._past = 0
         self._pressed = False
         self._sensor = 0
-        self.valve.asked()
+        self.valve.attempts = 0
         if not self._latched & (SHUT_STORE_LOST | SHUT_FAULT) and self.account.bound:
             values = self.account.values
             low = values["alarm"] and self.account.remaining(self.register.value) <= values["alarm"]
@@ -635,7 +593,7 @@ class Meter:
         if kind == events.VALVE_FAULT:
             self._note_once(_NOTED_VALVE, kind, self.valve.cause)
             self._show(display.REST)
-        elif not self.valve.troubled:
+        elif not self.valve.attempts:  # else it is but the way back
             self._note(kind, self.reasons)
             if self.valve.measured and self.valve.travel_ms > self.settings.travel_slow_ms:
                 self._note(events.VALVE_SLOW, min(0xFFFF, self.valve.travel_ms))
@@ -659,10 +617,7 @@ class Meter:
             self.panel.beep(display.BEEP_TEST)
             return
         page, code = self._page, self._standing()
-        try:
-            self.asked()
-        except FAULTS as cause:
-            self.fail(cause)
+        self._safely(self.asked)
         self._show(display.turned(page, code))
 
     def _standing(self) -> int:
@@ -842,22 +797,7 @@ class Meter:
             value = code
         elif page == display.WAIT:
             value = (self.deadlines.left(REFILL) + _MINUTE_MS - 1) // _MINUTE_MS
-        symbols = 0
-        status = self.status
-        if status & STATUS_VALVE_OPEN:
-            symbols |= display.SYMBOL_VALVE_OPEN
-        if status & (SHUT_ALARM | SHUT_ZERO):
-            symbols |= display.SYMBOL_LOW_GAS
-        if status & (STATUS_VALVE_FAULT | SHUT_STORE_LOST | SHUT_FAULT):
-            symbols |= display.SYMBOL_FAULT
-        if status & STATUS_KEY_NEEDED:
-            symbols |= display.SYMBOL_PRESS_KEY
-        if status & (STATUS_BATTERY_LOW | SHUT_BATTERY):
-            symbols |= display.SYMBOL_BATTERY
-        if status & (SHUT_MAGNET | SHUT_COVER | SHUT_SENSOR | STATUS_SENSOR):
-            symbols |= display.SYMBOL_TAMPER
-        if status & (SHUT_OVER_FLOW | SHUT_LARGE_FLOW | SHUT_SMALL_FLOW | SHUT_LONG_FLOW | SHUT_PAST_VALVE):
-            symbols |= display.SYMBOL_FLOW
+        symbols = display.symbols(self.status)
         if self.session.active:
             symbols |= display.SYMBOL_CARD
         if page == display.TEST:

@@ -3,6 +3,8 @@
 # A board that has a port gives every byte that arrives to ``receive`` and sends what it gives back. It allocates, so
 # call it from the main loop. Nothing here can change the meter, open the valve or give a key away.
 
+from binascii import unhexlify
+
 from gascard import service
 from gascard.codec import pack_into
 from gascard.link import ANSWER, ANY_METER, ERROR, READ, Decoder
@@ -24,20 +26,11 @@ class Service:
     def receive(self, data: bytes) -> bytes:
         """Bytes from the port, in pieces of any size; the answers to the frames that are now whole, empty if none.
 
-        A frame for another meter, or an answer, is passed over in silence.
+        No bytes: the line has been silent for longer than a frame has gaps, and what looked like a frame's start was
+        none. A frame for another meter, or an answer, is passed over in silence.
         """
-        return self._answers(self._decoder.feed(data))
-
-    def silent(self) -> bytes:
-        """The line has been silent for longer than a frame has gaps: what looked like a frame's start was none.
-
-        The answers to frames that were hidden behind it.
-        """
-        return self._answers(self._decoder.flush())
-
-    def _answers(self, frames: list) -> bytes:
         reply = b""
-        for frame in frames:
+        for frame in self._decoder.feed(data) if data else self._decoder.flush():
             own = self.number
             if frame.is_answer() or frame.meter not in (own, ANY_METER):
                 continue
@@ -58,29 +51,22 @@ class Service:
     def number(self) -> bytes:
         """The meter's number in 7 bytes; any meter's while the store is lost and it is not known."""
         values = self._meter.keys.values
-        return bytes([int(values["meter"][i : i + 2], 16) for i in range(0, 14, 2)]) if values else ANY_METER
+        return unhexlify(values["meter"]) if values else ANY_METER
 
     def answer(self, identifier: int, body: bytes) -> "tuple[bytes, int]":
         """One read: (the body of the answer, 0), or (empty, an ERROR_ number of gascard.service)."""
         meter = self._meter
         if meter.status & SHUT_STORE_LOST:
             return b"", service.ERROR_STORE
-        if identifier == service.READ_LOG:
-            if len(body) != 3:
-                return b"", service.ERROR_BODY
-            return self._read(identifier, body)
-        if identifier not in (service.READ_STATUS, service.READ_COUNTERS):
+        if not service.READ_STATUS <= identifier <= service.READ_LOG:
             return b"", service.ERROR_IDENTIFIER
-        if body:
+        if len(body) != (3 if identifier == service.READ_LOG else 0):
             return b"", service.ERROR_BODY
-        return self._read(identifier, body)
-
-    def _read(self, identifier: int, body: bytes) -> "tuple[bytes, int]":
         try:
             if identifier == service.READ_LOG:
                 return self._log(int.from_bytes(body, "big")), 0
             if identifier == service.READ_STATUS:
-                return _packed(REPORT_DATA, self._meter.report()), 0
+                return _packed(REPORT_DATA, meter.report()), 0
             return _packed(service.COUNTERS, self._counters()), 0
         except (OSError, ValueError):
             return b"", service.ERROR_STORE  # a meter in a fault may hold figures that no field takes
@@ -93,7 +79,6 @@ class Service:
         values["travel_ms"] = min(0xFFFF, meter.valve.travel_ms)
         values["uncounted"] = min(0xFFFF, meter.uncounted)
         values["battery_mv"] = min(0xFFFF, meter.battery_mv)
-        values["cards"], values["service"] = meter.lockout.tokens
         return values
 
     def _log(self, number: int) -> bytes:

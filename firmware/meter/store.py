@@ -131,18 +131,22 @@ class Pair:
         self.values["layout"] = LAYOUT_VERSION
         self.save(True)
 
-    def blank(self) -> bool:
-        """Whether a copy has never been written: an older firmware did not know of this record."""
+    def begin_blank(self) -> bool:
+        """``begin`` with nought where a copy is blank, as an older firmware leaves it that did not know this record.
+
+        One is enough: a cut may have fallen between the two. False if none is.
+        """
         raw = bytearray(COPY_SIZE)
         for place in self._places:
             self._memory.read_into(place, raw)
-            if raw in (b"\x00" * COPY_SIZE, b"\xff" * COPY_SIZE):
+            if len(set(raw)) == 1:
+                self.begin({})
                 return True
         return False
 
     def intact(self) -> bool:
         """Whether a copy can be read now, on the memory itself."""
-        return bool(self._unpacked(self._read(0)) or self._unpacked(self._read(1)))
+        return Pair(self._memory, self._places, self._layout).load()
 
     def save(self, both: bool = False) -> None:
         """Write ``values`` as the next entry: one copy, or both one after the other where credit is lowered."""
@@ -158,6 +162,16 @@ class Pair:
             write_checked(self._memory, self._places[place], raw)
             self._newest = place
         self._alike = both
+
+    def commit(self, values: dict, both: bool) -> None:
+        """Make ``values`` the next entry, or let everything be as it was: StoreFault, RecordError as ``save``."""
+        values["entry"] = self.values["entry"]
+        old, self.values = self.values, values
+        try:
+            self.save(both)
+        except Exception:
+            self.values = old
+            raise
 
     def confirm(self) -> None:
         """Both copies hold the newest entry, or do after this: for an entry whose second copy a cut may have missed."""

@@ -63,7 +63,7 @@ class Valve:
         self.state = SHUT
         self.moves = 0
         self.failures = 0
-        self._attempts = 0
+        self.attempts = 0  # movements failed in a row; whoever comes makes it 0
         self._retreating = False  # shutting because opening failed: arriving there gives no tries back
         self._pressing = False  # shutting, whatever the end switches say
         self.measured = False  # whether travel_ms is of the movement that has just ended
@@ -86,9 +86,9 @@ class Valve:
         state = self.state
         if event == LATE:
             self.failures = min(255, self.failures + 1)
-            self._attempts += 1
+            self.attempts += 1
             # One that will not open is driven shut before it is given up; one that will not shut stays where it is.
-            if self._attempts >= _ATTEMPTS and state == SHUTTING:
+            if self.attempts >= _ATTEMPTS and state == SHUTTING:
                 return self._give_up()
         reached = TRANSITIONS[state * 4 + event]
         if reached == _NOTHING:
@@ -98,13 +98,13 @@ class Valve:
             if self.measured:
                 self.travel_ms = self._travelled_ms
             if not self._retreating:
-                self._attempts = 0
-            elif self._attempts >= _ATTEMPTS:
+                self.attempts = 0
+            elif self.attempts >= _ATTEMPTS:
                 return self._give_up()
         elif event == ASK_OPEN:
             self._pressing = False
         if event != LATE and event != ARRIVED and state == STUCK:
-            self._attempts = 0
+            self.attempts = 0
         if event != LATE:
             self._retreating = False
         elif state == OPENING:
@@ -116,15 +116,6 @@ class Valve:
         drive = DRIVE_OPEN if reached == OPENING else DRIVE_SHUT if reached == SHUTTING else DRIVE_STOP
         self._motor.drive(drive)
         return state != reached
-
-    def asked(self) -> None:
-        """Somebody is there: the tries begin anew."""
-        self._attempts = 0
-
-    @property
-    def troubled(self) -> bool:
-        """Whether the last movement failed, and this is but the way back."""
-        return self._attempts > 0
 
     def press(self) -> None:
         """Gas flows though the valve is shut, so its end switch may lie: drive it shut as long as a travel may take.

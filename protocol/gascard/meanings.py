@@ -553,8 +553,6 @@ COUNTER_MEANINGS: dict[str, tuple[str, str]] = {
     "travel_ms": ("ms", "Travel of the last whole movement; 0 if there was none since power-up."),
     "uncounted": ("pulse", "Pulses told since power-up that the register could not take."),
     "battery_mv": ("mV", "The battery as it was last measured; 0 if it has not been."),
-    "cards": ("token", "What is left in the bucket of cards."),
-    "service": ("token", "What is left in the bucket of the service port."),
 }
 
 # Identifier of a read at the service port -> (name, 中文, body of the request, body of the answer).

@@ -48,6 +48,4 @@ COUNTERS = Layout(
     ("travel_ms", U16),
     ("uncounted", U16),
     ("battery_mv", U16),
-    ("cards", U8),
-    ("service", U8),
 )

@@ -1012,14 +1012,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "The amount is journalled first and the sequence that makes it old in a second entry.",
         (
             Patch(
-                _ACCOUNT,
-                "            self.save(lowers)\n",
-                '            if old["state"] == BOUND:\n'
+                _STORE,
+                "            self.save(both)\n        except",
+                '            if old.get("bought_total"):\n'
                 '                self.values = dict(old, bought_total=values["bought_total"])\n'
-                "                self.save(lowers)\n"
+                "                self.save(both)\n"
                 '                values["entry"] = self.values["entry"]\n'
                 "                self.values = values\n"
-                "            self.save(lowers)\n",
+                "            self.save(both)\n        except",
             ),
         ),
         (Check("explore", "1..2", depth=150), _LOADS),
@@ -1311,12 +1311,12 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "magnet that is gone opens",
         "The magnet shuts for as long as it is there and no longer.",
-        (Patch(_METER, '            state["latched"] |= SHUT_MAGNET\n', "            pass\n"),),
+        (Patch(_METER, 'bits & limits["shut"] & 1 << guard:', 'bits & limits["shut"] & 1 << guard & ~0x100:'),),
     ),
     Mutant(
         "magnet ignored",
         "A key opens the valve beside a magnet.",
-        (Patch(_METER, "            self._present |= reason\n", "            pass\n"),),
+        (Patch(_METER, "before | reason if shuts else before & ~reason", "before"),),
     ),
     Mutant(
         "guard's word in RAM",
@@ -1355,18 +1355,18 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "flow past the valve not noticed",
         "Pulses behind a shut valve are counted and nothing else.",
-        (Patch(_METER, "                    tripped |= 1 << guards.PAST_VALVE\n", "                    pass\n"),),
+        (Patch(_METER, "                tripped |= 1 << guards.PAST_VALVE\n", "                pass\n"),),
     ),
     Mutant(
         "limits not stored",
         "Limits of the guards that were changed are kept in memory only.",
-        (Patch(_METER, "            pair.save(True)\n", "            pass\n"),),
+        (Patch(_METER, "        self.limits.commit(limits, True)\n", "        self.limits.values = limits\n"),),
         (Check("damage"),),
     ),
     Mutant(
         "limits in one copy",
         "Limits of the guards that were changed are stored in one copy.",
-        (Patch(_METER, "            pair.save(True)\n", "            pair.save()\n"),),
+        (Patch(_METER, "self.limits.commit(limits, True)", "self.limits.commit(limits, False)"),),
         (Check("damage"),),
     ),
     Mutant(
@@ -1407,11 +1407,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "supply back opens",
         "A supply that has come back opens the valve without anybody there.",
         (
-            Patch(
-                _METER,
-                "        self._latched &= ~SHUT_POWER\n",
-                "        self._latched &= ~SHUT_POWER\n        self.deadlines.set(WINDOW, _WINDOW_MS)\n",
-            ),
+            Patch(_METER, "        self.deadlines.clear(WINDOW)\n", "        self.deadlines.set(WINDOW, _WINDOW_MS)\n"),
         ),
     ),
     Mutant(
@@ -1475,7 +1471,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "every guard shuts",
         "A guard that is to report only shuts the valve.",
-        (Patch(_METER, '        shut = bits & limits["shut"]\n', "        shut = bits\n"),),
+        (Patch(_METER, 'bits & limits["shut"] & 1 << guard', "bits & 1 << guard"),),
     ),
     Mutant(
         "small flow for strong flow",
@@ -1497,14 +1493,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "press without end",
         "A shut valve is driven again for every pulse that comes past it.",
         (
-            Patch(_METER, "                    if not self._pressed:\n", "                    if True:\n"),
+            Patch(_METER, "                if not self._pressed:\n", "                if True:\n"),
             Patch(_METER, "if allowed and before <= allowed < self._past:", "if allowed and allowed < self._past:"),
         ),
     ),
     Mutant(
         "exercise under a flame",
         "A valve that is due for exercise gets it though gas flows again.",
-        (Patch(_METER, "                self._exercise = False  # gas flows again", "                pass  # gas flows again"),),
+        (Patch(_METER, "self._exercise = False  # gas flows again", "pass  # gas flows again"),),
     ),
     Mutant(
         "sensor answered beside the magnet",

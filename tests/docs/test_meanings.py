@@ -110,7 +110,7 @@ def test_flow_guards_shut_with_the_bits_that_the_meter_gives_them():
 
 
 def test_pages_have_words_both_ways():
-    others = ("SYMBOL_", "BEEP_", "SHUT_", "ALL_SYMBOLS", "TYPE_CHECKING")
+    others = ("SYMBOL_", "BEEP_", "SHUT_", "STATUS_", "ALL_SYMBOLS", "TYPE_CHECKING")
     numbers = {
         name: value
         for name, value in constants(display).items()
