@@ -36,6 +36,7 @@ LEDGER_REGION = -126
 OPENING_DIFFERS = -127
 LEDGER_KEY = -128
 LEDGER_MISSING = -129
+LEDGER_VERSION = -130
 
 # Code -> (name, what it means, 中文, what the person does next): the same shape as gascard.meanings.CODES.
 HOST_CODES: dict[int, tuple[str, str, str, str]] = {
@@ -197,7 +198,7 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
     ),
     LEDGER_REGION: (
         "LEDGER_REGION",
-        "Ledger and key file belong to different regions, or the ledger is of another version.",
+        "Ledger and key file belong to different regions.",
         "台账与密钥区域不符",
         "Open the ledger with the key file it was made with.",
     ),
@@ -218,6 +219,12 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "There is no ledger at this place.",
         "台账不存在",
         "Correct the path; a new ledger is made on purpose only (create=True).",
+    ),
+    LEDGER_VERSION: (
+        "LEDGER_VERSION",
+        "The ledger is of an earlier version.",
+        "台账版本较旧",
+        "Upgrade it once, with all windows closed: icgas hall upgrade (a copy is kept beside it).",
     ),
 }
 

@@ -5,23 +5,29 @@ An order's row is ``pending`` (its exact frame is committed before any byte of i
 *Paid* is what the customer paid for with this order, *released* what the card may say: the cumulative
 bought total of the frame. Rules: DESIGN D5, RULES 1 "settling" and "paid and released". Needs ``pip install
 icgas[hall]``.
+
+Every change is told in the journal by the same transaction that makes it, each row holding the one before by its
+hash (docs/ledger.md). ``gashall.audit`` compares the two.
 """
 
+import contextlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
 from gascard import codes
 from gascard.records import BINDING_MAX, SEQUENCE_MAX, TIME_MAX, TOTAL_MAX
-from gashall import errors
+from gashall import errors, journal, migrations
 from gashall.errors import LedgerError
-from gashall.units import whole
+from gashall.units import minutes, whole
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 PENDING = "pending"
 WRITTEN = "written"
@@ -29,6 +35,8 @@ DONE = "done"
 
 ACCOUNT_MAX = 9_999_999_999
 CARD_MAX = 0xFFFFFFFF
+
+Clock: TypeAlias = Callable[[], datetime]
 
 _metadata = sa.MetaData()
 
@@ -129,6 +137,47 @@ _reports = sa.Table(
     sa.Column("seen_at", sa.Integer, nullable=False),
 )
 
+# What was done, in the order in which it was done, and never changed: docs/ledger.md.
+_journal = sa.Table(
+    "journal",
+    _metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.Integer, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("account", sa.String(10), nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("hash", _Blob, nullable=False),
+)
+# Alembic's own table: which migrations these tables have behind them. A new ledger has them all.
+_migrated = sa.Table(
+    "alembic_version",
+    _metadata,
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+# The database itself refuses what no program of ours does. The same text as the migration's; a test compares them.
+TRIGGERS = {
+    "sqlite": {
+        "journal_no_update": "CREATE TRIGGER journal_no_update BEFORE UPDATE ON journal "
+        "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END",
+        "journal_no_delete": "CREATE TRIGGER journal_no_delete BEFORE DELETE ON journal "
+        "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END",
+        "journal_no_gap": "CREATE TRIGGER journal_no_gap BEFORE INSERT ON journal "
+        "WHEN NEW.number IS NOT (SELECT coalesce(max(number), 0) + 1 FROM journal) "
+        "BEGIN SELECT RAISE(ABORT, 'the journal has no gaps'); END",
+    },
+    "postgresql": {
+        "journal_append_only": "CREATE FUNCTION journal_append_only() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "RAISE EXCEPTION 'the journal is append-only' USING ERRCODE = 'integrity_constraint_violation'; END $$",
+        "journal_no_update": "CREATE TRIGGER journal_no_update BEFORE UPDATE OR DELETE ON journal "
+        "FOR EACH ROW EXECUTE FUNCTION journal_append_only()",
+        "journal_no_truncate": "CREATE TRIGGER journal_no_truncate BEFORE TRUNCATE ON journal "
+        "FOR EACH STATEMENT EXECUTE FUNCTION journal_append_only()",
+    },
+}
+BOOKED = tuple(table.name for table in _metadata.sorted_tables if table not in (_journal, _migrated))
+"""The tables whose every row the journal tells of."""
+
 # What a number may be where its type alone does not say it; a cell beyond is nonsense, and is called so.
 _SPANS: dict[tuple[str, str], tuple[int, int]] = {
     ("meters", "pulse_weight"): (0, 2),
@@ -152,6 +201,8 @@ _SPANS: dict[tuple[str, str], tuple[int, int]] = {
     ("orders", "made_at"): (0, TIME_MAX),
     ("reports", "card"): (1, CARD_MAX),
     ("reports", "seen_at"): (0, TIME_MAX),
+    ("journal", "number"): (1, 0x7FFFFFFF),
+    ("journal", "at"): (0, TIME_MAX),
 }
 
 # Column -> its Python type, and whether it may be empty.
@@ -162,8 +213,11 @@ _KINDS: dict[str, dict[str, tuple[Any, bool]]] = {
     }
     for table in _metadata.sorted_tables
 }
-# How SQLite and PostgreSQL call an order that another window has made meanwhile.
+# How SQLite and PostgreSQL call an order that another window has made meanwhile, and a journal row.
 _ONE_ORDER_RULES = ("UNIQUE constraint failed: orders.", "one_pending_order", "orders_binding_sequence_key")
+_ONE_JOURNAL_RULES = ("the journal has no gaps", "UNIQUE constraint failed: journal.", "journal_pkey")
+# PostgreSQL lets windows write side by side; the ledger's go one after the other, as SQLite's do. Any number will do.
+_POSTGRESQL_TURN = "SELECT pg_advisory_xact_lock(1768121697)"
 
 
 def _first(table: sa.Table, where: Any, *order: Any) -> sa.Select[Any]:
@@ -180,6 +234,19 @@ _BINDING_OF = _first(_bindings, (_bindings.c.account == _KEY) & _bindings.c.open
 _BINDING_ON = _first(_bindings, (_bindings.c.meter == _KEY) & _bindings.c.open)
 _LAST_ORDER = _first(_orders, _orders.c.binding == _KEY, _orders.c.sequence.desc())
 _LAST_REPORT = _first(_reports, _reports.c.meter == _KEY, _reports.c.binding.desc(), _reports.c.report_number.desc())
+_LAST_ENTRY = sa.select(_journal.c.number, _journal.c.hash).order_by(_journal.c.number.desc()).limit(1)
+_STATE_OF_ORDER = sa.select(_orders.c.account, _orders.c.state).where(_orders.c.id == _KEY)
+_ACCOUNT_BOUND = sa.select(_bindings.c.account).where(
+    _bindings.c.meter == _KEY, _bindings.c.number == sa.bindparam("_number")
+)
+_ACCOUNTS = sa.select(_accounts.c.number).order_by(_accounts.c.number)
+_CARDS = sa.select(_cards).where(_cards.c.account == _KEY).order_by(_cards.c.number)
+_BINDINGS = sa.select(_bindings).where(_bindings.c.account == _KEY).order_by(_bindings.c.id)
+_REPORTS = (
+    sa.select(_reports)
+    .where(_reports.c.meter == _KEY, _reports.c.binding == sa.bindparam("_number"))
+    .order_by(_reports.c.report_number)
+)
 _ORDERS = sa.select(_orders).where(_orders.c.account == _KEY).order_by(_orders.c.id)
 # Where a card belongs, in one go: every column under "table_column", and the account's newest replacement number.
 _newer = _cards.alias()
@@ -211,16 +278,17 @@ _RAISE_BINDING = sa.update(_meters).where(_meters.c.number == _KEY)
 # A card that is issued stays so, whatever a window that was overtaken still believes.
 _MARK_CARD = sa.update(_cards).where(_cards.c.number == _KEY, _cards.c.issued.is_(False))
 _MARK_WRITTEN = sa.update(_orders).where(_orders.c.id == _KEY, _orders.c.state == PENDING).values(state=WRITTEN)
-_MARK_DONE = (
-    sa.update(_orders)
+_LOADED = (
+    sa.select(_orders.c.id, _orders.c.account)
     .where(
         _orders.c.binding == _KEY,
         _orders.c.sequence <= sa.bindparam("_sequence"),
         _orders.c.released_pulses <= sa.bindparam("_bought_total"),
         _orders.c.state != DONE,
     )
-    .values(state=DONE)
+    .order_by(_orders.c.id)
 )
+_MARK_DONE = sa.update(_orders).where(_orders.c.id == _KEY).values(state=DONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,66 +379,48 @@ class Place:
     meter: MeterRow | None
 
 
-class Ledger:
-    """The hall's books: an SQLite file, or any database SQLAlchemy reaches by URL."""
+class _Database:
+    """The engine behind a ledger, and what its failures are called."""
 
-    def __init__(self, path: str | os.PathLike[str], region: int, *, create: bool = True) -> None:
-        """Open ``path`` (a file or a database URL) for ``region``; a new one is made only if ``create``.
-
-        LedgerError LEDGER if it cannot be opened, LEDGER_MISSING if it is not there and may not be made,
-        LEDGER_REGION if it is another region's or another version's.
-        """
+    def __init__(self, path: str | os.PathLike[str], *, create: bool) -> None:
         name = os.fsdecode(path)
-        whole(region, "region", 0, 0xFFFF)
         self.name = name.partition("://")[0] if "://" in name else name
         """What messages call this ledger: its path, or its URL without the password."""
         with self._opened(), self._translated():
             url = sa.make_url(name) if "://" in name else sa.URL.create("sqlite", database=name)
             self.name = url.render_as_string() if "://" in name else name
-            sqlite = url.get_backend_name() == "sqlite"
-            if sqlite and not create and not os.path.exists(url.database or ""):
+            self._backend = url.get_backend_name()
+            self._file = url.database if self._backend == "sqlite" else None
+            sqlite = self._backend == "sqlite"
+            if sqlite and not create and not os.path.exists(self._file or ""):
                 raise LedgerError(errors.LEDGER_MISSING, f"There is no ledger {self.name}.")
             self._engine = sa.create_engine(url, connect_args={"timeout": 30} if sqlite else {})
             if sqlite:
                 sa.event.listen(self._engine, "connect", _prepare_sqlite)
                 sa.event.listen(self._engine, "begin", _begin_sqlite)
-            with self._engine.begin() as connection:
-                if not create and not sa.inspect(connection).has_table(_about.name):
-                    raise LedgerError(errors.LEDGER_MISSING, f"There is no ledger in {self.name}.")
-                _metadata.create_all(connection)
-                about = connection.execute(sa.select(_about)).mappings().first()
-                if about is None:
-                    connection.execute(sa.insert(_about).values(id=1, version=SCHEMA_VERSION, region=region))
-                    return
-                kept = _columns(about, _about)
-                if (kept["version"], kept["region"]) != (SCHEMA_VERSION, region):
-                    raise LedgerError(
-                        errors.LEDGER_REGION,
-                        f"The ledger {self.name} is of region {kept['region']:#06x}, version {kept['version']}; "
-                        f"wanted {region:#06x}, version {SCHEMA_VERSION}.",
-                    )
-
-    def check_root(self, check: bytes) -> None:
-        """Refuse a root whose ``Signer.ledger_check`` is not the first one this ledger was shown: LEDGER_KEY."""
-        with self._translated(), self._engine.begin() as connection:
-            kept = _checked("about", "root_check", connection.execute(sa.select(_about.c.root_check)).scalar())
-            if kept is None:
-                connection.execute(sa.update(_about).values(root_check=check))
-            elif kept != check:
-                raise LedgerError(
-                    errors.LEDGER_KEY,
-                    f"The ledger {self.name} was made with another root key: this is not its key file.",
-                )
-
-    @contextmanager
-    def begin(self) -> "Iterator[Books]":
-        """One transaction, the only writer while it lasts; committed at its end, undone by any exception."""
-        with self._translated(), self._engine.begin() as connection:
-            yield Books(connection)
 
     def close(self) -> None:
         """Give the database's handles back."""
         self._engine.dispose()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        """A transaction, the only writer while it lasts."""
+        with self._translated(), self._engine.begin() as connection:
+            if self._backend == "postgresql":
+                connection.exec_driver_sql(_POSTGRESQL_TURN)
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """A transaction that sees one moment's ledger from beginning to end and keeps no window waiting."""
+        with self._translated(), self._engine.connect() as connection:
+            if self._backend == "sqlite":
+                connection = connection.execution_options(icgas_reading=True)
+            else:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -379,12 +429,18 @@ class Ledger:
         except sa.exc.IntegrityError as error:
             if any(rule in str(error.orig) for rule in _ONE_ORDER_RULES):
                 raise LedgerError(errors.PENDING_ELSEWHERE, f"Another window was faster: {error.orig}.") from error
+            if any(rule in str(error.orig) for rule in _ONE_JOURNAL_RULES):
+                raise LedgerError(
+                    errors.PENDING_ELSEWHERE,
+                    f"Another window was faster: {error.orig}.",
+                    "Repeat it: the ledger is as that window left it.",
+                ) from error
             raise LedgerError(
                 errors.LEDGER,
                 f"The ledger {self.name} does not take a row: {error.orig}.",
                 "Repeat once; if it stays so, sell nothing and have the ledger looked at.",
             ) from error
-        except (sa.exc.SQLAlchemyError, OSError) as error:
+        except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
             cause = getattr(error, "orig", None) or error
             raise LedgerError(errors.LEDGER, f"The ledger {self.name} cannot be used: {cause}.") from error
 
@@ -405,12 +461,260 @@ class Ledger:
                 errors.LEDGER, f"{self.name!r} is no path or database URL that can be used.", "Correct it."
             ) from None
 
+    def _about(self, connection: sa.Connection) -> dict[str, Any] | None:
+        """What the ledger says of itself; None if there is no ledger yet."""
+        if not sa.inspect(connection).has_table(_about.name):
+            return None
+        about = connection.execute(sa.select(_about)).mappings().first()
+        if about is None:
+            raise LedgerError(
+                errors.LEDGER,
+                f"The ledger {self.name} is damaged: about has no row.",
+                "Sell nothing; have the ledger looked at, or restore it from its copy.",
+            )
+        return _columns(about, _about)
+
+
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    """What an upgrade did: the schema versions, and where the ledger of the first one is kept (None: no file)."""
+
+    name: str
+    before: int
+    after: int
+    copy: str | None
+
+
+class Ledger(_Database):
+    """The hall's books: an SQLite file, or any database SQLAlchemy reaches by URL."""
+
+    def __init__(
+        self, path: str | os.PathLike[str], region: int, *, create: bool = True, clock: Clock | None = None
+    ) -> None:
+        """Open ``path`` (a file or a database URL) for ``region``; a new one is made only if ``create``.
+
+        ``clock`` gives the time the journal's rows bear, as an aware datetime; the computer's own if not given.
+
+        LedgerError LEDGER if it cannot be opened, LEDGER_MISSING if it is not there and may not be made,
+        LEDGER_REGION if it is another region's, LEDGER_VERSION if it is to be upgraded first or newer than this.
+        """
+        whole(region, "region", 0, 0xFFFF)
+        super().__init__(path, create=create)
+        self.region = region
+        self.clock: Clock = clock if clock is not None else lambda: datetime.now(UTC)
+        """Whose time the journal's rows bear; a hall that was given a clock puts its own here."""
+        with self._opened(), self._writing() as connection:
+            about = self._about(connection)
+            if about is None and not create:
+                raise LedgerError(errors.LEDGER_MISSING, f"There is no ledger in {self.name}.")
+            if about is None:
+                self._make(connection)
+                return
+            if about["region"] != region:
+                raise LedgerError(
+                    errors.LEDGER_REGION,
+                    f"The ledger {self.name} is of region {about['region']:#06x}; wanted {region:#06x}.",
+                )
+            self._check_version(about["version"], SCHEMA_VERSION)
+
+    def _check_version(self, version: int, least: int) -> None:
+        if not 1 <= version <= SCHEMA_VERSION:
+            raise LedgerError(
+                errors.LEDGER_VERSION,
+                f"The ledger {self.name} is of version {version}; this program knows 1 to {SCHEMA_VERSION}.",
+                "Use it with the program that made it, or a newer one.",
+            )
+        if version < least:
+            raise LedgerError(
+                errors.LEDGER_VERSION, f"The ledger {self.name} is of version {version}, not {SCHEMA_VERSION}."
+            )
+
+    def _make(self, connection: sa.Connection) -> None:
+        _metadata.create_all(connection)
+        for statement in TRIGGERS.get(self._backend, {}).values():
+            connection.exec_driver_sql(statement)
+        connection.execute(sa.insert(_migrated).values(version_num=migrations.revision(SCHEMA_VERSION)))
+        about = {"id": 1, "version": SCHEMA_VERSION, "region": self.region, "root_check": None}
+        connection.execute(sa.insert(_about), about)
+        Books(connection, self._now)._tell(journal.LEDGER_MADE, "", {"about": [about]})
+
+    def check_root(self, check: bytes) -> None:
+        """Refuse a root whose ``Signer.ledger_check`` is not the first one this ledger was shown: LEDGER_KEY."""
+        with self._writing() as connection:
+            books = Books(connection, self._now)
+            kept = books.root_check()
+            if kept is None:
+                books.set_root_check(check)
+            elif kept != check:
+                raise LedgerError(
+                    errors.LEDGER_KEY,
+                    f"The ledger {self.name} was made with another root key: this is not its key file.",
+                )
+
+    @contextmanager
+    def begin(self) -> "Iterator[Books]":
+        """One transaction, the only writer while it lasts; committed at its end, undone by any exception."""
+        with self._writing() as connection:
+            yield Books(connection, self._now)
+
+    @contextmanager
+    def look(self) -> "Iterator[Books]":
+        """One moment's ledger to read in; it keeps no window waiting, and what is written in it is refused."""
+        with self._reading() as connection:
+            yield Books(connection, None)
+
+    @contextmanager
+    def raw_rows(self) -> "Iterator[Callable[[str], list[dict[str, Any]]]]":
+        """Tables as the database holds them, at one moment: a function of a table's name. For audits.
+
+        No type of a column is believed: cells come as the driver gives them, bytes that are no UTF-8 as surrogates.
+        """
+        with self._reading() as connection:
+            raw = connection.connection.driver_connection
+            if self._backend == "sqlite":
+                raw.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+
+            def read(name: str) -> list[dict[str, Any]]:
+                columns = ", ".join(f'"{column}"' for column in _KINDS[name])
+                keys = ", ".join(f'"{key.name}"' for key in _metadata.tables[name].primary_key)
+                found = connection.exec_driver_sql(f"SELECT {columns} FROM {name} ORDER BY {keys}")
+                return [dict(row) for row in found.mappings()]
+
+            try:
+                yield read
+            finally:
+                if self._backend == "sqlite":
+                    raw.text_factory = str
+
+    def triggers_missing(self) -> list[str]:
+        """The names of the database's own guards of the journal that are not there, or not as they were made."""
+        wanted = TRIGGERS.get(self._backend, {})
+        with self._reading() as connection:
+            if self._backend == "sqlite":
+                found = dict(
+                    row._tuple()
+                    for row in connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+                )
+                return [name for name, statement in wanted.items() if found.get(name) != statement]
+            enabled = (
+                "SELECT tgname FROM pg_trigger WHERE tgrelid = 'journal'::regclass AND tgenabled IN ('O', 'A') "
+                "UNION SELECT proname FROM pg_proc"
+            )
+            names = set(connection.exec_driver_sql(enabled).scalars()) if wanted else set()
+        return [name for name in wanted if name not in names]
+
+    @classmethod
+    def upgrade(cls, path: str | os.PathLike[str], clock: Clock | None = None) -> Upgraded:
+        """Bring a ledger of an earlier version to today's, in one transaction; nothing it holds is changed.
+
+        An SQLite file is first copied beside, under its name and ``.version-1``. One that is of today's version is left
+        alone. Other windows must be closed: they know the old version only. LedgerError LEDGER_MISSING, LEDGER_VERSION
+        (newer than this program), LEDGER (damaged, or not to be written); in each case the ledger is as it was.
+        """
+        ledger = cls.__new__(cls)
+        _Database.__init__(ledger, path, create=False)
+        ledger.clock = clock if clock is not None else lambda: datetime.now(UTC)
+        copy: str | None = None
+        try:
+            with ledger._opened(), ledger._writing() as connection:
+                about = ledger._about(connection)
+                if about is None:
+                    raise LedgerError(errors.LEDGER_MISSING, f"There is no ledger in {ledger.name}.")
+                version = about["version"]
+                ledger._check_version(version, 1)
+                if version < SCHEMA_VERSION:
+                    copy = ledger._copy_beside(version)
+                    migrations.migrate(connection, version, ledger._now())
+        except BaseException:
+            # Rolled back: the file is what its copy is.
+            if copy is not None:
+                with contextlib.suppress(OSError):
+                    os.remove(copy)
+            raise
+        finally:
+            ledger.close()
+        return Upgraded(ledger.name, version, SCHEMA_VERSION, copy)
+
+    def _copy_beside(self, version: int) -> str | None:
+        if self._file is None or not os.path.isfile(self._file):
+            return None
+        number, target = 1, f"{self._file}.version-{version}"
+        while os.path.lexists(target):
+            number += 1
+            target = f"{self._file}.version-{version}.{number}"
+        self.copy_to(target)
+        return target
+
+    def copy_to(self, target: str | os.PathLike[str]) -> None:
+        """A copy of the ledger's SQLite file as the new file ``target`` (rights 0600), while windows go on selling.
+
+        LedgerError LEDGER if the ledger is no such file, ``target`` exists or cannot be written; then there is none.
+        """
+        name = os.fspath(target)
+        if self._file is None or not os.path.isfile(self._file):
+            raise LedgerError(
+                errors.LEDGER,
+                f"The ledger {self.name} is no SQLite file, and is not copied by this program.",
+                "Use the database's own backup (PostgreSQL: pg_dump).",
+            )
+        try:
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            raise LedgerError(
+                errors.LEDGER, f"There is a file {name} already; a copy overwrites nothing.", "Choose another path."
+            ) from None
+        except (OSError, ValueError) as error:
+            raise LedgerError(
+                errors.LEDGER,
+                f"The copy {name} cannot be written: {getattr(error, 'strerror', None) or error}.",
+                "Correct the path, or make room.",
+            ) from error
+        try:
+            with self._translated(), closing(sqlite3.connect(name, isolation_level=None)) as copy:
+                with closing(sqlite3.connect(self._file, timeout=30)) as source:
+                    source.backup(copy)
+                # One file and no other beside it, flushed to the disk.
+                copy.execute("PRAGMA journal_mode=DELETE")
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.remove(name)
+            raise
+
+    def _now(self) -> int:
+        return minutes(self.clock())
+
 
 class Books:
     """The tables within one transaction."""
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, now: Callable[[], int] | None) -> None:
+        """``now`` gives the time of journal rows, minutes since 2000-01-01 UTC; None: nothing may be written."""
         self._connection = connection
+        self._now = now
+        self._head: tuple[int, bytes] | None = None
+
+    def root_check(self) -> bytes | None:
+        """What the ledger's root is known by; None before the first hall."""
+        value: bytes | None = _checked(
+            "about", "root_check", self._connection.execute(sa.select(_about.c.root_check)).scalar()
+        )
+        return value
+
+    def set_root_check(self, check: bytes) -> None:
+        """The first hall's root."""
+        self._connection.execute(sa.update(_about).values(root_check=check))
+        self._tell(journal.ROOT_KNOWN, "", {"about": [{"id": 1, "root_check": check}]})
+
+    def head(self) -> tuple[int, bytes]:
+        """Number and hash of the journal's last row; 0 and FIRST if it has none."""
+        if self._head is None:
+            last = self._connection.execute(_LAST_ENTRY).first()
+            self._head = (
+                (0, journal.FIRST)
+                if last is None
+                else (_checked("journal", "number", last[0]), _checked("journal", "hash", last[1]))
+            )
+        return self._head
 
     def account(self, number: str) -> Account | None:
         """The account of that number."""
@@ -462,11 +766,25 @@ class Books:
         row = self._one(_LAST_ORDER, binding)
         return None if row is None else Order(**_columns(row, _orders))
 
+    def accounts(self) -> list[str]:
+        """The numbers of all accounts, in rising order."""
+        return [_checked("accounts", "number", number) for number in self._connection.execute(_ACCOUNTS).scalars()]
+
+    def cards(self, account: str) -> list[CardRow]:
+        """All cards of an account, by their numbers."""
+        return [CardRow(**_columns(row, _cards)) for row in self._all(_CARDS, _key=account)]
+
+    def bindings(self, account: str) -> list[Binding]:
+        """All bindings of an account, oldest first."""
+        return [Binding(**_columns(row, _bindings)) for row in self._all(_BINDINGS, _key=account)]
+
+    def reports(self, meter: str, binding: int) -> list[ReportRow]:
+        """All reports kept of a meter's binding of that number, oldest first."""
+        return [ReportRow(**_columns(row, _reports)) for row in self._all(_REPORTS, _key=meter, _number=binding)]
+
     def orders(self, account: str) -> list[Order]:
         """All orders of an account, oldest first."""
-        return [
-            Order(**_columns(row, _orders)) for row in self._connection.execute(_ORDERS, {"_key": account}).mappings()
-        ]
+        return [Order(**_columns(row, _orders)) for row in self._all(_ORDERS, _key=account)]
 
     def last_report(self, meter: str) -> ReportRow | None:
         """The newest report kept of a meter, by (binding, report number)."""
@@ -478,7 +796,7 @@ class Books:
         if number is None:
             number = f"{self._free_account():010d}"
         account = Account(number, name, opened_at)
-        self._insert(_accounts, account)
+        self._insert(_accounts, account, journal.ACCOUNT_OPENED, number)
         return account
 
     def add_card(self, account: str, issue_batch: int) -> CardRow:
@@ -488,12 +806,12 @@ class Books:
         if number > CARD_MAX:
             raise LedgerError(codes.NUMBER_USED_UP, "All card numbers are used up.")
         card = CardRow(number, account, 0, issue_batch, 0, False)
-        self._insert(_cards, card)
+        self._insert(_cards, card, journal.CARD_ADDED, account)
         return card
 
     def add_meter(self, meter: MeterRow) -> None:
         """A new meter."""
-        self._insert(_meters, meter)
+        self._insert(_meters, meter, journal.METER_ADDED, "")
 
     def bind(self, meter: MeterRow, account: str, initial_reading: int, parameters: dict[str, int]) -> Binding:
         """Bind ``meter`` to ``account`` under its next binding number; parameters in pulses and seconds."""
@@ -511,6 +829,8 @@ class Books:
         }
         key = self._connection.execute(_INSERT["bindings"], values).inserted_primary_key
         assert key is not None
+        raised = {"number": meter.number, "highest_binding": number}
+        self._tell(journal.BOUND, account, {"bindings": [{"id": key[0], **values}], "meters": [raised]})
         return Binding(id=key[0], **values)
 
     def add_order(
@@ -542,36 +862,75 @@ class Books:
         }
         key = self._connection.execute(_INSERT["orders"], values).inserted_primary_key
         assert key is not None
+        self._tell(journal.ORDER_MADE, binding.account, {"orders": [{"id": key[0], **values}]})
         return Order(id=key[0], **values)
 
     def mark_written(self, order: int) -> None:
         """The card was read back and holds the order's frame. A row that is done already stays so."""
+        known = self._connection.execute(_STATE_OF_ORDER, {"_key": order}).first()
+        if known is None or known[1] != PENDING:
+            return
         self._connection.execute(_MARK_WRITTEN, {"_key": order})
+        self._tell(journal.ORDER_WRITTEN, known[0], {"orders": [{"id": order, "state": WRITTEN}]})
 
     def mark_done(self, binding: int, sequence: int, bought_total: int) -> None:
         """Orders of a binding that a report of this sequence and bought total covers are loaded."""
         values = {"_key": binding, "_sequence": sequence, "_bought_total": bought_total}
-        self._connection.execute(_MARK_DONE, values)
+        loaded = self._connection.execute(_LOADED, values).all()
+        for order, _ in loaded:
+            self._connection.execute(_MARK_DONE, {"_key": order})
+        if loaded:
+            rows = [{"id": order, "state": DONE} for order, _ in loaded]
+            self._tell(journal.ORDER_DONE, loaded[0][1], {"orders": rows})
 
     def mark_card(self, card: int, *, psc_bytes: int, issued: bool) -> None:
         """How far the card's own password may have been written, and whether the card is issued.
 
         LedgerError PENDING_ELSEWHERE if it is issued already: another window was faster, on another blank.
         """
+        before = self.card(card)
         marked = self._connection.execute(_MARK_CARD, {"_key": card, "psc_bytes": psc_bytes, "issued": issued})
-        if not marked.rowcount:
+        if before is None or not marked.rowcount:
             raise LedgerError(
                 errors.PENDING_ELSEWHERE,
                 f"Another window has issued card {card} meanwhile, on another blank.",
                 "Hand that card out; put this one aside for a card check.",
             )
+        changed: dict[str, Any] = {}
+        if before.psc_bytes != psc_bytes:
+            changed["psc_bytes"] = psc_bytes
+        if before.issued != issued:
+            changed["issued"] = issued
+        if changed:
+            kind = journal.CARD_ISSUED if issued else journal.PASSWORD_ANNOUNCED
+            self._tell(kind, before.account, {"cards": [{"number": card, **changed}]})
 
-    def keep_report(self, report: ReportRow) -> None:
-        """Keep an authentic report. LedgerError if this (binding, report number) is kept already."""
-        self._insert(_reports, report)
+    def keep_report(self, report: ReportRow, account: str | None = None) -> None:
+        """Keep an authentic report of ``account``'s meter; whose it was at that binding is looked up if not given.
+
+        LedgerError if this (binding, report number) is kept already.
+        """
+        if account is None:
+            values = {"_key": report.meter, "_number": report.binding}
+            account = self._connection.execute(_ACCOUNT_BOUND, values).scalar() or ""
+        self._insert(_reports, report, journal.REPORT_KEPT, account)
+
+    def _tell(self, kind: str, account: str, changes: journal.Changes) -> None:
+        """The journal's row of a change, in the transaction that makes it."""
+        if self._now is None:
+            raise LedgerError(errors.LEDGER, "These books were opened to be read.", "Use begin() to write.")
+        last, previous = self.head()
+        number, at, text = last + 1, self._now(), journal.body(changes)
+        digest = journal.row_hash(previous, number, at, kind, account, text)
+        values = {"number": number, "at": at, "kind": kind, "account": account, "body": text, "hash": digest}
+        self._connection.execute(_INSERT["journal"], values)
+        self._head = number, digest
 
     def _one(self, statement: sa.Select[Any], key: Any) -> sa.RowMapping | None:
         return self._connection.execute(statement, {"_key": key}).mappings().first()
+
+    def _all(self, statement: sa.Select[Any], **keys: Any) -> sa.MappingResult:
+        return self._connection.execute(statement, keys).mappings()
 
     def _free_account(self) -> int:
         """The number after the highest account; where that is the last there is, the next free one below."""
@@ -586,9 +945,10 @@ class Books:
     def _highest(self, column: sa.Column[Any]) -> Any:
         return self._connection.execute(sa.select(sa.func.max(column))).scalar()
 
-    def _insert(self, table: sa.Table, row: Any) -> None:
-        values = {column.name: getattr(row, column.name) for column in table.columns}
+    def _insert(self, table: sa.Table, row: Any, kind: str, account: str) -> None:
+        values = {name: getattr(row, name) for name in _KINDS[table.name]}
         self._connection.execute(_INSERT[table.name], values)
+        self._tell(kind, account, {table.name: [values]})
 
 
 def _columns(row: sa.RowMapping, table: sa.Table, labels: str = "") -> dict[str, Any]:
@@ -629,4 +989,5 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     # Writer from the start: two windows that read the same state and both write would else meet too late.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    reading = connection.get_execution_options().get("icgas_reading")
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

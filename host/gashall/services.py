@@ -8,12 +8,12 @@ DOMAIN 3.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from gascard import codes, records
 from gascard.chip import DEFAULT_PSC
@@ -29,6 +29,7 @@ from gashall.ledger import (
     Binding,
     Books,
     CardRow,
+    Clock,
     Ledger,
     MeterRow,
     Order,
@@ -40,8 +41,6 @@ from gashall.units import Volume
 
 LEDGER_FILE = "ledger.db"
 NAME_MOST = 200
-
-Clock: TypeAlias = Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +163,14 @@ class Hall:
 
         LedgerError LEDGER_KEY, and the ledger closed, if it was made with another root than the signer's.
         """
+        if clock is not None:
+            ledger.clock = clock
+        self.ledger = ledger
         try:
             ledger.check_root(signer.ledger_check())
         except LedgerError:
             ledger.close()
             raise
-        self.ledger = ledger
         self._signer = signer
         self._clock = clock if clock is not None else lambda: datetime.now(UTC)
 
@@ -185,11 +186,11 @@ class Hall:
         """A hall on a key file and a ledger; ``path`` is a folder (its ``ledger.db``), a file or a URL.
 
         A ledger that is not there is made only if ``create`` is true: a mistyped path is no new ledger. GasError
-        KEY_FILE; LedgerError LEDGER, LEDGER_MISSING, LEDGER_REGION or LEDGER_KEY.
+        KEY_FILE; LedgerError LEDGER, LEDGER_MISSING, LEDGER_REGION, LEDGER_VERSION or LEDGER_KEY.
         """
         signer = KeyFileSigner.load(keyfile)
         place = Path(path) / LEDGER_FILE if os.path.isdir(path) else path
-        return cls(Ledger(place, signer.region, create=create), signer, clock)
+        return cls(Ledger(place, signer.region, create=create, clock=clock), signer, clock)
 
     def close(self) -> None:
         """Give the ledger's handles back."""
@@ -440,7 +441,8 @@ class Hall:
                 standing.row.number,
                 standing.report.raw,
                 self._now(),
-            )
+            ),
+            standing.account.number,
         )
         books.mark_done(standing.binding.id, values["sequence"], values["bought_total"])
 

@@ -38,6 +38,7 @@ PUBLISHED = {
     "OPENING_DIFFERS": -127,
     "LEDGER_KEY": -128,
     "LEDGER_MISSING": -129,
+    "LEDGER_VERSION": -130,
 }
 
 

@@ -1,0 +1,1 @@
+"""One module a schema version. They import nothing that a later version may change."""

@@ -1,0 +1,125 @@
+"""Version 2: the journal. Its first rows take over what the tables hold already."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import context, op
+
+from gashall import errors, journal
+from gashall.errors import LedgerError
+
+revision = "0002"
+down_revision = "0001"
+
+# As released: table -> (its key's columns, the column that names the account, all columns and what they hold).
+_TABLES: dict[str, tuple[str, str | None, dict[str, tuple[type, ...]]]] = {
+    "accounts": ("number", "number", {"number": (str,), "name": (str,), "opened_at": (int,)}),
+    "meters": (
+        "number",
+        None,
+        {"number": (str,)}
+        | dict.fromkeys(("pulse_weight", "wheel_pulses", "key_version", "highest_binding"), (int,)),
+    ),
+    "bindings": (
+        "id",
+        "account",
+        {"id": (int,), "meter": (str,), "number": (int,), "account": (str,)}
+        | dict.fromkeys(
+            ("initial_reading", "alarm", "ceiling", "overdraft", "over_flow_seconds", "open"), (int, bool)
+        ),
+    ),
+    "cards": (
+        "number",
+        "account",
+        {"number": (int,), "account": (str,)}
+        | dict.fromkeys(("replacement", "issue_batch", "psc_bytes", "issued"), (int, bool)),
+    ),
+    "orders": (
+        "id",
+        "account",
+        {"id": (int,), "account": (str,), "binding": (int,), "card": (int,), "sequence": (int,), "state": (str,)}
+        | {"frame": (bytes, memoryview), "paid_pulses": (int,), "released_pulses": (int,)}
+        | {"fen": (int, type(None)), "made_at": (int,)},
+    ),
+    "reports": (
+        "meter, binding, report_number",
+        None,
+        {"meter": (str,), "binding": (int,), "report_number": (int,), "card": (int,)}
+        | {"frame": (bytes, memoryview), "seen_at": (int,)},
+    ),
+}
+_ABOUT = {"id": (int,), "version": (int,), "region": (int,), "root_check": (bytes, memoryview, type(None))}
+
+_SQLITE = (
+    "CREATE TRIGGER journal_no_update BEFORE UPDATE ON journal "
+    "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END",
+    "CREATE TRIGGER journal_no_delete BEFORE DELETE ON journal "
+    "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END",
+    "CREATE TRIGGER journal_no_gap BEFORE INSERT ON journal "
+    "WHEN NEW.number IS NOT (SELECT coalesce(max(number), 0) + 1 FROM journal) "
+    "BEGIN SELECT RAISE(ABORT, 'the journal has no gaps'); END",
+)
+_POSTGRESQL = (
+    "CREATE FUNCTION journal_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN RAISE EXCEPTION 'the journal is append-only' USING ERRCODE = 'integrity_constraint_violation'; END $$",
+    "CREATE TRIGGER journal_no_update BEFORE UPDATE OR DELETE ON journal "
+    "FOR EACH ROW EXECUTE FUNCTION journal_append_only()",
+    "CREATE TRIGGER journal_no_truncate BEFORE TRUNCATE ON journal "
+    "FOR EACH STATEMENT EXECUTE FUNCTION journal_append_only()",
+)
+
+
+def upgrade() -> None:
+    """Make the journal, and write into it all that the ledger holds."""
+    table = op.create_table(
+        "journal",
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("at", sa.Integer, nullable=False),
+        sa.Column("kind", sa.String, nullable=False),
+        sa.Column("account", sa.String(10), nullable=False),
+        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("hash", sa.LargeBinary, nullable=False),
+    )
+    for statement in {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}.get(op.get_bind().dialect.name, ()):
+        op.execute(statement)
+    op.execute("UPDATE about SET version = 2")
+    _take_over(op.get_bind(), table)
+
+
+def _take_over(connection: sa.Connection, table: sa.Table) -> None:
+    at = context.config.attributes["at"]
+    number, previous = 0, journal.FIRST
+    for kind, account, name, row in _rows(connection):
+        number += 1
+        text = journal.body({name: [row]})
+        previous = journal.row_hash(previous, number, at, kind, account, text)
+        connection.execute(
+            sa.insert(table).values(number=number, at=at, kind=kind, account=account, body=text, hash=previous)
+        )
+
+
+def _rows(connection: sa.Connection) -> Any:
+    """What the journal begins with: kind, account, table, row."""
+    of_reports = {
+        (row[0], row[1]): row[2] for row in connection.exec_driver_sql("SELECT meter, number, account FROM bindings")
+    }
+    for row in _read(connection, "about", "id", _ABOUT):
+        yield journal.LEDGER_UPGRADED, "", "about", row
+    for name, (key, owner, columns) in _TABLES.items():
+        for row in _read(connection, name, key, columns):
+            account = "" if owner is None else row[owner]
+            if name == "reports":
+                account = of_reports.get((row["meter"], row["binding"]), "")
+            yield journal.TAKEN_OVER, account, name, row
+
+
+def _read(connection: sa.Connection, name: str, key: str, columns: dict[str, tuple[type, ...]]) -> Any:
+    for row in connection.exec_driver_sql(f"SELECT {', '.join(columns)} FROM {name} ORDER BY {key}").mappings().all():
+        for column, kinds in columns.items():
+            if type(row[column]) not in kinds:
+                raise LedgerError(
+                    errors.LEDGER,
+                    f"The ledger is damaged: {name}.{column} holds {str(row[column])[:40]!r}; nothing was changed.",
+                    "Sell nothing; have the ledger looked at, or restore it from its copy, and upgrade that.",
+                )
+        yield dict(row)
