@@ -17,6 +17,7 @@ CLOSED = 141
 
 # Third-party module -> the extra of pyproject.toml that brings it.
 EXTRAS = {
+    "alembic": "hall",
     "construct": "check",
     "crcmod": "check",
     "demandlib": "demo",

@@ -1,11 +1,13 @@
-"""Opening what people name on a command line: regular files only, for a pipe would be waited on for ever."""
+"""Files people name on a command line: regular ones only, for a pipe would be waited on for ever; new ones for good."""
 
+import contextlib
 import errno
 import os
 import stat
+from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["open_regular"]
+__all__ = ["open_regular", "sync_folder", "write_new"]
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
@@ -15,3 +17,31 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         os.close(handle)
         raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
     return os.fdopen(handle, "rb")
+
+
+def write_new(path: str | os.PathLike[str], data: bytes) -> None:
+    """Put ``data`` into the new file ``path``, readable by its owner only, and on the disk when this returns.
+
+    FileExistsError if there is one already; any other OSError if it cannot be written, and then there is none.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(path)
+        raise
+    sync_folder(path)
+
+
+def sync_folder(path: str | os.PathLike[str]) -> None:
+    """Put the name of the file ``path`` on the disk too, where a folder can be synced."""
+    with contextlib.suppress(OSError):
+        folder = os.open(Path(path).absolute().parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -25,6 +25,7 @@ from gascard import codes
 from gascard.records import BINDING_MAX, SEQUENCE_MAX, TIME_MAX, TOTAL_MAX
 from gashall import errors, journal, migrations
 from gashall.errors import LedgerError
+from gashall.files import sync_folder
 from gashall.units import minutes, whole
 
 SCHEMA_VERSION = 2
@@ -38,7 +39,8 @@ CARD_MAX = 0xFFFFFFFF
 
 Clock: TypeAlias = Callable[[], datetime]
 
-_metadata = sa.MetaData()
+metadata = sa.MetaData()
+"""The tables of a ledger of this version, Alembic's own among them."""
 
 
 class _Blob(sa.LargeBinary):
@@ -52,7 +54,7 @@ class _Blob(sa.LargeBinary):
 # (Signer.ledger_check; the first hall writes it).
 _about = sa.Table(
     "about",
-    _metadata,
+    metadata,
     sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1"), primary_key=True),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("region", sa.Integer, nullable=False),
@@ -60,14 +62,14 @@ _about = sa.Table(
 )
 _accounts = sa.Table(
     "accounts",
-    _metadata,
+    metadata,
     sa.Column("number", sa.String(10), primary_key=True),
     sa.Column("name", sa.String, nullable=False),
     sa.Column("opened_at", sa.Integer, nullable=False),
 )
 _meters = sa.Table(
     "meters",
-    _metadata,
+    metadata,
     sa.Column("number", sa.String(14), primary_key=True),
     sa.Column("pulse_weight", sa.Integer, nullable=False),
     sa.Column("wheel_pulses", sa.Integer, nullable=False),
@@ -77,7 +79,7 @@ _meters = sa.Table(
 # A meter's life with one account. Parameters are pulses, as they stand on the card.
 _bindings = sa.Table(
     "bindings",
-    _metadata,
+    metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("meter", sa.ForeignKey("meters.number"), nullable=False),
     sa.Column("number", sa.Integer, nullable=False),
@@ -93,7 +95,7 @@ _bindings = sa.Table(
 # psc_bytes: how many bytes of the card's own password may already stand on a card not yet issued.
 _cards = sa.Table(
     "cards",
-    _metadata,
+    metadata,
     sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("account", sa.ForeignKey("accounts.number"), nullable=False, index=True),
     sa.Column("replacement", sa.Integer, nullable=False),
@@ -103,7 +105,7 @@ _cards = sa.Table(
 )
 _orders = sa.Table(
     "orders",
-    _metadata,
+    metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("account", sa.ForeignKey("accounts.number"), nullable=False, index=True),
     sa.Column("binding", sa.ForeignKey("bindings.id"), nullable=False),
@@ -128,7 +130,7 @@ sa.Index(
 # Authentic report frames, each once. The card number is needed to check the MAC again.
 _reports = sa.Table(
     "reports",
-    _metadata,
+    metadata,
     sa.Column("meter", sa.ForeignKey("meters.number"), primary_key=True),
     sa.Column("binding", sa.Integer, primary_key=True),
     sa.Column("report_number", sa.Integer, primary_key=True),
@@ -140,7 +142,7 @@ _reports = sa.Table(
 # What was done, in the order in which it was done, and never changed: docs/ledger.md.
 _journal = sa.Table(
     "journal",
-    _metadata,
+    metadata,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("at", sa.Integer, nullable=False),
     sa.Column("kind", sa.String, nullable=False),
@@ -151,7 +153,7 @@ _journal = sa.Table(
 # Alembic's own table: which migrations these tables have behind them. A new ledger has them all.
 _migrated = sa.Table(
     "alembic_version",
-    _metadata,
+    metadata,
     sa.Column("version_num", sa.String(32), nullable=False),
     sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
@@ -175,7 +177,7 @@ TRIGGERS = {
         "FOR EACH STATEMENT EXECUTE FUNCTION journal_append_only()",
     },
 }
-BOOKED = tuple(table.name for table in _metadata.sorted_tables if table not in (_journal, _migrated))
+BOOKED = tuple(table.name for table in metadata.sorted_tables if table not in (_journal, _migrated))
 """The tables whose every row the journal tells of."""
 
 # What a number may be where its type alone does not say it; a cell beyond is nonsense, and is called so.
@@ -211,7 +213,7 @@ _KINDS: dict[str, dict[str, tuple[Any, bool]]] = {
         column.name: (bytes if isinstance(column.type, _Blob) else column.type.python_type, bool(column.nullable))
         for column in table.columns
     }
-    for table in _metadata.sorted_tables
+    for table in metadata.sorted_tables
 }
 # How SQLite and PostgreSQL call an order that another window has made meanwhile, and a journal row.
 _ONE_ORDER_RULES = ("UNIQUE constraint failed: orders.", "one_pending_order", "orders_binding_sequence_key")
@@ -273,7 +275,7 @@ _chain = sa.select(_accounts.c.number, _above).subquery()
 _BELOW_A_GAP = sa.select(sa.func.max(_chain.c.number)).where(
     sa.cast(_chain.c.above, sa.BigInteger) > sa.cast(_chain.c.number, sa.BigInteger) + 1
 )
-_INSERT = {table.name: sa.insert(table) for table in _metadata.sorted_tables}
+_INSERT = {table.name: sa.insert(table) for table in metadata.sorted_tables}
 _RAISE_BINDING = sa.update(_meters).where(_meters.c.number == _KEY)
 # A card that is issued stays so, whatever a window that was overtaken still believes.
 _MARK_CARD = sa.update(_cards).where(_cards.c.number == _KEY, _cards.c.issued.is_(False))
@@ -530,7 +532,7 @@ class Ledger(_Database):
             )
 
     def _make(self, connection: sa.Connection) -> None:
-        _metadata.create_all(connection)
+        metadata.create_all(connection)
         for statement in TRIGGERS.get(self._backend, {}).values():
             connection.exec_driver_sql(statement)
         connection.execute(sa.insert(_migrated).values(version_num=migrations.revision(SCHEMA_VERSION)))
@@ -570,13 +572,13 @@ class Ledger(_Database):
         No type of a column is believed: cells come as the driver gives them, bytes that are no UTF-8 as surrogates.
         """
         with self._reading() as connection:
-            raw = connection.connection.driver_connection
+            raw: Any = connection.connection.driver_connection
             if self._backend == "sqlite":
                 raw.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
 
             def read(name: str) -> list[dict[str, Any]]:
                 columns = ", ".join(f'"{column}"' for column in _KINDS[name])
-                keys = ", ".join(f'"{key.name}"' for key in _metadata.tables[name].primary_key)
+                keys = ", ".join(f'"{key.name}"' for key in metadata.tables[name].primary_key)
                 found = connection.exec_driver_sql(f"SELECT {columns} FROM {name} ORDER BY {keys}")
                 return [dict(row) for row in found.mappings()]
 
@@ -591,10 +593,8 @@ class Ledger(_Database):
         wanted = TRIGGERS.get(self._backend, {})
         with self._reading() as connection:
             if self._backend == "sqlite":
-                found = dict(
-                    row._tuple()
-                    for row in connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
-                )
+                made = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+                found: dict[str, str] = {row[0]: row[1] for row in connection.exec_driver_sql(made)}
                 return [name for name, statement in wanted.items() if found.get(name) != statement]
             enabled = (
                 "SELECT tgname FROM pg_trigger WHERE tgrelid = 'journal'::regclass AND tgenabled IN ('O', 'A') "
@@ -670,15 +670,24 @@ class Ledger(_Database):
                 "Correct the path, or make room.",
             ) from error
         try:
-            with self._translated(), closing(sqlite3.connect(name, isolation_level=None)) as copy:
-                with closing(sqlite3.connect(self._file, timeout=30)) as source:
+            with self._translated():
+                with (
+                    closing(sqlite3.connect(name, isolation_level=None)) as copy,
+                    closing(sqlite3.connect(self._file, timeout=30)) as source,
+                ):
                     source.backup(copy)
-                # One file and no other beside it, flushed to the disk.
-                copy.execute("PRAGMA journal_mode=DELETE")
+                self.settle(name)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.remove(name)
             raise
+
+    @staticmethod
+    def settle(path: str | os.PathLike[str]) -> None:
+        """Make a closed ledger one file with no other beside it, to be kept or carried away. OSError, sqlite3.Error."""
+        with closing(sqlite3.connect(path, isolation_level=None)) as copy:
+            copy.execute("PRAGMA journal_mode=DELETE")
+        sync_folder(path)
 
     def _now(self) -> int:
         return minutes(self.clock())

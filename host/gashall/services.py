@@ -19,8 +19,10 @@ from gascard import codes, records
 from gascard.chip import DEFAULT_PSC
 from gascard.records import IDENTITY_AT, IMAGE_SIZE, ORDER_AT, S24_MAX, SEQUENCE_MAX, TOTAL_MAX
 from gashall import encode, errors, units
+from gashall.audit import Audit, audit
 from gashall.encode import Card, Part, Values, decode_card, report_rank
 from gashall.errors import CardError, GasError, LedgerError, RequestError
+from gashall.history import History, history
 from gashall.ledger import (
     DONE,
     PENDING,
@@ -382,6 +384,35 @@ class Hall:
             corrections=report["correction_total"],
         )
 
+    def audit(self, head: str | None = None) -> Audit:
+        """Check the journal's chain, and every cell of every table against it; nothing is changed.
+
+        ``head`` is the hash an earlier audit gave, 64 hexadecimal digits: it must still be in the journal. Windows may
+        go on selling. RequestError FIELD for a malformed head; LedgerError LEDGER if the ledger cannot be read.
+        """
+        return audit(self.ledger, head)
+
+    def history(self, account: str) -> History:
+        """All the ledger knows of ``account``, at one moment. RequestError; LedgerError ACCOUNT_UNKNOWN."""
+        units.account_number(account)
+        return history(self.ledger, account)
+
+    def backup(self, path: str | os.PathLike[str]) -> Audit:
+        """Copy the ledger's file to the new file ``path`` (rights 0600) and audit the copy; windows may go on selling.
+
+        What the audit found is in the answer, and the copy stays: it is what the ledger is. LedgerError LEDGER if the
+        ledger is no SQLite file, or ``path`` exists or cannot be written.
+        """
+        with self.ledger.look() as books:
+            last, head = books.head()
+        self.ledger.copy_to(path)
+        copy = Ledger(path, self.ledger.region, create=False)
+        try:
+            return audit(copy, head.hex() if last else None)
+        finally:
+            copy.close()
+            Ledger.settle(path)
+
     # What stands on the card.
 
     def _read(self, reader: Reader) -> Card:
@@ -742,7 +773,7 @@ def _check_opening(
 
 
 def _check_fen(fen: int | None) -> None:
-    if fen is not None and (isinstance(fen, bool) or not isinstance(fen, int) or not 0 <= fen < 1 << 53):
+    if fen is not None and (isinstance(fen, bool) or not isinstance(fen, int) or not 0 <= fen <= units.FEN_MOST):
         raise RequestError(
             errors.AMOUNT,
             f"{units.shown(fen)} is no sum of money in fen.",

@@ -4,20 +4,18 @@ The region root and every key below it stay behind this interface (DESIGN D6, tr
 MACs, a card's password and its mask. ``KeyFileSigner`` is for halls without a module, and for tests.
 """
 
-import contextlib
 import hmac
 import json
 import os
 import secrets
 import stat
 from functools import lru_cache
-from pathlib import Path
 from typing import Protocol
 
 from gascard.keys import ORDER_KEY, REPORT_KEY, WRAP_KEY
 from gashall import errors
 from gashall.errors import GasError, RequestError
-from gashall.files import open_regular
+from gashall.files import open_regular, sync_folder
 from gashall.units import meter_number, whole
 
 KEY_FILE_FORMAT = "icgas key file 1"
@@ -88,12 +86,7 @@ class KeyFileSigner:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            with contextlib.suppress(OSError):  # so that the name is on the disk too, where a folder can be synced
-                folder = os.open(Path(path).absolute().parent, os.O_RDONLY)
-                try:
-                    os.fsync(folder)
-                finally:
-                    os.close(folder)
+            sync_folder(path)
         except FileExistsError:
             raise GasError(
                 errors.KEY_FILE,

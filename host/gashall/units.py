@@ -17,9 +17,11 @@ Volume = Decimal | int | str
 """A volume in m³. Floats are no volume: 0.1 is not a tenth."""
 
 PULSE_WEIGHTS = (0, 1, 2)
+FEN_MOST = (1 << 53) - 1
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
+_YUAN = re.compile(r"([0-9]{1,40})(?:\.([0-9]{1,2}))?", re.ASCII)
 
 
 def shown(value: object) -> str:
@@ -94,6 +96,25 @@ def pulses(volume: Volume, weight: int, *, least: int = 0, most: int = TOTAL_MAX
 def volume(count: int, weight: int) -> Decimal:
     """``count`` pulses (negative too) in m³, exactly, with as many decimals as the weight has."""
     return Decimal(count).scaleb(-check_weight(weight))
+
+
+def fen(yuan: str) -> int:
+    """Money as a person writes it, yuan with at most two decimals, in fen. RequestError AMOUNT for anything else."""
+    match = _YUAN.fullmatch(yuan) if isinstance(yuan, str) else None
+    count = -1 if match is None else int(match[1]) * 100 + int((match[2] or "").ljust(2, "0"))
+    if not 0 <= count <= FEN_MOST:
+        raise RequestError(
+            errors.AMOUNT,
+            f"{shown(yuan)} is no sum of money in yuan.",
+            "Enter digits, and after a decimal point at most two more: 75 or 75.50.",
+        )
+    return count
+
+
+def yuan(count: int) -> str:
+    """``count`` fen as yuan with two decimals."""
+    sign = "-" if count < 0 else ""
+    return f"{sign}{abs(count) // 100}.{abs(count) % 100:02d}"
 
 
 def minutes(moment: datetime) -> int:

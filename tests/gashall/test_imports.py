@@ -7,7 +7,7 @@ import pytest
 
 import gashall
 
-HEAVY = ("sqlalchemy", "rich", "construct", "crcmod", "serial", "demandlib", "pandas")
+HEAVY = ("alembic", "sqlalchemy", "rich", "construct", "crcmod", "serial", "demandlib", "pandas")
 
 BLOCK = """
 import sys

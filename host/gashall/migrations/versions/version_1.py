@@ -62,9 +62,7 @@ def upgrade() -> None:
         sa.Column("binding", sa.Integer, sa.ForeignKey("bindings.id"), nullable=False),
         sa.Column("card", sa.BigInteger, sa.ForeignKey("cards.number"), nullable=False),
         sa.Column("sequence", sa.Integer, nullable=False),
-        sa.Column(
-            "state", sa.String(7), sa.CheckConstraint("state IN ('pending', 'written', 'done')"), nullable=False
-        ),
+        sa.Column("state", sa.String(7), sa.CheckConstraint("state IN ('pending', 'written', 'done')"), nullable=False),
         sa.Column("frame", sa.LargeBinary, nullable=False),
         sa.Column("paid_pulses", sa.Integer, nullable=False),
         sa.Column("released_pulses", sa.Integer, nullable=False),

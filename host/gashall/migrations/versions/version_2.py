@@ -17,16 +17,13 @@ _TABLES: dict[str, tuple[str, str | None, dict[str, tuple[type, ...]]]] = {
     "meters": (
         "number",
         None,
-        {"number": (str,)}
-        | dict.fromkeys(("pulse_weight", "wheel_pulses", "key_version", "highest_binding"), (int,)),
+        {"number": (str,)} | dict.fromkeys(("pulse_weight", "wheel_pulses", "key_version", "highest_binding"), (int,)),
     ),
     "bindings": (
         "id",
         "account",
         {"id": (int,), "meter": (str,), "number": (int,), "account": (str,)}
-        | dict.fromkeys(
-            ("initial_reading", "alarm", "ceiling", "overdraft", "over_flow_seconds", "open"), (int, bool)
-        ),
+        | dict.fromkeys(("initial_reading", "alarm", "ceiling", "overdraft", "over_flow_seconds", "open"), (int, bool)),
     ),
     "cards": (
         "number",
@@ -88,9 +85,8 @@ def upgrade() -> None:
 
 def _take_over(connection: sa.Connection, table: sa.Table) -> None:
     at = context.config.attributes["at"]
-    number, previous = 0, journal.FIRST
-    for kind, account, name, row in _rows(connection):
-        number += 1
+    previous = journal.FIRST
+    for number, (kind, account, name, row) in enumerate(_rows(connection), start=1):
         text = journal.body({name: [row]})
         previous = journal.row_hash(previous, number, at, kind, account, text)
         connection.execute(

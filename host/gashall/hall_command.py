@@ -1,0 +1,360 @@
+"""``icgas hall``: the counter's services at a command line, over a ledger, a key file and a card file.
+
+One run, one service. Volumes are m³, money is yuan with at most two decimals. Exit code 0: done, 1: refused, failed or
+something found, with a sentence that says what to do next; 2: wrong usage, nothing was touched.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from gashall import errors, units
+from gashall.audit import Audit
+from gashall.errors import GasError, LedgerError, RequestError
+from gashall.files import write_new
+from gashall.history import printable
+from gashall.ledger import Clock, Ledger
+from gashall.readers import FileReader
+from gashall.services import LEDGER_FILE, Hall, Sale
+from gashall.signer import KeyFileSigner
+
+DONE = 0
+REFUSED = 1
+USAGE = 2
+
+LEDGER_VARIABLE = "ICGAS_LEDGER"
+KEY_VARIABLE = "ICGAS_KEY"
+
+Answer: TypeAlias = tuple[int, dict[str, Any], list[str]]
+"""Exit code, what --json prints, lines of text."""
+
+
+def command(argv: list[str], clock: Clock | None = None) -> int:
+    """``icgas hall ...``; ``clock`` gives the time as an aware datetime, the computer's own if not given."""
+    parser = _parser()
+    try:
+        arguments = parser.parse_args(argv)
+        _complete(parser, arguments)
+    except SystemExit as stop:
+        return USAGE if stop.code else DONE
+    service: Callable[[argparse.Namespace, Clock | None], Answer] = arguments.service
+    try:
+        code, record, lines = service(arguments, clock)
+    except GasError as error:
+        if not arguments.json:
+            print(f"icgas hall {arguments.action}: {printable(str(error))}", file=sys.stderr)
+            return REFUSED
+        told = {name: getattr(error, name) for name in ("code", "name", "message", "message_zh", "remedy")}
+        code, record, lines = REFUSED, {"error": told}, []
+    return _print(arguments, code, record, lines)
+
+
+def _print(arguments: argparse.Namespace, code: int, record: dict[str, Any], lines: list[str]) -> int:
+    encoding = sys.stdout.encoding or "utf-8"
+    if arguments.json:
+        plain = not encoding.lower().startswith("utf")
+        text = json.dumps(record, ensure_ascii=plain, indent=2, default=str)
+    else:
+        text = "\n".join(lines)
+    try:
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # What was done is done: only nobody reads of it.
+        print(f"icgas hall {arguments.action}: done, but not printed: {error.strerror}.", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return REFUSED
+    return code
+
+
+# ---------------------------------------------------------------------- arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="icgas hall",
+        description="Open accounts, sell gas and keep the ledger. Volumes in m³, money in yuan.",
+        epilog=f"--ledger and --key may stand in {LEDGER_VARIABLE} and {KEY_VARIABLE} instead.",
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+
+    def action(name: str, service: Callable[[argparse.Namespace, Clock | None], Answer], words: str) -> Any:
+        sub = actions.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
+        sub.set_defaults(service=service)
+        sub.add_argument("--ledger", metavar="FILE", help="the ledger: a file, its folder, or a database URL")
+        if name != "upgrade":
+            sub.add_argument("--key", metavar="FILE", help="the region's key file")
+        sub.add_argument("--json", action="store_true", help="print one JSON object")
+        return sub
+
+    init = action("init", _init, "make a key file and a ledger, both new")
+    init.add_argument("--region", metavar="N", type=_whole, required=True, help="0 to 65535, or 0x0000 to 0xffff")
+    init.add_argument("--existing-key", action="store_true", help="use the key file that is there")
+
+    opening = action("open", _open, "open an account and issue a blank card for it")
+    opening.add_argument("--card", metavar="FILE", required=True, help="card file of a blank card")
+    opening.add_argument("--blank", action="store_true", help="make the card file first: a new blank card")
+    opening.add_argument("--meter", metavar="NUMBER", required=True, help="the meter's 14 digits")
+    opening.add_argument("--volume", metavar="M3", required=True, help="the first gas; 0 for none")
+    opening.add_argument("--money", metavar="YUAN", type=_money, help="the money taken")
+    opening.add_argument("--name", default="", help="the customer's name")
+    opening.add_argument("--account", metavar="NUMBER", help="10 digits; the next free number if not given")
+    for option, default, words in (
+        ("initial-reading", "0", "the meter's index, m³"),
+        ("alarm", "5", "alarm limit, m³"),
+        ("ceiling", "1000", "ceiling, m³"),
+        ("overdraft", "0", "overdraft, m³"),
+    ):
+        opening.add_argument(f"--{option}", metavar="M3", default=default, help=f"{words}; {default}")
+    for option, number, words in (
+        ("pulse-weight", 2, "decimals of a m³ in one pulse, 0 to 2"),
+        ("wheel-digits", 5, "the counter's digits before its decimal point"),
+        ("over-flow-seconds", 0, "seconds of over-flow until the valve shuts, 0 for never"),
+        ("key-version", 1, "version of the meter's keys"),
+        ("issue-batch", 0, "batch the card belongs to"),
+    ):
+        opening.add_argument(f"--{option}", metavar="N", type=_whole, default=number, help=f"{words}; {number}")
+
+    sale = action("sell", _sell, "sell gas to the customer whose card is given")
+    sale.add_argument("--card", metavar="FILE", required=True, help="the customer's card file")
+    sale.add_argument("--volume", metavar="M3", required=True, help="the gas")
+    sale.add_argument("--money", metavar="YUAN", type=_money, help="the money taken")
+    sale.add_argument("--rescue", action="store_true", help="spend the card's last password try")
+
+    reading = action("read", _read, "read a card back; nothing is written to it")
+    reading.add_argument("--card", metavar="FILE", required=True, help="the customer's card file")
+
+    reconciling = action("reconcile", _reconcile, "compare what was sold with the meter's index")
+    reconciling.add_argument("--account", metavar="NUMBER", required=True, help="10 digits")
+    reconciling.add_argument("--reading", metavar="M3", help="the index as read; the newest report's if not given")
+
+    auditing = action("audit", _audit, "check the journal, and every table against it")
+    auditing.add_argument("--head", metavar="HASH", help="the head an earlier audit gave, which must still be there")
+
+    action("upgrade", _upgrade, "bring a ledger of an earlier version to today's; a copy is kept beside it")
+
+    filing = action("history", _history, "print customers' files, or write one file for each")
+    whose = filing.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--account", metavar="NUMBER", help="10 digits")
+    whose.add_argument("--all", action="store_true", help="every account")
+    filing.add_argument("--out", metavar="FOLDER", help="write ACCOUNT.txt (.json with --json) there, overwriting none")
+
+    saving = action("backup", _backup, "copy the ledger into a new file while windows go on, and audit the copy")
+    saving.add_argument("--to", metavar="FILE", required=True, help="the new file")
+    return parser
+
+
+def _complete(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """What may stand in the environment instead; else wrong usage."""
+    for name, variable in (("ledger", LEDGER_VARIABLE), ("key", KEY_VARIABLE)):
+        if name in arguments and not getattr(arguments, name):
+            value = os.environ.get(variable, "")
+            if not value:
+                parser.error(f"give --{name} FILE after {arguments.action}, or set {variable}")
+            setattr(arguments, name, value)
+
+
+def _whole(text: str) -> int:
+    if re.fullmatch("0x[0-9a-fA-F]{1,8}", text):
+        return int(text, 16)
+    if re.fullmatch("[0-9]{1,10}", text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number")
+
+
+def _money(text: str) -> int:
+    try:
+        return units.fen(text)
+    except RequestError as error:
+        raise argparse.ArgumentTypeError(f"{error.message} {error.remedy}") from None
+
+
+def _place(ledger: str) -> str:
+    return os.path.join(ledger, LEDGER_FILE) if os.path.isdir(ledger) else ledger
+
+
+def _hall(arguments: argparse.Namespace, clock: Clock | None) -> contextlib.closing[Hall]:
+    return contextlib.closing(Hall.open(_place(arguments.ledger), arguments.key, clock))
+
+
+# ---------------------------------------------------------------------- services
+
+
+def _init(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    place, key = _place(arguments.ledger), arguments.key
+    units.whole(arguments.region, "region", 0, 0xFFFF)
+    if "://" not in place:
+        # The name first: whoever runs this twice at once makes one ledger. Customers' names stand in it: rights 0600.
+        try:
+            write_new(place, b"")
+        except FileExistsError:
+            raise LedgerError(
+                errors.LEDGER,
+                f"There is a file {place} already; a ledger is never overwritten.",
+                "Choose another path, or use the ledger that is there.",
+            ) from None
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise LedgerError(
+                errors.LEDGER, f"The ledger {place} cannot be made: {why}.", "Correct the path."
+            ) from None
+    try:
+        signer = KeyFileSigner.load(key) if arguments.existing_key else KeyFileSigner.create(key, arguments.region)
+        if signer.region != arguments.region:
+            raise LedgerError(
+                errors.LEDGER_REGION,
+                f"The key file {key} is of region {signer.region:#06x}; wanted {arguments.region:#06x}.",
+                "Give the region of the key file.",
+            )
+        Hall(Ledger(place, signer.region, clock=clock), signer, clock).close()
+    except BaseException:
+        if "://" not in place:
+            with contextlib.suppress(OSError):
+                os.remove(place)
+        raise
+    record = {"ledger": place, "key": key, "region": signer.region}
+    return (
+        DONE,
+        record,
+        [
+            f"ledger {place} and key file {key} of region {signer.region:#06x}",
+            "Put a copy of the key file into the safe: without it no card and no report can be made or checked.",
+        ],
+    )
+
+
+def _open(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        reader = FileReader.blank(arguments.card) if arguments.blank else FileReader(arguments.card)
+        sale = hall.open_account(
+            reader,
+            meter=arguments.meter,
+            volume=arguments.volume,
+            name=arguments.name,
+            account=arguments.account,
+            fen=arguments.money,
+            pulse_weight=arguments.pulse_weight,
+            initial_reading=arguments.initial_reading,
+            wheel_digits=arguments.wheel_digits,
+            alarm=arguments.alarm,
+            ceiling=arguments.ceiling,
+            overdraft=arguments.overdraft,
+            over_flow_seconds=arguments.over_flow_seconds,
+            key_version=arguments.key_version,
+            issue_batch=arguments.issue_batch,
+        )
+    return _sold(sale, "account opened")
+
+
+def _sell(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        sale = hall.sell(FileReader(arguments.card), arguments.volume, fen=arguments.money, rescue=arguments.rescue)
+    return _sold(sale, "sold")
+
+
+def _sold(sale: Sale, what: str) -> Answer:
+    money = None if sale.fen is None else units.yuan(sale.fen)
+    lines = [
+        f"{what}: {sale.volume} m³" + ("" if money is None else f" for {money} yuan"),
+        f"account {sale.account}, meter {sale.meter}, card {sale.card}, order {sale.sequence}: {sale.state}",
+    ]
+    if sale.resumed:
+        lines.append("This order had been begun earlier and was finished now; it was not made twice.")
+    return DONE, asdict(sale) | {"yuan": money}, lines
+
+
+def _read(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        back = hall.read_back(FileReader(arguments.card))
+    lines = [f"account {back.account}, meter {back.meter}, card {back.card}: last order {back.state}"]
+    if back.report is None:
+        lines.append("The card has not been in its meter.")
+    else:
+        lines.append(f"report {back.report['report_number']}: {back.remaining} m³ left on the meter")
+    lines.append(f"on the card: {back.on_card} m³")
+    lines += [f"damaged: {part}" for part in back.damaged]
+    return DONE, asdict(back), lines
+
+
+def _reconcile(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.reconcile(arguments.account, arguments.reading)
+    return DONE, asdict(told) | {"difference": told.difference}, told.lines()
+
+
+def _audit(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        found = hall.audit(arguments.head)
+    return _audited(found, {}, [])
+
+
+def _audited(found: Audit, record: dict[str, Any], lines: list[str]) -> Answer:
+    lines = [
+        *lines,
+        *[printable(str(finding)) for finding in found.findings],
+        f"{found.entries} rows of the journal and {found.rows} of the tables checked: {len(found.findings)} findings",
+        f"head {found.head}",
+    ]
+    if not found.clean:
+        lines.append("Sell nothing; have the ledger looked at, or restore it from its copy.")
+    return DONE if found.clean else REFUSED, record | asdict(found) | {"clean": found.clean}, lines
+
+
+def _upgrade(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    done = Ledger.upgrade(_place(arguments.ledger), clock)
+    if done.before == done.after:
+        return DONE, asdict(done), [f"ledger {done.name} is of version {done.after}: there is nothing to do"]
+    lines = [f"ledger {done.name} brought from version {done.before} to {done.after}"]
+    if done.copy is not None:
+        lines.append(f"as it was: {done.copy}")
+    return DONE, asdict(done), lines
+
+
+def _history(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        if arguments.all:
+            with hall.ledger.look() as books:
+                numbers = books.accounts()
+        else:
+            numbers = [arguments.account]
+        files = {number: hall.history(number) for number in numbers}
+    if arguments.out is None:
+        lines = [line for number in numbers for line in (*files[number].lines(), "")][:-1]
+        return DONE, {"histories": [files[number].record() for number in numbers]}, lines
+    suffix = ".json" if arguments.json else ".txt"
+    folder = Path(arguments.out)
+    paths = {number: folder / f"{number}{suffix}" for number in numbers}
+    standing = [str(path) for path in paths.values() if os.path.lexists(path)]
+    if standing:
+        raise RequestError(
+            errors.FIELD, f"There is a file {standing[0]} already; none is overwritten.", "Choose another folder."
+        )
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for number, path in paths.items():
+            if arguments.json:
+                text = json.dumps(files[number].record(), ensure_ascii=False, indent=2)
+            else:
+                text = "\n".join(files[number].lines())
+            write_new(path, (text + "\n").encode("utf-8"))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise RequestError(
+            errors.FIELD, f"{folder} cannot be written to: {why}.", "Correct the folder, or make room."
+        ) from None
+    written = [str(path) for path in paths.values()]
+    return DONE, {"files": written}, [f"{len(written)} files written to {folder}"]
+
+
+def _backup(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        found = hall.backup(arguments.to)
+    return _audited(found, {"copy": arguments.to}, [f"copied to {arguments.to}"])

@@ -1,0 +1,124 @@
+"""A customer's file: account, bindings, cards, orders and reports of one moment, as text a person can read."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gashall import encode, errors, units
+from gashall.encode import Values
+from gashall.errors import GasError, LedgerError
+from gashall.ledger import Account, Binding, CardRow, Ledger, MeterRow, Order, ReportRow
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the ledger holds of one account: volumes in pulses, money in fen, times in minutes since 2000-01-01 UTC."""
+
+    account: Account
+    bindings: tuple[tuple[Binding, MeterRow], ...]
+    cards: tuple[CardRow, ...]
+    orders: tuple[Order, ...]
+    reports: tuple[tuple[ReportRow, Values | None], ...]
+    """Each with its fields, None if the frame kept is none."""
+
+    def lines(self) -> list[str]:
+        """The file as lines of text: volumes in m³, money in yuan, times in UTC."""
+        lines = [f"account {self.account.number}", f"name    {printable(self.account.name)}"]
+        lines += [f"opened  {_time(self.account.opened_at)}", "", "bindings"]
+        weights: dict[int, int] = {}
+        for binding, meter in self.bindings:
+            weight = weights[binding.id] = meter.pulse_weight
+            figures = ("alarm", "ceiling", "overdraft")
+            limits = ", ".join(f"{name} {units.volume(getattr(binding, name), weight)} m³" for name in figures)
+            lines += [
+                f"  {binding.number:>3}  meter {binding.meter}, {'open' if binding.open else 'closed'}, "
+                f"from index {units.volume(binding.initial_reading, weight)} m³",
+                f"       {limits}, over-flow {binding.over_flow_seconds} s, key version {meter.key_version}",
+            ]
+        lines += ["", "cards"]
+        for card in self.cards:
+            state = "issued" if card.issued else f"not issued, {card.psc_bytes} bytes of its password announced"
+            lines.append(f"  {card.number:>10}  replacement {card.replacement}, batch {card.issue_batch}, {state}")
+        lines += ["", "orders"]
+        numbers = {binding.id: binding.number for binding, _ in self.bindings}
+        for order in self.orders:
+            weight = weights[order.binding]
+            money = "" if order.fen is None else f", {units.yuan(order.fen)} yuan"
+            lines.append(
+                f"  {numbers[order.binding]:>3}/{order.sequence:<5} {_time(order.made_at)}  "
+                f"{units.volume(order.paid_pulses, weight)} m³{money}, total "
+                f"{units.volume(order.released_pulses, weight)} m³, card {order.card}, {order.state}"
+            )
+        lines += ["", "reports"]
+        of_binding = {(binding.meter, binding.number): meter.pulse_weight for binding, meter in self.bindings}
+        for row, values in self.reports:
+            text = "not readable"
+            if values is not None:
+                weight = of_binding[row.meter, row.binding]
+                shown = {
+                    "loaded": values["bought_total"],
+                    "used": values["used"],
+                    "left": encode.remaining(values),
+                    "index": values["index"],
+                }
+                text = f"order {values['sequence']}, " + ", ".join(
+                    f"{word} {units.volume(count, weight)} m³" for word, count in shown.items()
+                )
+            lines.append(f"  {row.binding:>3}/{row.report_number:<8} {_time(row.seen_at)}  {text}, card {row.card}")
+        return lines
+
+    def record(self) -> dict[str, Any]:
+        """The same as JSON holds it: pulses, fen and minutes as they are, frames in hex."""
+        return {
+            "account": _fields(self.account),
+            "bindings": [_fields(binding) | {"meter": _fields(meter)} for binding, meter in self.bindings],
+            "cards": [_fields(card) for card in self.cards],
+            "orders": [_fields(order) for order in self.orders],
+            "reports": [_fields(row) | {"fields": values} for row, values in self.reports],
+        }
+
+
+def history(ledger: Ledger, account: str) -> History:
+    """All that ``ledger`` knows of the account of that number. LedgerError ACCOUNT_UNKNOWN, or LEDGER if damaged."""
+    with ledger.look() as books:
+        known = books.account(account)
+        if known is None:
+            raise LedgerError(errors.ACCOUNT_UNKNOWN, f"There is no account {account}.")
+        bindings = []
+        for binding in books.bindings(account):
+            meter = books.meter(binding.meter)
+            if meter is None:
+                raise LedgerError(
+                    errors.LEDGER,
+                    f"The ledger is damaged: binding {binding.id} is of meter {binding.meter}, which is not there.",
+                )
+            bindings.append((binding, meter))
+        return History(
+            account=known,
+            bindings=tuple(bindings),
+            cards=tuple(books.cards(account)),
+            orders=tuple(books.orders(account)),
+            reports=tuple(
+                (row, _values(row)) for binding, _ in bindings for row in books.reports(binding.meter, binding.number)
+            ),
+        )
+
+
+def printable(text: str) -> str:
+    """``text`` with everything that would move a terminal's cursor or end a line written out."""
+    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)
+
+
+def _values(row: ReportRow) -> Values | None:
+    try:
+        return encode.decode_report(row.frame)
+    except GasError:
+        return None
+
+
+def _time(count: int) -> str:
+    return units.moment(count).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _fields(row: Any) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in row.__slots__}
+    return {name: value.hex() if isinstance(value, bytes) else value for name, value in values.items()}
