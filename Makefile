@@ -56,7 +56,7 @@ slice:
 	@if $(NEWER) -c '' 2>/dev/null; then \
 	  test -x .venv-newer/bin/pytest || { $(NEWER) -m venv .venv-newer && \
 	    .venv-newer/bin/pip install $(PIP_FLAGS) -e '.[hall,check,test]'; }; \
-	  ICGAS_REQUIRE=construct,crcmod,sqlalchemy .venv-newer/bin/pytest $(PYTEST_FLAGS) tests/gascard tests/gashall tests/meter/test_hot.py tests/meter/test_session.py; \
+	  ICGAS_REQUIRE=construct,crcmod,sqlalchemy,alembic .venv-newer/bin/pytest $(PYTEST_FLAGS) tests/gascard tests/gashall tests/meter/test_hot.py tests/meter/test_session.py; \
 	else echo "$(NEWER) is not here: its slice of the suite is not run"; fi
 
 lint: setup typings

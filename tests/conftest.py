@@ -40,7 +40,9 @@ PARTS: dict[str, Callable[[], str | None]] = {
     "construct": _package("construct"),
     "crcmod": _package("crcmod"),
     "sqlalchemy": _package("sqlalchemy"),
+    "alembic": _package("alembic"),
     "demandlib": _package("demandlib"),
+    "postgresql": lambda: _package("psycopg")() or _command("initdb")() or _command("pg_ctl")(),
     "atheris": _package("atheris"),
     "valgrind": _command("valgrind"),
     "git": _command("git"),
@@ -54,9 +56,7 @@ def _required() -> set[str]:
 def pytest_configure(config: pytest.Config) -> None:
     unknown = _required() - PARTS.keys()
     if unknown:
-        raise pytest.UsageError(
-            f"ICGAS_REQUIRE names {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}"
-        )
+        raise pytest.UsageError(f"ICGAS_REQUIRE names {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
 
 
 def require_part(part: str) -> None:
@@ -83,8 +83,7 @@ def require() -> Callable[[str], None]:
 
 @pytest.fixture(
     params=[
-        pytest.param(name, marks=[] if name == "cpython" else [pytest.mark.needs(name)])
-        for name in targets.TARGETS
+        pytest.param(name, marks=[] if name == "cpython" else [pytest.mark.needs(name)]) for name in targets.TARGETS
     ]
 )
 def target_name(request: pytest.FixtureRequest) -> str:
@@ -93,9 +92,7 @@ def target_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(
-    params=[
-        pytest.param(name, marks=pytest.mark.needs(name)) for name in targets.TARGETS if name != "cpython"
-    ]
+    params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in targets.TARGETS if name != "cpython"]
 )
 def vm_name(request: pytest.FixtureRequest) -> str:
     """Runs the test once on every real MicroPython VM."""
