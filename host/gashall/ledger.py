@@ -505,13 +505,15 @@ class Ledger(_Database):
         self.region = region
         self.clock: Clock = clock if clock is not None else lambda: datetime.now(UTC)
         """Whose time the journal's rows bear; a hall that was given a clock puts its own here."""
-        with self._opened(), self._writing() as connection:
-            about = self._about(connection)
+        with self._opened():
+            # Opening one that is there waits for no window.
+            with self._reading() as connection:
+                about = self._about(connection)
             if about is None and not create:
                 raise LedgerError(errors.LEDGER_MISSING, f"There is no ledger in {self.name}.")
             if about is None:
-                self._make(connection)
-                return
+                with self._writing() as connection:
+                    about = self._about(connection) or self._make(connection)
             if about["region"] != region:
                 raise LedgerError(
                     errors.LEDGER_REGION,
@@ -531,27 +533,29 @@ class Ledger(_Database):
                 errors.LEDGER_VERSION, f"The ledger {self.name} is of version {version}, not {SCHEMA_VERSION}."
             )
 
-    def _make(self, connection: sa.Connection) -> None:
+    def _make(self, connection: sa.Connection) -> dict[str, Any]:
         metadata.create_all(connection)
         for statement in TRIGGERS.get(self._backend, {}).values():
             connection.exec_driver_sql(statement)
         connection.execute(sa.insert(_migrated).values(version_num=migrations.revision(SCHEMA_VERSION)))
-        about = {"id": 1, "version": SCHEMA_VERSION, "region": self.region, "root_check": None}
+        about: dict[str, Any] = {"id": 1, "version": SCHEMA_VERSION, "region": self.region, "root_check": None}
         connection.execute(sa.insert(_about), about)
         Books(connection, self._now)._tell(journal.LEDGER_MADE, "", {"about": [about]})
+        return about
 
     def check_root(self, check: bytes) -> None:
         """Refuse a root whose ``Signer.ledger_check`` is not the first one this ledger was shown: LEDGER_KEY."""
-        with self._writing() as connection:
-            books = Books(connection, self._now)
+        with self.look() as books:
             kept = books.root_check()
-            if kept is None:
-                books.set_root_check(check)
-            elif kept != check:
-                raise LedgerError(
-                    errors.LEDGER_KEY,
-                    f"The ledger {self.name} was made with another root key: this is not its key file.",
-                )
+        if kept is None:
+            with self._writing() as connection:
+                books = Books(connection, self._now)
+                kept = books.root_check() or books.set_root_check(check)
+        if kept != check:
+            raise LedgerError(
+                errors.LEDGER_KEY,
+                f"The ledger {self.name} was made with another root key: this is not its key file.",
+            )
 
     @contextmanager
     def begin(self) -> "Iterator[Books]":
@@ -709,10 +713,11 @@ class Books:
         )
         return value
 
-    def set_root_check(self, check: bytes) -> None:
-        """The first hall's root."""
+    def set_root_check(self, check: bytes) -> bytes:
+        """The first hall's root, and ``check`` again."""
         self._connection.execute(sa.update(_about).values(root_check=check))
         self._tell(journal.ROOT_KNOWN, "", {"about": [{"id": 1, "root_check": check}]})
+        return check
 
     def head(self) -> tuple[int, bytes]:
         """Number and hash of the journal's last row; 0 and FIRST if it has none."""

@@ -1,8 +1,10 @@
 """The books: what may stand in them together, what survives, what is refused."""
 
+import json
 import sqlite3
 import sys
 import threading
+from datetime import UTC, datetime
 
 import pytest
 from tests.conftest import require_part
@@ -13,6 +15,7 @@ from gashall.errors import LedgerError, RequestError
 
 require_part("sqlalchemy")
 from gashall import ledger as ledger_module  # noqa: E402
+from gashall.audit import audit  # noqa: E402
 
 METER = ledger_module.MeterRow("32060012345678", 2, 10_000_000, 1, 0)
 PARAMETERS = {"alarm": 500, "ceiling": 100_000, "overdraft": 0, "over_flow_seconds": 0}
@@ -352,3 +355,140 @@ def test_windows_take_turns(tmp_path):
     first.close()
     second.close()
     assert sorted(numbers) == [f"{n:010d}" for n in range(1, 41)]
+
+
+# ---------------------------------------------------------------------- the journal
+
+
+def told(ledger):
+    """The journal's rows: number, kind, account, body."""
+    with ledger.raw_rows() as read:
+        rows = read("journal")
+    return [(row["number"], row["kind"], row["account"], json.loads(row["body"])) for row in rows]
+
+
+def test_every_change_has_its_row_in_the_journal(ledger):
+    ledger.check_root(b"root")
+    with ledger.begin() as books:
+        binding, card = bound(books)
+        first = order(books, binding, card)
+        for psc_bytes in (1, 1, 2, 3):
+            books.mark_card(card.number, psc_bytes=psc_bytes, issued=psc_bytes == 3)
+        books.mark_written(first.id)
+        books.mark_written(first.id)
+        books.keep_report(ledger_module.ReportRow(METER.number, 1, 1, 1, b"report", 7))
+        books.mark_done(binding.id, 1, 3000)
+        books.mark_done(binding.id, 1, 3000)
+    account, meter = "30303030303030303031", METER.number.encode().hex()
+    parameters = {"alarm": 500, "ceiling": 100_000, "overdraft": 0, "over_flow_seconds": 0}
+    made = {"id": 1, "account": account, "binding": 1, "card": 1, "sequence": 1, "state": b"pending".hex()}
+    made |= {"frame": b"frame".hex(), "paid_pulses": 3000, "released_pulses": 3000, "fen": None, "made_at": 100}
+    of_meter = {"pulse_weight": 2, "wheel_pulses": 10_000_000, "key_version": 1, "highest_binding": 0}
+    of_binding = {"id": 1, "meter": meter, "number": 1, "account": account, "initial_reading": 0, "open": 1}
+    of_card = {"number": 1, "account": account, "replacement": 0, "issue_batch": 0, "psc_bytes": 0, "issued": 0}
+    report = {"meter": meter, "binding": 1, "report_number": 1, "card": 1, "frame": b"report".hex(), "seen_at": 7}
+    one = "0000000001"
+    expected = [
+        ("ledger made", "", {"about": [{"id": 1, "version": 2, "region": 1, "root_check": None}]}),
+        ("root known", "", {"about": [{"id": 1, "root_check": b"root".hex()}]}),
+        ("account opened", one, {"accounts": [{"number": account, "name": b"Li Wei".hex(), "opened_at": 100}]}),
+        ("meter added", "", {"meters": [{"number": meter, **of_meter}]}),
+        (
+            "bound",
+            one,
+            {"bindings": [of_binding | parameters], "meters": [{"number": meter, "highest_binding": 1}]},
+        ),
+        ("card added", one, {"cards": [of_card]}),
+        ("order made", one, {"orders": [made]}),
+        ("password announced", one, {"cards": [{"number": 1, "psc_bytes": 1}]}),
+        ("password announced", one, {"cards": [{"number": 1, "psc_bytes": 2}]}),
+        ("card issued", one, {"cards": [{"number": 1, "psc_bytes": 3, "issued": 1}]}),
+        ("order written", one, {"orders": [{"id": 1, "state": b"written".hex()}]}),
+        ("report kept", one, {"reports": [report]}),
+        ("order done", one, {"orders": [{"id": 1, "state": b"done".hex()}]}),
+    ]
+    assert told(ledger) == [(number, *row) for number, row in enumerate(expected, start=1)]
+    assert audit(ledger).clean
+
+
+def test_journal_bears_the_ledgers_clock(tmp_path):
+    noon = datetime(2000, 1, 1, 12, 0, tzinfo=UTC)
+    ledger = ledger_module.Ledger(tmp_path / "clocked.db", 1, clock=lambda: noon)
+    with ledger.begin() as books:
+        books.add_account("", 0)
+    with ledger.raw_rows() as read:
+        assert [row["at"] for row in read("journal")] == [720, 720]
+    ledger.close()
+
+
+def test_transaction_that_fails_leaves_no_journal_row(ledger):
+    before = told(ledger)
+    with pytest.raises(ZeroDivisionError), ledger.begin() as books:
+        bound(books)
+        raise ZeroDivisionError
+    assert told(ledger) == before
+    with ledger.begin() as books:
+        bound(books)
+    assert audit(ledger).clean
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE journal SET at = at",
+        "UPDATE journal SET number = 7",
+        "DELETE FROM journal",
+        "INSERT OR REPLACE INTO journal SELECT * FROM journal WHERE number = 1",
+        "INSERT INTO journal SELECT 3, at, kind, account, body, hash FROM journal",
+        "INSERT INTO journal SELECT 0, at, kind, account, body, hash FROM journal",
+        "INSERT INTO journal SELECT NULL, at, kind, account, body, hash FROM journal",
+        "INSERT OR IGNORE INTO journal SELECT * FROM journal",
+    ],
+)
+def test_database_refuses_to_change_the_journal(ledger, tmp_path, statement):
+    before = told(ledger)
+    raw = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    with pytest.raises(sqlite3.IntegrityError, match="the journal (is append-only|has no gaps)"):
+        raw.execute(statement)
+    raw.close()
+    assert told(ledger) == before
+
+
+def test_window_that_read_an_older_journal_is_told_another_was_faster(ledger):
+    with ledger.begin() as books:
+        books.add_account("", 0)
+    with pytest.raises(LedgerError, match="Another window was faster") as refusal, ledger.begin() as books:
+        books._head = 1, bytes(32)
+        books.add_account("", 0)
+    assert code_of(refusal) == errors.PENDING_ELSEWHERE
+    assert refusal.value.remedy == "Repeat it: the ledger is as that window left it."
+    assert audit(ledger).clean
+
+
+def test_books_that_were_opened_to_be_read_write_nothing(ledger):
+    before = told(ledger)
+    with pytest.raises(LedgerError, match="opened to be read"), ledger.look() as books:
+        books.add_account("", 0)
+    assert told(ledger) == before
+    assert audit(ledger).clean
+
+
+def test_reading_waits_for_no_window_and_sees_what_was_committed(ledger, tmp_path):
+    with ledger.begin() as books:
+        books.add_account("", 0)
+        again = ledger_module.Ledger(tmp_path / "ledger.db", 1)
+        with again.look() as other:
+            assert other.accounts() == []
+        assert audit(again).entries == 1
+        again.close()
+    with ledger.look() as books:
+        assert books.accounts() == ["0000000001"]
+
+
+def test_ledger_whose_about_row_is_gone_is_not_made_anew(ledger, tmp_path):
+    with ledger.begin() as books:
+        books._connection.exec_driver_sql("DELETE FROM about")
+    for attempt in (lambda: ledger_module.Ledger(tmp_path / "ledger.db", 1), lambda: ledger.upgrade(ledger.name)):
+        with pytest.raises(LedgerError, match="about has no row") as refusal:
+            attempt()
+        assert code_of(refusal) == errors.LEDGER

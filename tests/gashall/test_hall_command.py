@@ -1,0 +1,506 @@
+"""``icgas hall``: each service at the command line, what it prints, where it refuses, and what it leaves."""
+
+import json
+import os
+import re
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from paper import METER, NEIGHBOUR, REGION, PaperMeter
+from tests.conftest import require_part
+
+require_part("alembic")
+from gashall import hall_command  # noqa: E402
+from gashall.audit import audit  # noqa: E402
+from gashall.ledger import Ledger  # noqa: E402
+from gashall.readers import FileReader  # noqa: E402
+from gashall.signer import KeyFileSigner  # noqa: E402
+
+DATA = Path(__file__).parent / "data"
+ACCOUNT = "0000000001"
+
+
+class Counter:
+    """A folder with ledger, key file and cards, and the command run in it."""
+
+    def __init__(self, folder, capsys):
+        self.folder = folder
+        self.capsys = capsys
+
+    def run(self, *words, ledger="ledger.db", key="key.json"):
+        """Exit code, standard output, standard error."""
+        places = ["--ledger", str(self.folder / ledger)] if ledger else []
+        if key and words[:1] != ("upgrade",):
+            places += ["--key", str(self.folder / key)]
+        code = hall_command.command([*words, *places], lambda: datetime(2026, 3, 1, 12, 0, tzinfo=UTC))
+        told = self.capsys.readouterr()
+        return code, told.out, told.err
+
+    def fine(self, *words, **places):
+        """Standard output of a run that must succeed."""
+        code, out, err = self.run(*words, **places)
+        assert (code, err) == (0, "")
+        return out
+
+    def told(self, *words, **places):
+        """The same as JSON."""
+        return json.loads(self.fine(*words, "--json", **places))
+
+    @property
+    def card(self):
+        return str(self.folder / "card.bin")
+
+    def load(self):
+        meter = PaperMeter(KeyFileSigner.load(self.folder / "key.json"))
+        meter.__dict__.update(getattr(self, "memory", {}))
+        meter.insert(self.folder / "card.bin")
+        self.memory = {name: value for name, value in meter.__dict__.items() if name != "key"}
+
+    def head(self):
+        return self.told("audit")["head"]
+
+    def files(self):
+        return sorted(path.name for path in self.folder.iterdir())
+
+
+@pytest.fixture
+def empty(tmp_path, capsys, monkeypatch):
+    for name in (hall_command.LEDGER_VARIABLE, hall_command.KEY_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "counter"
+    folder.mkdir()
+    return Counter(folder, capsys)
+
+
+@pytest.fixture
+def counter(empty):
+    """A counter whose first customer has opened an account and loaded her card."""
+    empty.fine("init", "--region", "0x0021")
+    empty.fine(
+        "open", "--card", empty.card, "--blank", "--meter", METER, "--volume", "30", "--money", "75", "--name", "王芳"
+    )
+    empty.load()
+    return empty
+
+
+# ---------------------------------------------------------------------- each service
+
+
+def test_init_makes_key_and_ledger_for_their_owner_only_and_shows_no_key(empty):
+    out = empty.fine("init", "--region", "33")
+    assert empty.files() == ["key.json", "ledger.db"]
+    for name in empty.files():
+        assert os.stat(empty.folder / name).st_mode & 0o777 == 0o600
+    root = json.loads((empty.folder / "key.json").read_text())["root"]
+    assert root not in out and not re.search("[0-9a-f]{16}", out)
+    assert KeyFileSigner.load(empty.folder / "key.json").region == REGION
+    assert empty.told("audit")["clean"]
+
+
+@pytest.mark.parametrize(
+    ("standing", "words", "name"),
+    [
+        ("key.json", (), "KEY_FILE"),
+        ("ledger.db", (), "LEDGER"),
+        ("ledger.db", ("--existing-key",), "LEDGER"),
+        (None, ("--existing-key",), "KEY_FILE"),
+    ],
+)
+def test_init_overwrites_nothing_and_leaves_nothing_half_made(empty, standing, words, name):
+    if standing is not None:
+        (empty.folder / standing).write_text("what was here before")
+    code, out, err = empty.run("init", "--region", "33", *words)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"icgas hall init: {name} (")
+    assert empty.files() == ([] if standing is None else [standing])
+    if standing is not None:
+        assert (empty.folder / standing).read_text() == "what was here before"
+
+
+def test_init_with_an_existing_key_wants_its_region(empty):
+    KeyFileSigner.create(empty.folder / "key.json", REGION)
+    code, _, err = empty.run("init", "--region", "34", "--existing-key")
+    assert code == 1 and "LEDGER_REGION" in err and "0x0021" in err
+    assert empty.files() == ["key.json"]
+    assert empty.told("init", "--region", "33", "--existing-key")["region"] == REGION
+
+
+def test_open_issues_the_card_and_says_what_was_paid(empty):
+    empty.fine("init", "--region", "33")
+    out = empty.fine(
+        "open",
+        "--card",
+        empty.card,
+        "--blank",
+        "--meter",
+        METER,
+        "--volume",
+        "12.34",
+        "--money",
+        "30.5",
+        "--alarm",
+        "2",
+    )
+    assert out == (
+        f"account opened: 12.34 m³ for 30.50 yuan\naccount {ACCOUNT}, meter {METER}, card 1, order 1: written\n"
+    )
+    told = empty.told("history", "--account", ACCOUNT)["histories"][0]
+    assert told["bindings"][0]["alarm"] == 200
+    assert told["orders"][0]["fen"] == 3050
+
+
+def test_open_repeated_is_not_made_twice(empty):
+    empty.fine("init", "--region", "33")
+    words = ("open", "--card", empty.card, "--meter", METER, "--volume", "30")
+    empty.fine(*words, "--blank")
+    code, _, err = empty.run(*words)
+    assert code == 1 and "ALREADY_BOUND" in err
+    assert len(empty.told("history", "--account", ACCOUNT)["histories"][0]["orders"]) == 1
+
+
+def test_sell_tells_volume_money_and_order(counter):
+    out = counter.fine("sell", "--card", counter.card, "--volume", "20", "--money", "50.00")
+    assert out == f"sold: 20.00 m³ for 50.00 yuan\naccount {ACCOUNT}, meter {METER}, card 1, order 2: written\n"
+    counter.load()
+    told = counter.told("sell", "--card", counter.card, "--volume", "0.01", "--money", "0.03")
+    assert told == {
+        "account": ACCOUNT,
+        "meter": METER,
+        "card": 1,
+        "sequence": 3,
+        "volume": "0.01",
+        "pulses": 1,
+        "bought_total": 5001,
+        "fen": 3,
+        "state": "written",
+        "resumed": False,
+        "yuan": "0.03",
+    }
+
+
+def test_sale_that_died_is_finished_and_said_so(counter):
+    hall = hall_command.Hall.open(counter.folder / "ledger.db", counter.folder / "key.json")
+    reader = FileReader(counter.card)
+
+    def dead(plan):
+        raise KeyboardInterrupt
+
+    reader.write = dead
+    with pytest.raises((KeyboardInterrupt, TypeError)):
+        hall.sell(reader, 20, fen=5000)
+    hall.close()
+    out = counter.fine("sell", "--card", counter.card, "--volume", "20", "--money", "50")
+    assert "finished now; it was not made twice" in out
+    assert len(counter.told("history", "--account", ACCOUNT)["histories"][0]["orders"]) == 2
+
+
+def test_read_tells_what_the_card_says_and_writes_nothing_on_it(counter):
+    before = Path(counter.card).read_bytes()
+    assert counter.fine("read", "--card", counter.card) == (
+        f"account {ACCOUNT}, meter {METER}, card 1: last order done\n"
+        "report 1: 30.00 m³ left on the meter\n"
+        "on the card: 0.00 m³\n"
+    )
+    assert Path(counter.card).read_bytes() == before
+    told = counter.told("read", "--card", counter.card)
+    assert (told["remaining"], told["state"], told["report"]["bought_total"]) == ("30.00", "done", 3000)
+
+
+def test_reconcile_gives_the_slip(counter):
+    counter.fine("read", "--card", counter.card)
+    lines = counter.fine("reconcile", "--account", ACCOUNT).splitlines()
+    assert lines[0] == f"account {ACCOUNT}, meter {METER}, index 0.00 to 0.00 m³"
+    assert lines[-1] == "difference 0 pulses"
+    assert counter.told("reconcile", "--account", ACCOUNT, "--reading", "0.05")["difference"] == -5
+
+
+def test_audit_gives_the_head_and_asks_for_an_earlier_one(counter):
+    head = counter.head()
+    assert re.fullmatch("[0-9a-f]{64}", head)
+    counter.fine("sell", "--card", counter.card, "--volume", "20")
+    out = counter.fine("audit", "--head", head)
+    assert re.fullmatch(r"\d+ rows of the journal and \d+ of the tables checked: 0 findings\nhead [0-9a-f]{64}\n", out)
+    code, out, _ = counter.run("audit", "--head", "0" * 64)
+    assert code == 1 and "cut off or made anew" in out
+
+
+def test_audit_names_what_somebody_changed(counter):
+    with sqlite3.connect(counter.folder / "ledger.db") as raw:
+        raw.execute("UPDATE orders SET fen = 1")
+    raw.close()
+    code, out, err = counter.run("audit")
+    assert (code, err) == (1, "")
+    assert out.splitlines()[0] == "orders id=1, fen: 1 stands here; the journal says 7500"
+    assert "Sell nothing" in out
+    code, out, _ = counter.run("audit", "--json")
+    told = json.loads(out)
+    assert (code, told["clean"]) == (1, False)
+    assert told["findings"] == [
+        {"table": "orders", "key": "id=1", "column": "fen", "message": "1 stands here; the journal says 7500"}
+    ]
+
+
+def test_upgrade_keeps_a_copy_and_is_done_once(empty):
+    with sqlite3.connect(empty.folder / "ledger.db") as raw:
+        raw.executescript((DATA / "ledger-1.sql").read_text(encoding="utf-8"))
+    raw.close()
+    code, _, err = empty.run("audit", key=None)
+    assert code == 2
+    path = str(empty.folder / "ledger.db")
+    assert empty.fine("upgrade") == f"ledger {path} brought from version 1 to 2\nas it was: {path}.version-1\n"
+    assert empty.fine("upgrade") == f"ledger {path} is of version 2: there is nothing to do\n"
+    assert empty.told("upgrade")["before"] == 2
+    ledger = Ledger(path, REGION, create=False)
+    assert audit(ledger).clean
+    ledger.close()
+
+
+def test_old_ledger_tells_the_clerk_to_upgrade(counter):
+    (counter.folder / "ledger.db").unlink()
+    with sqlite3.connect(counter.folder / "ledger.db") as raw:
+        raw.executescript((DATA / "ledger-1.sql").read_text(encoding="utf-8"))
+    raw.close()
+    code, _, err = counter.run("sell", "--card", counter.card, "--volume", "20")
+    assert code == 1
+    assert "LEDGER_VERSION (-130)" in err and "icgas hall upgrade" in err
+
+
+HISTORY = f"""\
+account {ACCOUNT}
+name    王芳
+opened  2026-03-01 12:00 UTC
+
+bindings
+    1  meter {METER}, open, from index 0.00 m³
+       alarm 5.00 m³, ceiling 1000.00 m³, overdraft 0.00 m³, over-flow 0 s, key version 1
+
+cards
+           1  replacement 0, batch 0, issued
+
+orders
+    1/1     2026-03-01 12:00 UTC  30.00 m³, 75.00 yuan, total 30.00 m³, card 1, done
+    1/2     2026-03-01 12:00 UTC  20.00 m³, total 50.00 m³, card 1, written
+
+reports
+    1/1        2026-03-01 12:00 UTC  order 1, loaded 30.00 m³, used 0.00 m³, left 30.00 m³, index 0.00 m³, card 1
+"""
+
+
+def test_history_is_the_customers_file(counter):
+    counter.fine("sell", "--card", counter.card, "--volume", "20")
+    assert counter.fine("history", "--account", ACCOUNT) == HISTORY
+    told = counter.told("history", "--all")["histories"]
+    assert [one["account"]["name"] for one in told] == ["王芳"]
+    assert told[0]["reports"][0]["fields"]["bought_total"] == 3000
+
+
+def test_history_writes_one_file_for_each_customer_and_overwrites_none(counter):
+    counter.fine("sell", "--card", counter.card, "--volume", "20")
+    other = str(counter.folder / "other.bin")
+    name = "Li\nWei\x1b[2J"
+    counter.fine("open", "--card", other, "--blank", "--meter", NEIGHBOUR, "--volume", "0", "--name", name)
+    folder = counter.folder / "files"
+    assert counter.fine("history", "--all", "--out", str(folder)) == f"2 files written to {folder}\n"
+    assert sorted(path.name for path in folder.iterdir()) == ["0000000001.txt", "0000000002.txt"]
+    assert (folder / f"{ACCOUNT}.txt").read_text(encoding="utf-8") == HISTORY
+    assert "name    Li\\nWei\\x1b[2J\n" in (folder / "0000000002.txt").read_text(encoding="utf-8")
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in folder.iterdir())
+    (folder / "0000000002.txt").unlink()
+    code, _, err = counter.run("history", "--all", "--out", str(folder))
+    assert code == 1 and "0000000001.txt already" in err
+    assert [path.name for path in folder.iterdir()] == ["0000000001.txt"]
+    counter.fine("history", "--all", "--out", str(folder), "--json")
+    assert json.loads((folder / "0000000002.json").read_text(encoding="utf-8"))["account"]["name"] == name
+
+
+def test_backup_is_one_audited_file_that_can_be_sold_from(counter):
+    copy = counter.folder / "copy.db"
+    head = counter.head()
+    out = counter.fine("backup", "--to", str(copy))
+    assert out.splitlines()[0] == f"copied to {copy}"
+    assert out.splitlines()[-1] == f"head {head}"
+    assert [name for name in counter.files() if name.startswith("copy")] == ["copy.db"]
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert copy.read_bytes()[18:20] == b"\x01\x01"  # no write-ahead log beside it
+    assert counter.told("audit", ledger="copy.db")["head"] == head
+    assert counter.told("sell", "--card", counter.card, "--volume", "1", ledger="copy.db")["sequence"] == 2
+
+
+def test_backup_while_a_window_writes_is_what_was_committed(counter):
+    ledger = Ledger(counter.folder / "ledger.db", REGION, create=False)
+    with ledger.begin() as books:
+        books.add_account("not committed", 0)
+        counter.fine("backup", "--to", str(counter.folder / "copy.db"))
+    ledger.close()
+    assert len(counter.told("history", "--all", ledger="copy.db")["histories"]) == 1
+    assert len(counter.told("history", "--all")["histories"]) == 2
+
+
+def test_backup_of_a_changed_ledger_stays_and_is_told(counter):
+    with sqlite3.connect(counter.folder / "ledger.db") as raw:
+        raw.execute("UPDATE orders SET fen = 1")
+    raw.close()
+    code, out, _ = counter.run("backup", "--to", str(counter.folder / "copy.db"))
+    assert code == 1 and "orders id=1, fen" in out
+    assert "copy.db" in counter.files()
+
+
+@pytest.mark.parametrize("place", ["ledger.db", "none/copy.db", "nul\0.db", "."])
+def test_backup_that_cannot_be_written_is_refused_and_overwrites_nothing(counter, place):
+    before = counter.files()
+    code, out, err = counter.run("backup", "--to", str(counter.folder / place))
+    assert (code, out) == (1, "")
+    assert err.startswith("icgas hall backup: LEDGER (")
+    assert counter.files() == before
+
+
+# ---------------------------------------------------------------------- refusals and wrong usage
+
+REFUSED = [
+    ("gas waits on the card", ("sell", "--card", "@card.bin", "--volume", "1"), "GAS_ON_CARD"),
+    ("no such card", ("sell", "--card", "@none.bin", "--volume", "1"), "NO_CARD"),
+    ("no such card to read", ("read", "--card", "@none.bin"), "NO_CARD"),
+    ("no volume", ("sell", "--card", "@card.bin", "--volume", "0"), "AMOUNT"),
+    ("no number", ("sell", "--card", "@card.bin", "--volume", "ten"), "AMOUNT"),
+    ("no whole pulses", ("sell", "--card", "@card.bin", "--volume", "0.001"), "NOT_WHOLE_PULSES"),
+    ("card there already", ("open", "--card", "@card.bin", "--blank", "--meter", NEIGHBOUR, "--volume", "1"), "READER"),
+    ("card not blank", ("open", "--card", "@card.bin", "--meter", NEIGHBOUR, "--volume", "1"), "CARD_NOT_BLANK"),
+    ("meter malformed", ("open", "--card", "@card.bin", "--meter", "1", "--volume", "1"), "NUMBER_MALFORMED"),
+    (
+        "account malformed",
+        ("open", "--card", "@card.bin", "--meter", NEIGHBOUR, "--volume", "1", "--account", "7"),
+        "NUMBER_MALFORMED",
+    ),
+    (
+        "weight of no meter",
+        ("open", "--card", "@card.bin", "--meter", NEIGHBOUR, "--volume", "1", "--pulse-weight", "3"),
+        "WEIGHT",
+    ),
+    ("account unknown", ("reconcile", "--account", "0000000009"), "ACCOUNT_UNKNOWN"),
+    ("no report", ("reconcile", "--account", ACCOUNT, "--reading", "x"), "AMOUNT"),
+    ("history of nobody", ("history", "--account", "0000000009"), "ACCOUNT_UNKNOWN"),
+    ("history of no number", ("history", "--account", "1"), "NUMBER_MALFORMED"),
+    ("history into a file", ("history", "--all", "--out", "@key.json"), "FIELD"),
+    ("head of no journal", ("audit", "--head", "12"), "FIELD"),
+    ("region beyond", ("init", "--region", "65536"), "FIELD"),
+]
+
+
+@pytest.mark.parametrize(("words", "name"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_refusal_is_a_sentence_with_a_remedy_and_leaves_all_as_it_was(counter, words, name):
+    counter.fine("sell", "--card", counter.card, "--volume", "1")
+    head, files, card = counter.head(), counter.files(), Path(counter.card).read_bytes()
+    words = [str(counter.folder / word[1:]) if word.startswith("@") else word for word in words]
+    code, out, err = counter.run(*words)
+    assert (code, out) == (1, "")
+    assert re.match(rf"icgas hall {words[0]}: {name} \(-\d+\): .+\. .+\.\n$", err)
+    code, out, err = counter.run(*words, "--json")
+    assert (code, err) == (1, "")
+    told = json.loads(out)["error"]
+    assert told["name"] == name and told["remedy"] and told["message_zh"]
+    assert (counter.head(), counter.files(), Path(counter.card).read_bytes()) == (head, files, card)
+
+
+PLACES = [
+    ("no ledger", {"ledger": "none.db"}, "LEDGER_MISSING"),
+    ("no key", {"key": "none.json"}, "KEY_FILE"),
+    ("ledger for key", {"key": "ledger.db"}, "KEY_FILE"),
+    ("key for ledger", {"ledger": "key.json"}, "LEDGER"),
+]
+
+
+@pytest.mark.parametrize(("places", "name"), [row[1:] for row in PLACES], ids=[row[0] for row in PLACES])
+@pytest.mark.parametrize("action", ["open", "sell", "read", "reconcile", "audit", "history", "backup"])
+def test_wrong_place_is_refused_by_every_service(counter, action, places, name):
+    words = {
+        "open": ("--card", counter.card, "--meter", METER, "--volume", "1"),
+        "sell": ("--card", counter.card, "--volume", "1"),
+        "read": ("--card", counter.card),
+        "reconcile": ("--account", ACCOUNT),
+        "audit": (),
+        "history": ("--all",),
+        "backup": ("--to", str(counter.folder / "copy.db")),
+    }[action]
+    files = counter.files()
+    code, _, err = counter.run(action, *words, **places)
+    assert (code, f": {name} (" in err) == (1, True), err
+    assert counter.files() == files
+
+
+USAGE = [
+    (),
+    ("nothing",),
+    ("init",),
+    ("init", "--region", "x"),
+    ("init", "--region", "-1"),
+    ("init", "--region", "1.0"),
+    ("init", "--region", "٣"),
+    ("open", "--meter", METER, "--volume", "1"),
+    ("open", "--card", "c", "--volume", "1"),
+    ("open", "--card", "c", "--meter", METER),
+    ("open", "--card", "c", "--meter", METER, "--volume", "1", "--key-version", "one"),
+    ("sell", "--card", "c"),
+    ("sell", "--volume", "1"),
+    *[("sell", "--card", "c", "--volume", "1", "--money", money) for money in ("x", "1.234", "-1", "1e3", "", "1,5")],
+    *[("sell", "--card", "c", "--volume", "1", "--money", money) for money in (".5", "5.", "+5", " 5", "9" * 20, "٣")],
+    ("read",),
+    ("reconcile",),
+    ("audit", "--head"),
+    ("upgrade", "--key", "k"),
+    ("history",),
+    ("history", "--all", "--account", ACCOUNT),
+    ("backup",),
+]
+
+
+@pytest.mark.parametrize("words", USAGE, ids=" ".join)
+def test_wrong_usage_touches_nothing(empty, words):
+    code, out, err = empty.run(*words)
+    assert (code, out) == (2, "")
+    assert "usage: icgas hall" in err
+    assert empty.files() == []
+
+
+@pytest.mark.parametrize("missing", ["ledger", "key"])
+def test_place_may_stand_in_the_environment(counter, monkeypatch, missing):
+    code, _, err = counter.run("audit", **{missing: None})
+    assert code == 2 and f"set ICGAS_{missing.upper()}" in err
+    value = {"ledger": counter.folder / "ledger.db", "key": counter.folder / "key.json"}[missing]
+    monkeypatch.setenv(f"ICGAS_{missing.upper()}", str(value))
+    counter.fine("audit", **{missing: None})
+
+
+def test_folder_stands_for_its_ledger(counter):
+    counter.fine("audit", ledger=".")
+    assert counter.fine("upgrade", ledger=".").startswith(f"ledger {counter.folder}/ledger.db is of version 2")
+
+
+@pytest.mark.parametrize("words", [("--help",), *[(name, "--help") for name in ("init", "open", "sell", "history")]])
+def test_help_is_no_error(empty, words):
+    code, out, _ = empty.run(*words, ledger=None, key=None)
+    assert (code, out.startswith("usage: icgas hall")) == (0, True)
+
+
+def test_output_that_cannot_be_written_is_told(counter, monkeypatch):
+    class Full:
+        encoding = "ascii"
+
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sys.stdout", Full())
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    monkeypatch.setattr(Full, "fileno", lambda self: 1, raising=False)
+    arguments = ["audit", "--ledger", str(counter.folder / "ledger.db"), "--key", str(counter.folder / "key.json")]
+    assert hall_command.command(arguments) == 1
+    assert "not printed: No space left" in counter.capsys.readouterr().err
+
+
+def test_entry_point_is_declared():
+    import tomllib
+
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["entry-points"]["icgas.commands"]["hall"] == "gashall.hall_command:command"
+    assert any(part.startswith("alembic") for part in project["optional-dependencies"]["hall"])
