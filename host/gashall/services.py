@@ -433,8 +433,9 @@ class Hall:
         if binding is None or meter is None:
             raise LedgerError(errors.ACCOUNT_UNKNOWN, f"Account {row.account} has no meter.")
         last: Order = _found(books.last_order(binding.id))
-        # Once more with the ledger's key version: the order that names it on the card may be torn.
-        card = decode_card(card.image, self._signer, key_version=meter.key_version)
+        # Once more with the ledger's key version, if the order on the card names another or, torn, none.
+        if card.order.values is None or card.order.values["key_version"] != meter.key_version:
+            card = decode_card(card.image, self._signer, key_version=meter.key_version)
         _check_order(card.order, binding, last, reading)
         report, code = _newest_report(card.reports, meter.number, binding.number)
         news = False
