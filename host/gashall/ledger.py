@@ -13,11 +13,11 @@ hash (docs/ledger.md). ``gashall.audit`` compares the two.
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 
@@ -291,6 +291,28 @@ _LOADED = (
     .order_by(_orders.c.id)
 )
 _MARK_DONE = sa.update(_orders).where(_orders.c.id == _KEY).values(state=DONE)
+
+
+class _Prepared(NamedTuple):
+    """A statement as the driver takes it: its text, the order of its parameters (None: by name), what they are else."""
+
+    text: str
+    names: tuple[str, ...] | None
+    given: dict[str, Any]
+
+
+# The statements above, by identity and driver: what SQLAlchemy does anew for each costs five times its running.
+_prepared: dict[tuple[int, str, str], _Prepared] = {}
+
+
+def _prepare(statement: Any, dialect: sa.Dialect) -> _Prepared:
+    key = id(statement), dialect.name, dialect.driver
+    found = _prepared.get(key)
+    if found is None:
+        compiled: Any = statement.compile(dialect=dialect)
+        names = tuple(compiled.positiontup) if compiled.positional else None
+        found = _prepared[key] = _Prepared(str(compiled), names, dict(compiled.params))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -705,6 +727,7 @@ class Books:
         self._connection = connection
         self._now = now
         self._head: tuple[int, bytes] | None = None
+        self._cursor: Any = None
 
     def root_check(self) -> bytes | None:
         """What the ledger's root is known by; None before the first hall."""
@@ -722,7 +745,7 @@ class Books:
     def head(self) -> tuple[int, bytes]:
         """Number and hash of the journal's last row; 0 and FIRST if it has none."""
         if self._head is None:
-            last = self._connection.execute(_LAST_ENTRY).first()
+            last = next(iter(self._run(_LAST_ENTRY, {})), None)
             self._head = (
                 (0, journal.FIRST)
                 if last is None
@@ -782,7 +805,7 @@ class Books:
 
     def accounts(self) -> list[str]:
         """The numbers of all accounts, in rising order."""
-        return [_checked("accounts", "number", number) for number in self._connection.execute(_ACCOUNTS).scalars()]
+        return [_checked("accounts", "number", number) for (number,) in self._run(_ACCOUNTS, {})]
 
     def cards(self, account: str) -> list[CardRow]:
         """All cards of an account, by their numbers."""
@@ -881,18 +904,18 @@ class Books:
 
     def mark_written(self, order: int) -> None:
         """The card was read back and holds the order's frame. A row that is done already stays so."""
-        known = self._connection.execute(_STATE_OF_ORDER, {"_key": order}).first()
+        known = next(iter(self._run(_STATE_OF_ORDER, {"_key": order})), None)
         if known is None or known[1] != PENDING:
             return
-        self._connection.execute(_MARK_WRITTEN, {"_key": order})
+        self._run(_MARK_WRITTEN, {"_key": order})
         self._tell(journal.ORDER_WRITTEN, known[0], {"orders": [{"id": order, "state": WRITTEN}]})
 
     def mark_done(self, binding: int, sequence: int, bought_total: int) -> None:
         """Orders of a binding that a report of this sequence and bought total covers are loaded."""
         values = {"_key": binding, "_sequence": sequence, "_bought_total": bought_total}
-        loaded = self._connection.execute(_LOADED, values).all()
+        loaded = self._run(_LOADED, values)
         for order, _ in loaded:
-            self._connection.execute(_MARK_DONE, {"_key": order})
+            self._run(_MARK_DONE, {"_key": order})
         if loaded:
             rows = [{"id": order, "state": DONE} for order, _ in loaded]
             self._tell(journal.ORDER_DONE, loaded[0][1], {"orders": rows})
@@ -926,7 +949,7 @@ class Books:
         """
         if account is None:
             values = {"_key": report.meter, "_number": report.binding}
-            account = self._connection.execute(_ACCOUNT_BOUND, values).scalar() or ""
+            account = next((row[0] for row in self._run(_ACCOUNT_BOUND, values)), "")
         self._insert(_reports, report, journal.REPORT_KEPT, account)
 
     def _tell(self, kind: str, account: str, changes: journal.Changes) -> None:
@@ -937,14 +960,33 @@ class Books:
         number, at, text = last + 1, self._now(), journal.body(changes)
         digest = journal.row_hash(previous, number, at, kind, account, text)
         values = {"number": number, "at": at, "kind": kind, "account": account, "body": text, "hash": digest}
-        self._connection.execute(_INSERT["journal"], values)
+        self._run(_INSERT["journal"], values)
         self._head = number, digest
 
-    def _one(self, statement: sa.Select[Any], key: Any) -> sa.RowMapping | None:
-        return self._connection.execute(statement, {"_key": key}).mappings().first()
+    def _run(self, statement: Any, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run one of this module's statements; the rows it gives."""
+        dialect = self._connection.dialect
+        text, names, given = _prepare(statement, dialect)
+        values = {**given, **values}
+        parameters: Any = values if names is None else [values[name] for name in names]
+        if self._cursor is None:
+            self._cursor = self._connection.connection.cursor()
+        try:
+            self._cursor.execute(text, parameters)
+            return [] if self._cursor.description is None else list(self._cursor.fetchall())
+        except dialect.loaded_dbapi.Error as error:
+            raise sa.exc.DBAPIError.instance(text, parameters, error, dialect.loaded_dbapi.Error) from error
 
-    def _all(self, statement: sa.Select[Any], **keys: Any) -> sa.MappingResult:
-        return self._connection.execute(statement, keys).mappings()
+    def _all(self, statement: sa.Select[Any], **keys: Any) -> list[dict[str, Any]]:
+        rows = self._run(statement, keys)
+        if not rows:
+            return []
+        names = [column[0] for column in self._cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def _one(self, statement: sa.Select[Any], key: Any) -> dict[str, Any] | None:
+        rows = self._all(statement, _key=key)
+        return rows[0] if rows else None
 
     def _free_account(self) -> int:
         """The number after the highest account; where that is the last there is, the next free one below."""
@@ -961,11 +1003,11 @@ class Books:
 
     def _insert(self, table: sa.Table, row: Any, kind: str, account: str) -> None:
         values = {name: getattr(row, name) for name in _KINDS[table.name]}
-        self._connection.execute(_INSERT[table.name], values)
+        self._run(_INSERT[table.name], values)
         self._tell(kind, account, {table.name: [values]})
 
 
-def _columns(row: sa.RowMapping, table: sa.Table, labels: str = "") -> dict[str, Any]:
+def _columns(row: Mapping[str, Any] | sa.RowMapping, table: sa.Table, labels: str = "") -> dict[str, Any]:
     """A row's cells, each what its column may hold; LedgerError LEDGER naming the one that is not."""
     return {name: _checked(table.name, name, row[labels + name]) for name in _KINDS[table.name]}
 
@@ -977,6 +1019,8 @@ def _checked(table: str, column: str, value: Any) -> Any:
         return None
     if kind is bytes and isinstance(value, memoryview):
         value = bytes(value)
+    if kind is bool and type(value) is int and 0 <= value <= 1:  # SQLite's
+        value = bool(value)
     if type(value) is not kind or (span is not None and not span[0] <= value <= span[1]):
         raise LedgerError(
             errors.LEDGER,
