@@ -864,11 +864,10 @@ class Books:
             "open": True,
             **parameters,
         }
-        key = self._connection.execute(_INSERT["bindings"], values).inserted_primary_key
-        assert key is not None
+        key = self._number(_bindings, values)
         raised = {"number": meter.number, "highest_binding": number}
-        self._tell(journal.BOUND, account, {"bindings": [{"id": key[0], **values}], "meters": [raised]})
-        return Binding(id=key[0], **values)
+        self._tell(journal.BOUND, account, {"bindings": [{"id": key, **values}], "meters": [raised]})
+        return Binding(id=key, **values)
 
     def add_order(
         self,
@@ -897,10 +896,9 @@ class Books:
             "fen": fen,
             "made_at": made_at,
         }
-        key = self._connection.execute(_INSERT["orders"], values).inserted_primary_key
-        assert key is not None
-        self._tell(journal.ORDER_MADE, binding.account, {"orders": [{"id": key[0], **values}]})
-        return Order(id=key[0], **values)
+        key = self._number(_orders, values)
+        self._tell(journal.ORDER_MADE, binding.account, {"orders": [{"id": key, **values}]})
+        return Order(id=key, **values)
 
     def mark_written(self, order: int) -> None:
         """The card was read back and holds the order's frame. A row that is done already stays so."""
@@ -1001,6 +999,15 @@ class Books:
     def _highest(self, column: sa.Column[Any]) -> Any:
         return self._connection.execute(sa.select(sa.func.max(column))).scalar()
 
+    def _number(self, table: sa.Table, values: dict[str, Any]) -> int:
+        """Insert a row to which the database gives the next ``id``."""
+        if self._connection.dialect.name == "sqlite":
+            self._run(_INSERT[table.name], {"id": None, **values})
+            return int(self._cursor.lastrowid)
+        key = self._connection.execute(_INSERT[table.name], values).inserted_primary_key
+        assert key is not None
+        return int(key[0])
+
     def _insert(self, table: sa.Table, row: Any, kind: str, account: str) -> None:
         values = {name: getattr(row, name) for name in _KINDS[table.name]}
         self._run(_INSERT[table.name], values)
@@ -1048,4 +1055,5 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     # Writer from the start: two windows that read the same state and both write would else meet too late.
     reading = connection.get_execution_options().get("icgas_reading")
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    raw: Any = connection.connection.driver_connection
+    raw.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
