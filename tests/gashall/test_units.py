@@ -155,3 +155,43 @@ def test_numbers_of_the_right_form_are_taken():
     assert units.account_number("0000104417") == "0000104417"
     with pytest.raises(RequestError):
         units.account_number("104417")
+
+
+# ---------------------------------------------------------------------- money
+
+
+@pytest.mark.parametrize(
+    ("yuan", "fen"),
+    [
+        ("0", 0),
+        ("0.00", 0),
+        ("0.01", 1),
+        ("0.1", 10),
+        ("75", 7500),
+        ("75.5", 7550),
+        ("75.50", 7550),
+        ("007.05", 705),
+        ("90071992547409.91", units.FEN_MOST),
+    ],
+)
+def test_money_is_read_exactly_and_shown_with_two_decimals(yuan, fen):
+    assert units.fen(yuan) == fen
+    assert units.fen(units.yuan(fen)) == fen
+
+
+@pytest.mark.parametrize(
+    "yuan",
+    ["", " ", "-1", "+1", "1.", ".5", "1.234", "1e2", "1,5", "1 000", "٣", "5\n", "nan", "90071992547409.92", "9" * 41]
+    + [None, 5, 5.5, b"5"],
+)
+def test_money_that_is_none_is_refused(yuan):
+    with pytest.raises(RequestError, match="no sum of money in yuan") as refusal:
+        units.fen(yuan)
+    assert refusal.value.code == errors.AMOUNT
+
+
+@pytest.mark.parametrize(
+    ("fen", "yuan"), [(0, "0.00"), (5, "0.05"), (7550, "75.50"), (-5, "-0.05"), (-12345, "-123.45")]
+)
+def test_money_is_shown_in_yuan(fen, yuan):
+    assert units.yuan(fen) == yuan
