@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gashall.audit import Audit, Finding
     from gashall.encode import (
         Card,
         Part,
@@ -21,18 +22,22 @@ if TYPE_CHECKING:
         encode_report,
     )
     from gashall.errors import CardError, GasError, LedgerError, ReaderError, RequestError
-    from gashall.ledger import Ledger
+    from gashall.history import History
+    from gashall.ledger import Ledger, Upgraded
     from gashall.readers import ChipReader, FileReader, Reader
     from gashall.services import Hall, ReadBack, Reconciliation, Sale
     from gashall.signer import KeyFileSigner, Signer
 
 __all__ = [
+    "Audit",
     "Card",
     "CardError",
     "ChipReader",
     "FileReader",
+    "Finding",
     "GasError",
     "Hall",
+    "History",
     "KeyFileSigner",
     "Ledger",
     "LedgerError",
@@ -44,6 +49,7 @@ __all__ = [
     "RequestError",
     "Sale",
     "Signer",
+    "Upgraded",
     "decode_card",
     "decode_identity",
     "decode_order",
@@ -55,12 +61,14 @@ __all__ = [
 ]
 
 _HOME = {
+    "gashall.audit": "Audit Finding",
     "gashall.encode": (
         "Card Part decode_card decode_identity decode_order decode_report"
         " encode_card encode_identity encode_order encode_report"
     ),
     "gashall.errors": "CardError GasError LedgerError ReaderError RequestError",
-    "gashall.ledger": "Ledger",
+    "gashall.history": "History",
+    "gashall.ledger": "Ledger Upgraded",
     "gashall.readers": "ChipReader FileReader Reader",
     "gashall.services": "Hall ReadBack Reconciliation Sale",
     "gashall.signer": "KeyFileSigner Signer",

@@ -78,8 +78,8 @@ def audit(ledger: Ledger, head: str | None = None) -> Audit:
     """
     wanted = None if head is None else _hash(head)
     found: list[Finding] = [
-        Finding("journal", "", "", f"the database's own guard {name} is missing or was changed")
-        for name in ledger.triggers_missing()
+        Finding(table, "", "", f"the database's own guard, {name}, is missing or was changed")
+        for table, name in ledger.guards_missing()
     ]
     with ledger.raw_rows() as read:
         entries = [_plain(row) for row in read("journal")]

@@ -10,18 +10,19 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from gascard.chip import Chip
 from gashall import errors, units
 from gashall.audit import Audit
 from gashall.errors import GasError, LedgerError, RequestError
 from gashall.files import write_new
 from gashall.history import printable
 from gashall.ledger import Clock, Ledger
-from gashall.readers import FileReader
+from gashall.readers.file import SIDECAR, FileReader
 from gashall.services import LEDGER_FILE, Hall, Sale
 from gashall.signer import KeyFileSigner
 
@@ -232,8 +233,7 @@ def _init(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
 
 
 def _open(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
-    with _hall(arguments, clock) as hall:
-        reader = FileReader.blank(arguments.card) if arguments.blank else FileReader(arguments.card)
+    with _hall(arguments, clock) as hall, _card(arguments) as reader:
         sale = hall.open_account(
             reader,
             meter=arguments.meter,
@@ -252,6 +252,24 @@ def _open(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
             issue_batch=arguments.issue_batch,
         )
     return _sold(sale, "account opened")
+
+
+@contextlib.contextmanager
+def _card(arguments: argparse.Namespace) -> Iterator[FileReader]:
+    """The card to be issued; one that was made for it and is blank as ever after a refusal is taken away again."""
+    if not arguments.blank:
+        yield FileReader(arguments.card)
+        return
+    reader = FileReader.blank(arguments.card)
+    try:
+        yield reader
+    except GasError:
+        files = [Path(arguments.card), Path(arguments.card + SIDECAR)]
+        with contextlib.suppress(OSError):
+            if b"".join(file.read_bytes() for file in files) == Chip().dump():
+                for file in files:
+                    file.unlink()
+        raise
 
 
 def _sell(arguments: argparse.Namespace, clock: Clock | None) -> Answer:

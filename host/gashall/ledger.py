@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import sqlalchemy as sa
 
@@ -556,9 +556,7 @@ class Ledger(_Database):
             )
 
     def _make(self, connection: sa.Connection) -> dict[str, Any]:
-        metadata.create_all(connection)
-        for statement in TRIGGERS.get(self._backend, {}).values():
-            connection.exec_driver_sql(statement)
+        _create(connection)
         connection.execute(sa.insert(_migrated).values(version_num=migrations.revision(SCHEMA_VERSION)))
         about: dict[str, Any] = {"id": 1, "version": SCHEMA_VERSION, "region": self.region, "root_check": None}
         connection.execute(sa.insert(_about), about)
@@ -582,14 +580,14 @@ class Ledger(_Database):
     @contextmanager
     def begin(self) -> "Iterator[Books]":
         """One transaction, the only writer while it lasts; committed at its end, undone by any exception."""
-        with self._writing() as connection:
-            yield Books(connection, self._now)
+        with self._writing() as connection, Books(connection, self._now) as books:
+            yield books
 
     @contextmanager
     def look(self) -> "Iterator[Books]":
         """One moment's ledger to read in; it keeps no window waiting, and what is written in it is refused."""
-        with self._reading() as connection:
-            yield Books(connection, None)
+        with self._reading() as connection, Books(connection, None) as books:
+            yield books
 
     @contextmanager
     def raw_rows(self) -> "Iterator[Callable[[str], list[dict[str, Any]]]]":
@@ -614,20 +612,35 @@ class Ledger(_Database):
                 if self._backend == "sqlite":
                     raw.text_factory = str
 
-    def triggers_missing(self) -> list[str]:
-        """The names of the database's own guards of the journal that are not there, or not as they were made."""
-        wanted = TRIGGERS.get(self._backend, {})
+    def guards_missing(self) -> list[tuple[str, str]]:
+        """What of the database's own guards is not there, or not as it was made: (table, its kind and name).
+
+        Guards are the triggers and the indexes; with SQLite the tables' own texts too, their checks and keys.
+        """
         with self._reading() as connection:
             if self._backend == "sqlite":
-                made = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
-                found: dict[str, str] = {row[0]: row[1] for row in connection.exec_driver_sql(made)}
-                return [name for name, statement in wanted.items() if found.get(name) != statement]
-            enabled = (
-                "SELECT tgname FROM pg_trigger WHERE tgrelid = 'journal'::regclass AND tgenabled IN ('O', 'A') "
-                "UNION SELECT proname FROM pg_proc"
-            )
-            names = set(connection.exec_driver_sql(enabled).scalars()) if wanted else set()
-        return [name for name in wanted if name not in names]
+                found = _schema(connection)
+            else:
+                # PostgreSQL keeps no texts: the names, and whether a trigger is on.
+                names = (
+                    "SELECT 'trigger', tgname FROM pg_trigger WHERE tgrelid = 'journal'::regclass"
+                    " AND tgenabled IN ('O', 'A') UNION SELECT 'index', indexname FROM pg_indexes"
+                )
+                known = self._backend == "postgresql"
+                found = {(row[0], row[1]): ("", "") for row in connection.exec_driver_sql(names)} if known else {}
+                wanted = {
+                    ("index", str(index.name)): table.name
+                    for table in metadata.tables.values()
+                    for index in table.indexes
+                }
+                wanted |= {("trigger", name): "journal" for name in TRIGGERS["postgresql"] if "append" not in name}
+                return [(table, " ".join(key)) for key, table in wanted.items() if known and key not in found]
+        engine = sa.create_engine("sqlite://")
+        with engine.begin() as connection:
+            _create(connection)
+            made = _schema(connection)
+        engine.dispose()
+        return [(made[key][0], " ".join(key)) for key in made if found.get(key) != made[key]]
 
     @classmethod
     def upgrade(cls, path: str | os.PathLike[str], clock: Clock | None = None) -> Upgraded:
@@ -710,9 +723,12 @@ class Ledger(_Database):
 
     @staticmethod
     def settle(path: str | os.PathLike[str]) -> None:
-        """Make a closed ledger one file with no other beside it, to be kept or carried away. OSError, sqlite3.Error."""
-        with closing(sqlite3.connect(path, isolation_level=None)) as copy:
-            copy.execute("PRAGMA journal_mode=DELETE")
+        """Make a closed ledger one file with no other beside it, to be kept or carried away. LedgerError LEDGER."""
+        try:
+            with closing(sqlite3.connect(path, isolation_level=None)) as copy:
+                copy.execute("PRAGMA journal_mode=DELETE")
+        except sqlite3.Error as error:
+            raise LedgerError(errors.LEDGER, f"The copy {os.fspath(path)} cannot be used: {error}.") from error
         sync_folder(path)
 
     def _now(self) -> int:
@@ -728,6 +744,14 @@ class Books:
         self._now = now
         self._head: tuple[int, bytes] | None = None
         self._cursor: Any = None
+        self._over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        # Books kept beyond their transaction would else write beside all others.
+        self._cursor, self._over = None, True
 
     def root_check(self) -> bytes | None:
         """What the ledger's root is known by; None before the first hall."""
@@ -967,6 +991,8 @@ class Books:
         text, names, given = _prepare(statement, dialect)
         values = {**given, **values}
         parameters: Any = values if names is None else [values[name] for name in names]
+        if self._over:
+            raise LedgerError(errors.LEDGER, "The transaction of these books is over.", "Begin another.")
         if self._cursor is None:
             self._cursor = self._connection.connection.cursor()
         try:
@@ -1012,6 +1038,18 @@ class Books:
         values = {name: getattr(row, name) for name in _KINDS[table.name]}
         self._run(_INSERT[table.name], values)
         self._tell(kind, account, {table.name: [values]})
+
+
+def _create(connection: sa.Connection) -> None:
+    metadata.create_all(connection)
+    for statement in TRIGGERS.get(connection.dialect.name, {}).values():
+        connection.exec_driver_sql(statement)
+
+
+def _schema(connection: sa.Connection) -> dict[tuple[str, str], tuple[str, str]]:
+    """Of an SQLite ledger: kind and name -> table, and the text it was made by, however that is broken into lines."""
+    query = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY tbl_name, type, name"
+    return {(row[0], row[1]): (row[2], " ".join(row[3].split())) for row in connection.exec_driver_sql(query)}
 
 
 def _columns(row: Mapping[str, Any] | sa.RowMapping, table: sa.Table, labels: str = "") -> dict[str, Any]:

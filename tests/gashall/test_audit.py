@@ -87,12 +87,29 @@ def test_ledger_as_the_services_left_it_is_clean(books):
     assert found.rows == sum(len(books.rows(table)) for table in TABLES if table != "journal")
 
 
-def test_missing_guards_are_named(books):
-    told = [str(found) for found in audit(books.ledger).findings]
-    assert told == [
-        f"journal: the database's own guard {name} is missing or was changed"
-        for name in ("journal_no_update", "journal_no_delete", "journal_no_gap")
+def test_every_guard_taken_away_is_named(books):
+    books.raw.deserialize(books.whole)
+    guards = books.raw.execute("SELECT type, name, tbl_name FROM sqlite_master WHERE type <> 'table' AND sql <> ''")
+    guards = guards.fetchall()
+    assert sorted(name for _, name, _ in guards) == [
+        "ix_bindings_account",
+        "ix_cards_account",
+        "ix_orders_account",
+        "journal_no_delete",
+        "journal_no_gap",
+        "journal_no_update",
+        "one_pending_order",
     ]
+    for kind, name, table in guards:
+        books.raw.deserialize(books.whole)
+        books.raw.execute(f"DROP {kind} {name}")
+        told = f"{table}: the database's own guard, {kind} {name}, is missing or was changed"
+        assert [str(found) for found in audit(books.ledger).findings] == [told]
+
+
+def test_every_table_made_without_its_keys_is_named(books):
+    found = [finding.table for finding in audit(books.ledger).findings if "guard, table" in finding.message]
+    assert sorted(found) == TABLES
 
 
 @pytest.mark.parametrize(("table", "column"), [(table, column) for table in TABLES for column in columns(table)])

@@ -378,6 +378,16 @@ REFUSED = [
         ("open", "--card", "@card.bin", "--meter", NEIGHBOUR, "--volume", "1", "--pulse-weight", "3"),
         "WEIGHT",
     ),
+    (
+        "blank card for nothing",
+        ("open", "--card", "@new.bin", "--blank", "--meter", "1", "--volume", "1"),
+        "NUMBER_MALFORMED",
+    ),
+    (
+        "blank card, bound meter",
+        ("open", "--card", "@new.bin", "--blank", "--meter", METER, "--volume", "1"),
+        "ALREADY_BOUND",
+    ),
     ("account unknown", ("reconcile", "--account", "0000000009"), "ACCOUNT_UNKNOWN"),
     ("no report", ("reconcile", "--account", ACCOUNT, "--reading", "x"), "AMOUNT"),
     ("history of nobody", ("history", "--account", "0000000009"), "ACCOUNT_UNKNOWN"),

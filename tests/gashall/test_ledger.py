@@ -473,6 +473,17 @@ def test_books_that_were_opened_to_be_read_write_nothing(ledger):
     assert audit(ledger).clean
 
 
+def test_books_beyond_their_transaction_are_closed(ledger):
+    before = told(ledger)
+    for opened in (ledger.begin, ledger.look):
+        with opened() as books:
+            books.accounts()
+        for attempt in (books.accounts, lambda: books.add_account("", 0, "0000000001")):
+            with pytest.raises(LedgerError, match="is over"):
+                attempt()
+    assert told(ledger) == before
+
+
 def test_reading_waits_for_no_window_and_sees_what_was_committed(ledger, tmp_path):
     with ledger.begin() as books:
         books.add_account("", 0)

@@ -150,6 +150,11 @@ def test_every_row_deleted_is_found(hall, raw, table):
         assert hall.audit().clean, place
 
 
+def test_missing_index_is_named(hall, raw):
+    raw.exec_driver_sql("DROP INDEX one_pending_order")
+    assert [found.table for found in hall.audit().findings] == ["orders"]
+
+
 @pytest.mark.parametrize("name", [name for name in TRIGGERS["postgresql"] if name != "journal_append_only"])
 def test_missing_guard_is_named(hall, raw, name):
     for statement in (f"ALTER TABLE journal DISABLE TRIGGER {name}", f"DROP TRIGGER {name} ON journal"):
