@@ -46,7 +46,9 @@ def test_encode_matches_the_frame_written_by_hand() -> None:
 
 @pytest.mark.parametrize(("control", "identifier", "serial", "body", "meter"), CASES)
 @pytest.mark.parametrize("wake", [0, 3, 20])
-def test_frame_round_trips(control: int, identifier: int, serial: int, body: bytes, meter: bytes, wake: int) -> None:
+def test_frame_round_trips(
+    control: int, identifier: int, serial: int, body: bytes, meter: bytes, wake: int
+) -> None:
     raw = encode(control, identifier, serial, body, meter, wake=wake)
     frames = Decoder().feed(raw)
     assert all_seen(frames) == expected(control, identifier, serial, body, meter)
