@@ -11,6 +11,7 @@ hash (docs/ledger.md). ``gashall.audit`` compares the two.
 """
 
 import contextlib
+import functools
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
@@ -635,11 +636,7 @@ class Ledger(_Database):
                 }
                 wanted |= {("trigger", name): "journal" for name in TRIGGERS["postgresql"] if "append" not in name}
                 return [(table, " ".join(key)) for key, table in wanted.items() if known and key not in found]
-        engine = sa.create_engine("sqlite://")
-        with engine.begin() as connection:
-            _create(connection)
-            made = _schema(connection)
-        engine.dispose()
+        made = _made_schema()
         return [(made[key][0], " ".join(key)) for key in made if found.get(key) != made[key]]
 
     @classmethod
@@ -1050,6 +1047,17 @@ def _schema(connection: sa.Connection) -> dict[tuple[str, str], tuple[str, str]]
     """Of an SQLite ledger: kind and name -> table, and the text it was made by, however that is broken into lines."""
     query = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY tbl_name, type, name"
     return {(row[0], row[1]): (row[2], " ".join(row[3].split())) for row in connection.exec_driver_sql(query)}
+
+
+@functools.cache
+def _made_schema() -> dict[tuple[str, str], tuple[str, str]]:
+    """What ``_schema`` gives of a ledger as it is made."""
+    engine = sa.create_engine("sqlite://")
+    with engine.begin() as connection:
+        _create(connection)
+        made = _schema(connection)
+    engine.dispose()
+    return made
 
 
 def _columns(row: Mapping[str, Any] | sa.RowMapping, table: sa.Table, labels: str = "") -> dict[str, Any]:

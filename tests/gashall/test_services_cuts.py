@@ -130,6 +130,7 @@ def check_once(service, desk):
     desk.meter.insert(desk.card_path)
     assert desk.meter.bought == total
     assert hall.sell(desk.card, 1).bought_total == total + 100
+    assert hall.audit().findings == ()
     desk.close()
 
 
