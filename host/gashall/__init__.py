@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gashall.errors import CardError, GasError, LedgerError, ReaderError, RequestError
     from gashall.history import History
     from gashall.ledger import Ledger, Upgraded
+    from gashall.prices import Price
     from gashall.readers import ChipReader, FileReader, Reader
     from gashall.services import Hall, ReadBack, Reconciliation, Sale
     from gashall.signer import KeyFileSigner, Signer
@@ -42,6 +43,7 @@ __all__ = [
     "Ledger",
     "LedgerError",
     "Part",
+    "Price",
     "ReadBack",
     "Reader",
     "ReaderError",
@@ -69,6 +71,7 @@ _HOME = {
     "gashall.errors": "CardError GasError LedgerError ReaderError RequestError",
     "gashall.history": "History",
     "gashall.ledger": "Ledger Upgraded",
+    "gashall.prices": "Price",
     "gashall.readers": "ChipReader FileReader Reader",
     "gashall.services": "Hall ReadBack Reconciliation Sale",
     "gashall.signer": "KeyFileSigner Signer",

@@ -37,6 +37,9 @@ OPENING_DIFFERS = -127
 LEDGER_KEY = -128
 LEDGER_MISSING = -129
 LEDGER_VERSION = -130
+PRICE_MISSING = -131
+PRICE_DIFFERS = -132
+PRICE_PAST = -133
 
 # Code -> (name, what it means, 中文, what the person does next): the same shape as gascard.meanings.CODES.
 HOST_CODES: dict[int, tuple[str, str, str, str]] = {
@@ -225,6 +228,24 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "The ledger is of an earlier version.",
         "台账版本较旧",
         "Upgrade it once, with all windows closed: icgas hall upgrade (a copy is kept beside it).",
+    ),
+    PRICE_MISSING: (
+        "PRICE_MISSING",
+        "No price is in force at this time.",
+        "该时间无有效气价",
+        "Set the price first: icgas hall price set.",
+    ),
+    PRICE_DIFFERS: (
+        "PRICE_DIFFERS",
+        "The money named is not what the gas costs by the price list.",
+        "金额与气价不符",
+        "Take what the price list says, or say that another sum was agreed (price_agreed).",
+    ),
+    PRICE_PAST: (
+        "PRICE_PAST",
+        "A price cannot be set for a time that is past.",
+        "不能设定过去的气价",
+        "Give this minute or a later one; what was sold keeps the money it was sold for.",
     ),
 }
 

@@ -12,6 +12,8 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +24,7 @@ from gashall.errors import GasError, LedgerError, RequestError
 from gashall.files import write_new
 from gashall.history import printable
 from gashall.ledger import Clock, Ledger
+from gashall.prices import Price
 from gashall.readers.file import SIDECAR, FileReader
 from gashall.services import LEDGER_FILE, Hall, Sale
 from gashall.signer import KeyFileSigner
@@ -86,10 +89,17 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"--ledger and --key may stand in {LEDGER_VARIABLE} and {KEY_VARIABLE} instead.",
     )
     actions = parser.add_subparsers(dest="action", required=True)
+    groups: dict[str, Any] = {}
+
+    def group(name: str, words: str) -> None:
+        sub = actions.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
+        groups[name] = sub.add_subparsers(dest="what", required=True)
 
     def action(name: str, service: Callable[[argparse.Namespace, Clock | None], Answer], words: str) -> Any:
-        sub = actions.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
-        sub.set_defaults(service=service)
+        first, _, second = name.partition(" ")
+        place = groups[first] if second else actions
+        sub = place.add_parser(second or first, help=words, description=words[0].upper() + words[1:] + ".")
+        sub.set_defaults(service=service, action=name)
         sub.add_argument("--ledger", metavar="FILE", help="the ledger: a file, its folder, or a database URL")
         if name != "upgrade":
             sub.add_argument("--key", metavar="FILE", help="the region's key file")
@@ -100,12 +110,15 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--region", metavar="N", type=_whole, required=True, help="0 to 65535, or 0x0000 to 0xffff")
     init.add_argument("--existing-key", action="store_true", help="use the key file that is there")
 
+    money = "the money taken; by the price list if not given"
+    agreed = "the money may differ from the price list's"
     opening = action("open", _open, "open an account and issue a blank card for it")
     opening.add_argument("--card", metavar="FILE", required=True, help="card file of a blank card")
     opening.add_argument("--blank", action="store_true", help="make the card file first: a new blank card")
     opening.add_argument("--meter", metavar="NUMBER", required=True, help="the meter's 14 digits")
     opening.add_argument("--volume", metavar="M3", required=True, help="the first gas; 0 for none")
-    opening.add_argument("--money", metavar="YUAN", type=_money, help="the money taken")
+    opening.add_argument("--money", metavar="YUAN", type=_money, help=money)
+    opening.add_argument("--price-agreed", action="store_true", help=agreed)
     opening.add_argument("--name", default="", help="the customer's name")
     opening.add_argument("--account", metavar="NUMBER", help="10 digits; the next free number if not given")
     for option, default, words in (
@@ -127,7 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     sale = action("sell", _sell, "sell gas to the customer whose card is given")
     sale.add_argument("--card", metavar="FILE", required=True, help="the customer's card file")
     sale.add_argument("--volume", metavar="M3", required=True, help="the gas")
-    sale.add_argument("--money", metavar="YUAN", type=_money, help="the money taken")
+    sale.add_argument("--money", metavar="YUAN", type=_money, help=money)
+    sale.add_argument("--price-agreed", action="store_true", help=agreed)
     sale.add_argument("--rescue", action="store_true", help="spend the card's last password try")
 
     reading = action("read", _read, "read a card back; nothing is written to it")
@@ -136,6 +150,12 @@ def _parser() -> argparse.ArgumentParser:
     reconciling = action("reconcile", _reconcile, "compare what was sold with the meter's index")
     reconciling.add_argument("--account", metavar="NUMBER", required=True, help="10 digits")
     reconciling.add_argument("--reading", metavar="M3", help="the index as read; the newest report's if not given")
+
+    group("price", "the price list")
+    pricing = action("price set", _price_set, "set the price of a m³, from now or later on")
+    pricing.add_argument("yuan", metavar="YUAN", help="yuan for one m³, at most four decimals")
+    pricing.add_argument("--from", dest="valid_from", metavar="TIME", help="as 2026-04-01T00:00+08:00; now")
+    action("price list", _price_list, "print all prices, past and to come")
 
     auditing = action("audit", _audit, "check the journal, and every table against it")
     auditing.add_argument("--head", metavar="HASH", help="the head an earlier audit gave, which must still be there")
@@ -241,6 +261,7 @@ def _open(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
             name=arguments.name,
             account=arguments.account,
             fen=arguments.money,
+            price_agreed=arguments.price_agreed,
             pulse_weight=arguments.pulse_weight,
             initial_reading=arguments.initial_reading,
             wheel_digits=arguments.wheel_digits,
@@ -274,7 +295,13 @@ def _card(arguments: argparse.Namespace) -> Iterator[FileReader]:
 
 def _sell(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     with _hall(arguments, clock) as hall:
-        sale = hall.sell(FileReader(arguments.card), arguments.volume, fen=arguments.money, rescue=arguments.rescue)
+        sale = hall.sell(
+            FileReader(arguments.card),
+            arguments.volume,
+            fen=arguments.money,
+            price_agreed=arguments.price_agreed,
+            rescue=arguments.rescue,
+        )
     return _sold(sale, "sold")
 
 
@@ -306,6 +333,49 @@ def _reconcile(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     with _hall(arguments, clock) as hall:
         told = hall.reconcile(arguments.account, arguments.reading)
     return DONE, asdict(told) | {"difference": told.difference}, told.lines()
+
+
+def _price_set(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    valid_from = None if arguments.valid_from is None else _moment(arguments.valid_from)
+    price = _per_cubic_metre(arguments.yuan)
+    with _hall(arguments, clock) as hall:
+        told = hall.set_price(valid_from, price)
+    return DONE, _priced(told), [told.line()]
+
+
+def _price_list(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.prices()
+    return DONE, {"prices": [_priced(row) for row in told]}, [row.line() for row in told] or ["no price is set"]
+
+
+def _priced(price: Price) -> dict[str, Any]:
+    return {
+        "valid_from": price.valid_from.isoformat(),
+        "fen_per_cubic_metre": price.fen_per_cubic_metre,
+        "set_at": price.set_at.isoformat(),
+    }
+
+
+def _per_cubic_metre(yuan: str) -> Decimal:
+    match = re.fullmatch(r"([0-9]{1,9})(?:\.([0-9]{1,4}))?", yuan)
+    if match is None:
+        raise RequestError(
+            errors.AMOUNT, f"{units.shown(yuan)} is no price of a m³ in yuan.", "Enter yuan as 2.63 or 2.6315."
+        )
+    return Decimal(match[1] + (match[2] or "").ljust(4, "0")).scaleb(-2)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise RequestError(
+            errors.FIELD, f"{units.shown(text)} is no time with its zone.", "Enter it as 2026-04-01T00:00+08:00."
+        )
+    return moment
 
 
 def _audit(arguments: argparse.Namespace, clock: Clock | None) -> Answer:

@@ -43,6 +43,7 @@ class History:
         for order in self.orders:
             weight = weights[order.binding]
             money = "" if order.fen is None else f", {units.yuan(order.fen)} yuan"
+            money += "" if order.price is None else f" at {units.price_yuan(order.price)}"
             lines.append(
                 f"  {numbers[order.binding]:>3}/{order.sequence:<5} {_time(order.made_at)}  "
                 f"{units.volume(order.paid_pulses, weight)} m³{money}, total "

@@ -29,6 +29,7 @@ ORDER_MADE = "order made"
 ORDER_WRITTEN = "order written"
 ORDER_DONE = "order done"
 REPORT_KEPT = "report kept"
+PRICE_SET = "price set"
 
 Cell: TypeAlias = int | str | None
 Changes: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]

@@ -27,7 +27,7 @@ from gascard.records import BINDING_MAX, SEQUENCE_MAX, TIME_MAX, TOTAL_MAX
 from gashall import errors, journal, migrations
 from gashall.errors import LedgerError
 from gashall.files import sync_folder
-from gashall.units import minutes, whole
+from gashall.units import PRICE_MOST, minutes, whole
 
 SCHEMA_VERSION = 2
 
@@ -118,6 +118,7 @@ _orders = sa.Table(
     sa.Column("released_pulses", sa.Integer, nullable=False),
     sa.Column("fen", sa.BigInteger),
     sa.Column("made_at", sa.Integer, nullable=False),
+    sa.Column("price", sa.Integer),
     sa.UniqueConstraint("binding", "sequence"),
 )
 # Two windows, one account: the second one's row is refused here, whatever both of them read before.
@@ -138,6 +139,16 @@ _reports = sa.Table(
     sa.Column("card", sa.BigInteger, nullable=False),
     sa.Column("frame", _Blob, nullable=False),
     sa.Column("seen_at", sa.Integer, nullable=False),
+)
+
+# What a m³ costs from a minute on, in hundredths of a fen. Rows are only added; of two for one minute the later holds.
+_prices = sa.Table(
+    "prices",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("valid_from", sa.Integer, nullable=False),
+    sa.Column("price", sa.Integer, nullable=False),
+    sa.Column("set_at", sa.Integer, nullable=False),
 )
 
 # What was done, in the order in which it was done, and never changed: docs/ledger.md.
@@ -202,6 +213,10 @@ _SPANS: dict[tuple[str, str], tuple[int, int]] = {
     ("orders", "sequence"): (1, SEQUENCE_MAX),
     ("orders", "released_pulses"): (0, TOTAL_MAX),
     ("orders", "made_at"): (0, TIME_MAX),
+    ("orders", "price"): (1, PRICE_MOST),
+    ("prices", "valid_from"): (0, TIME_MAX),
+    ("prices", "price"): (1, PRICE_MOST),
+    ("prices", "set_at"): (0, TIME_MAX),
     ("reports", "card"): (1, CARD_MAX),
     ("reports", "seen_at"): (0, TIME_MAX),
     ("journal", "number"): (1, 0x7FFFFFFF),
@@ -251,6 +266,8 @@ _REPORTS = (
     .order_by(_reports.c.report_number)
 )
 _ORDERS = sa.select(_orders).where(_orders.c.account == _KEY).order_by(_orders.c.id)
+_PRICE = _first(_prices, _prices.c.valid_from <= _KEY, _prices.c.valid_from.desc(), _prices.c.id.desc())
+_PRICES = sa.select(_prices).order_by(_prices.c.valid_from, _prices.c.id)
 # Where a card belongs, in one go: every column under "table_column", and the account's newest replacement number.
 _newer = _cards.alias()
 _PLACE = (
@@ -366,7 +383,10 @@ class CardRow:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order's row: exact frame, paid pulses of this order, released (cumulative) pulses, money in fen."""
+    """An order's row: exact frame, paid pulses of this order, released (cumulative) pulses, money in fen.
+
+    ``price`` is the price the money was computed from, in hundredths of a fen for one m³; None if it was not.
+    """
 
     id: int
     account: str
@@ -379,6 +399,17 @@ class Order:
     released_pulses: int
     fen: int | None
     made_at: int
+    price: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """What one m³ costs from the minute ``valid_from`` on, in hundredths of a fen; set at the minute ``set_at``."""
+
+    id: int
+    valid_from: int
+    price: int
+    set_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -849,6 +880,22 @@ class Books:
         row = self._one(_LAST_REPORT, meter)
         return None if row is None else ReportRow(**_columns(row, _reports))
 
+    def price(self, at: int) -> PriceRow | None:
+        """The price in force at the minute ``at``; None before the first."""
+        row = self._one(_PRICE, at)
+        return None if row is None else PriceRow(**_columns(row, _prices))
+
+    def prices(self) -> list[PriceRow]:
+        """All prices by the minute from which they hold; of two for one minute the later one holds."""
+        return [PriceRow(**_columns(row, _prices)) for row in self._all(_PRICES)]
+
+    def add_price(self, valid_from: int, price: int, set_at: int) -> PriceRow:
+        """A new price. Whether that minute may still be given one is the caller's to judge."""
+        values = {"valid_from": valid_from, "price": price, "set_at": set_at}
+        key = self._number(_prices, values)
+        self._tell(journal.PRICE_SET, "", {"prices": [{"id": key, **values}]})
+        return PriceRow(id=key, **values)
+
     def add_account(self, name: str, opened_at: int, number: str | None = None) -> Account:
         """A new account, under the next free number unless ``number`` is given."""
         if number is None:
@@ -901,6 +948,7 @@ class Books:
         released: int,
         fen: int | None,
         made_at: int,
+        price: int | None = None,
     ) -> Order:
         """A new pending order. LedgerError PENDING_ELSEWHERE if there is one, NUMBER_USED_UP past 65535."""
         if sequence > SEQUENCE_MAX:
@@ -916,6 +964,7 @@ class Books:
             "released_pulses": released,
             "fen": fen,
             "made_at": made_at,
+            "price": price,
         }
         key = self._number(_orders, values)
         self._tell(journal.ORDER_MADE, binding.account, {"orders": [{"id": key, **values}]})

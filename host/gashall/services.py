@@ -18,7 +18,7 @@ from typing import Any
 from gascard import codes, records
 from gascard.chip import DEFAULT_PSC
 from gascard.records import IDENTITY_AT, IMAGE_SIZE, ORDER_AT, S24_MAX, SEQUENCE_MAX, TOTAL_MAX
-from gashall import encode, errors, units
+from gashall import encode, errors, prices, units
 from gashall.audit import Audit, audit
 from gashall.encode import Card, Part, Values, decode_card, report_rank
 from gashall.errors import CardError, GasError, LedgerError, RequestError
@@ -37,6 +37,7 @@ from gashall.ledger import (
     Order,
     ReportRow,
 )
+from gashall.prices import Price
 from gashall.readers.base import Reader
 from gashall.signer import KeyFileSigner, Signer
 from gashall.units import Volume
@@ -60,6 +61,8 @@ class Sale:
     state: str
     resumed: bool
     """Whether this order had been begun earlier and was only finished now."""
+    price: Decimal | None = None
+    """Fen for one m³, None if the money was not computed from the price list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +138,18 @@ class _Opening:
     account: str | None
     pulses: int
     fen: int | None
+    price_agreed: bool
     initial_reading: int
     parameters: dict[str, int]
     issue_batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """On which terms an order is made: its money in fen, the price that was computed from in hundredths of a fen."""
+
+    fen: int | None
+    price: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +219,7 @@ class Hall:
         name: str = "",
         account: str | None = None,
         fen: int | None = None,
+        price_agreed: bool = False,
         pulse_weight: int = 2,
         initial_reading: Volume = 0,
         wheel_digits: int = 5,
@@ -221,10 +234,10 @@ class Hall:
 
         ``volume`` m³ is the first gas (0 for none). ``initial_reading``, ``alarm``, ``ceiling`` and
         ``overdraft`` are m³, ``wheel_digits`` the counter's digits before the decimal point, ``fen`` the
-        money taken. Repeated after it failed or died, with the same particulars and that card or another
-        blank one, it is finished.
+        money taken: as for ``sell``. Repeated after it failed or died, with the same particulars and that card
+        or another blank one, it is finished.
 
-        Raises RequestError (anything impossible, nothing written); LedgerError ALREADY_BOUND or
+        Raises RequestError (anything impossible, nothing written; PRICE_DIFFERS); LedgerError ALREADY_BOUND or
         OPENING_DIFFERS; CardError CARD_NOT_BLANK, PASSWORD_REFUSED, CARD_DEAD, LAST_TRY, READ_BACK_DIFFERS;
         ReaderError.
         """
@@ -235,6 +248,7 @@ class Hall:
             account=account,
             volume=volume,
             fen=fen,
+            price_agreed=price_agreed,
             initial_reading=initial_reading,
             wheel_digits=wheel_digits,
             alarm=alarm,
@@ -247,7 +261,9 @@ class Hall:
             card = self._read(reader)
             with self.ledger.begin() as books:
                 begun = self._begun_opening(books, request)
-                if begun is not None and card.number == begun[0].number:
+                if begun is None:
+                    self._terms(books, request.pulses, request.meter.pulse_weight, request.fen, request.price_agreed)
+                elif card.number == begun[0].number:
                     standing = self._judge(books, card)
                     self._keep(books, standing)
                     if standing.last.state == DONE:
@@ -268,12 +284,21 @@ class Hall:
             self._issue(reader, card, row, order, presented=begun is None)
         return _sale(binding, replace(order, state=WRITTEN), request.meter.pulse_weight, resumed=begun is not None)
 
-    def sell(self, reader: Reader, volume: Volume, *, fen: int | None = None, rescue: bool = False) -> Sale:
+    def sell(
+        self,
+        reader: Reader,
+        volume: Volume,
+        *,
+        fen: int | None = None,
+        price_agreed: bool = False,
+        rescue: bool = False,
+    ) -> Sale:
         """Sell ``volume`` m³ to the customer whose card is in ``reader`` (购气); ``fen`` is the money taken.
 
-        An unfinished order of the account is finished first: if it is of the same volume and money it is
-        this sale, else ORDER_FINISHED says what was done and nothing is sold. ``rescue`` spends a card's
-        last password try, if everything on the card is authentic.
+        While a price is in force ``fen`` may be left out and is computed; another sum than that is PRICE_DIFFERS,
+        unless ``price_agreed`` says that it is meant. An unfinished order of the account is finished first, for the
+        money it was made for: if it is of the same volume and money it is this sale, else ORDER_FINISHED says what was
+        done and nothing is sold. ``rescue`` spends a card's last password try, if everything on the card is authentic.
 
         Raises RequestError for an amount that cannot be sold; CardError for a card that is not ours,
         damaged, forged, swapped or dead, or on which gas is still waiting (GAS_ON_CARD,
@@ -289,7 +314,8 @@ class Hall:
                 begun = standing.last if standing.last.state == PENDING else None
                 if begun is None:
                     try:
-                        self._next_order(standing, volume, fen)
+                        count = self._next_order(standing, volume, fen)
+                        self._terms(books, count, standing.meter.pulse_weight, fen, price_agreed)
                     except GasError as error:
                         refusal = error
                 if begun is not None or refusal is not None:
@@ -304,7 +330,9 @@ class Hall:
                 standing = self._judge(books, card)
                 if standing.last.state == PENDING:
                     raise LedgerError(errors.PENDING_ELSEWHERE)
-                order = self._book(books, standing, self._next_order(standing, volume, fen), fen)
+                count = self._next_order(standing, volume, fen)
+                terms = self._terms(books, count, standing.meter.pulse_weight, fen, price_agreed)
+                order = self._book(books, standing, count, terms)
             self._write_order(reader, card, order)
         return _sale(standing.binding, replace(order, state=WRITTEN), standing.meter.pulse_weight, resumed=False)
 
@@ -383,6 +411,41 @@ class Hall:
             on_card=last.released_pulses - report["bought_total"],
             corrections=report["correction_total"],
         )
+
+    def set_price(self, valid_from: datetime | None, fen_per_cubic_metre: Decimal | int | str) -> Price:
+        """One m³ costs ``fen_per_cubic_metre`` (at most two decimals of a fen) from ``valid_from`` on; None: from now.
+
+        A price holds from a whole minute until the next one begins. One that is still to come is corrected by setting
+        another for its minute. What was sold keeps its money. RequestError PRICE_PAST, AMOUNT, or FIELD for a time
+        without a zone; LedgerError.
+        """
+        return prices.set_price(self.ledger, valid_from, fen_per_cubic_metre, self._now())
+
+    def prices(self) -> list[Price]:
+        """The whole price list by the minutes from which prices hold; of two for one minute the later one holds."""
+        with self.ledger.look() as books:
+            return [prices.of_row(row) for row in books.prices()]
+
+    def price(self, at: datetime | None = None) -> Decimal | None:
+        """What one m³ costs at ``at`` in fen, by today's list; now if not given. None if no price is in force then."""
+        with self.ledger.look() as books:
+            row = books.price(self._now() if at is None else units.minutes(at))
+        return None if row is None else units.price_fen(row.price)
+
+    def cost(self, volume: Volume, at: datetime | None = None) -> int:
+        """What ``volume`` m³ (at most two decimals) cost at ``at``, now if not given, in fen.
+
+        Volume times price is exact and rounded once, half up to the fen. RequestError; LedgerError PRICE_MISSING.
+        """
+        count = units.pulses(volume, 2, most=TOTAL_MAX * 100)
+        moment = self._now() if at is None else units.minutes(at)
+        with self.ledger.look() as books:
+            row = books.price(moment)
+        if row is None:
+            raise LedgerError(
+                errors.PRICE_MISSING, f"No price is in force at {units.moment(moment):%Y-%m-%d %H:%M} UTC."
+            )
+        return units.cost(count, 2, row.price)
 
     def audit(self, head: str | None = None) -> Audit:
         """Check the journal's chain, and every cell of every table against it; nothing is changed.
@@ -514,7 +577,11 @@ class Hall:
                 )
         return count
 
-    def _book(self, books: Books, standing: _Standing, count: int, fen: int | None) -> Order:
+    def _terms(self, books: Books, count: int, weight: int, fen: int | None, price_agreed: bool) -> _Terms:
+        """On which terms ``count`` pulses may be sold now; else the error that says why not."""
+        return _Terms(*prices.money(books, count, weight, fen, price_agreed, self._now()))
+
+    def _book(self, books: Books, standing: _Standing, count: int, terms: _Terms) -> Order:
         self._keep(books, standing)
         last = standing.last
         return self._add_order(
@@ -526,7 +593,8 @@ class Hall:
             sequence=last.sequence + 1,
             count=count,
             released=last.released_pulses + count,
-            fen=fen,
+            fen=terms.fen,
+            price=terms.price,
             flags=0,
         )
 
@@ -543,6 +611,7 @@ class Hall:
         released: int,
         fen: int | None,
         flags: int,
+        price: int | None = None,
     ) -> Order:
         now = self._now()
         values = {
@@ -573,6 +642,7 @@ class Hall:
             released=released,
             fen=fen,
             made_at=now,
+            price=price,
         )
 
     def _finish(self, reader: Reader, standing: _Standing, order: Order, rescue: bool) -> None:
@@ -637,7 +707,9 @@ class Hall:
             name=account.name,
             account=None if request.account is None else account.number,
             pulses=order.paid_pulses,
-            fen=order.fen,
+            # What the price list said when it was begun is the money, whatever it says now.
+            fen=None if request.fen is None and order.price is not None else order.fen,
+            price_agreed=request.price_agreed,
             initial_reading=binding.initial_reading,
             parameters={name: getattr(binding, name) for name in request.parameters},
             issue_batch=row.issue_batch,
@@ -649,6 +721,7 @@ class Hall:
     def _book_opening(self, books: Books, request: _Opening) -> tuple[CardRow, Binding, Order]:
         if self._begun_opening(books, request) is not None:
             raise LedgerError(errors.PENDING_ELSEWHERE)
+        terms = self._terms(books, request.pulses, request.meter.pulse_weight, request.fen, request.price_agreed)
         meter = books.meter(request.meter.number)
         if meter is None:
             meter = request.meter
@@ -665,7 +738,8 @@ class Hall:
             sequence=1,
             count=request.pulses,
             released=request.pulses,
-            fen=request.fen,
+            fen=terms.fen,
+            price=terms.price,
             flags=records.FLAG_PARAMETERS,
         )
         return row, binding, order
@@ -731,6 +805,7 @@ def _check_opening(
     account: str | None,
     volume: Volume,
     fen: int | None,
+    price_agreed: bool,
     initial_reading: Volume,
     wheel_digits: int,
     alarm: Volume,
@@ -762,6 +837,7 @@ def _check_opening(
         account=account,
         pulses=units.pulses(volume, weight, most=S24_MAX),
         fen=fen,
+        price_agreed=price_agreed,
         initial_reading=units.pulses(initial_reading, weight, most=wheel - 1, what="initial reading"),
         parameters={
             "alarm": units.pulses(alarm, weight, most=0xFFFF, what="alarm"),
@@ -892,7 +968,9 @@ def _check_read_back(reader: Reader, expected: bytes) -> None:
 def _resumed(standing: _Standing, order: Order, volume: Volume, fen: int | None) -> Sale:
     weight = standing.meter.pulse_weight
     try:
-        same = units.pulses(volume, weight) == order.paid_pulses and fen == order.fen
+        same = units.pulses(volume, weight) == order.paid_pulses
+        # Money left out is the price list's, as that stood when the order was made.
+        same = same and (fen == order.fen or (fen is None and order.price is not None))
     except RequestError:
         same = False
     sale = _sale(standing.binding, replace(order, state=WRITTEN), weight, resumed=True)
@@ -928,6 +1006,7 @@ def _sale(binding: Binding, order: Order, weight: int, *, resumed: bool) -> Sale
         fen=order.fen,
         state=order.state,
         resumed=resumed,
+        price=None if order.price is None else units.price_fen(order.price),
     )
 
 

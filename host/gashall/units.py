@@ -18,9 +18,13 @@ Volume = Decimal | int | str
 
 PULSE_WEIGHTS = (0, 1, 2)
 FEN_MOST = (1 << 53) - 1
+PRICE_DECIMALS = 2
+"""Decimals of a fen in a price of one m³: prices are announced in yuan with at most four decimals."""
+PRICE_MOST = 99_999_999
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
+_PRICE = re.compile(r"([0-9]{1,40})(?:\.([0-9]{1,2})0{0,40})?", re.ASCII)
 _YUAN = re.compile(r"([0-9]{1,40})(?:\.([0-9]{1,2}))?", re.ASCII)
 
 
@@ -96,6 +100,51 @@ def pulses(volume: Volume, weight: int, *, least: int = 0, most: int = TOTAL_MAX
 def volume(count: int, weight: int) -> Decimal:
     """``count`` pulses (negative too) in m³, exactly, with as many decimals as the weight has."""
     return Decimal(count).scaleb(-check_weight(weight))
+
+
+def price(fen_per_cubic_metre: Decimal | int | str) -> int:
+    """A price, in fen for one m³ with at most two decimals, in hundredths of a fen: 263 is 2.63 yuan, 26300 here.
+
+    RequestError AMOUNT for anything else, for nothing, and above 999999.99 fen.
+    """
+    text = str(fen_per_cubic_metre).strip() if isinstance(fen_per_cubic_metre, str) else ""
+    if type(fen_per_cubic_metre) is int and abs(fen_per_cubic_metre) <= PRICE_MOST:
+        text = str(fen_per_cubic_metre)
+    elif isinstance(fen_per_cubic_metre, Decimal):
+        exponent = fen_per_cubic_metre.as_tuple().exponent
+        # Written out only where that is short: 1e999999 is a Decimal too.
+        if isinstance(exponent, int) and -40 <= exponent <= 40:
+            text = format(fen_per_cubic_metre, "f")
+    match = _PRICE.fullmatch(text)
+    count = 0 if match is None else int(match[1] + (match[2] or "").ljust(PRICE_DECIMALS, "0"))
+    if not 1 <= count <= PRICE_MOST:
+        raise RequestError(
+            errors.AMOUNT,
+            f"{shown(fen_per_cubic_metre)} is no price of a m³ in fen.",
+            "Give fen above 0 with at most two decimals, as a Decimal, an int or a string: 263 for 2.63 yuan.",
+        )
+    return count
+
+
+def price_fen(count: int) -> Decimal:
+    """Hundredths of a fen as fen, exactly, with two decimals."""
+    return Decimal(count).scaleb(-PRICE_DECIMALS)
+
+
+def price_yuan(count: int) -> str:
+    """Hundredths of a fen as yuan: two decimals, and two more where they are not 0."""
+    text = f"{count // 10_000}.{count % 10_000:04d}"
+    return text[:-2] if text.endswith("00") else text
+
+
+def cost(count: int, weight: int, hundredths: int) -> int:
+    """What ``count`` pulses cost in fen at a price of ``hundredths`` of a fen for one m³.
+
+    The product is exact; it is rounded once, half up to the fen (四舍五入到分), never each pulse by itself.
+    """
+    parts: int = 10 ** (check_weight(weight) + PRICE_DECIMALS)
+    # In whole numbers: Decimal's arithmetic follows whatever precision the caller's program has set.
+    return (2 * count * hundredths + parts) // (2 * parts)
 
 
 def fen(yuan: str) -> int:

@@ -40,7 +40,7 @@ def test_every_kind_has_its_row():
         r"^\| `([a-z ]+)` \| ", TEXT.split("| kind | what changed |")[1].split("**Body.**")[0], re.MULTILINE
     )
     assert rows == KINDS
-    assert len(KINDS) == 14
+    assert len(KINDS) == 15
 
 
 def test_version_is_todays():
@@ -48,7 +48,7 @@ def test_version_is_todays():
 
 
 def test_example_is_right():
-    example = TEXT.split("An example:")[1]
+    example = TEXT.split("An example:")[1].split("\n## ")[0]
     rows = [cells(line) for line in example.splitlines() if re.match(r"\| \d", line)]
     hashes = re.findall(r"^\d  ([0-9a-f]{64})$", example, re.MULTILINE)
     previous = journal.FIRST

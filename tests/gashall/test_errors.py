@@ -39,6 +39,9 @@ PUBLISHED = {
     "LEDGER_KEY": -128,
     "LEDGER_MISSING": -129,
     "LEDGER_VERSION": -130,
+    "PRICE_MISSING": -131,
+    "PRICE_DIFFERS": -132,
+    "PRICE_PAST": -133,
 }
 
 

@@ -176,6 +176,7 @@ def test_sell_tells_volume_money_and_order(counter):
         "fen": 3,
         "state": "written",
         "resumed": False,
+        "price": None,
         "yuan": "0.03",
     }
 
@@ -194,6 +195,23 @@ def test_sale_that_died_is_finished_and_said_so(counter):
     out = counter.fine("sell", "--card", counter.card, "--volume", "20", "--money", "50")
     assert "finished now; it was not made twice" in out
     assert len(counter.told("history", "--account", ACCOUNT)["histories"][0]["orders"]) == 2
+
+
+def test_price_is_set_listed_and_charged(counter):
+    assert counter.fine("price", "list") == "no price is set\n"
+    out = counter.fine("price", "set", "2.6315")
+    assert out == "from 2026-03-01 12:00 UTC  2.6315 yuan/m³  (set 2026-03-01 12:00 UTC)\n"
+    counter.fine("price", "set", "3", "--from", "2026-07-01T00:00+08:00")
+    told = counter.told("price", "list")["prices"]
+    assert [row["valid_from"] for row in told] == ["2026-03-01T12:00:00+00:00", "2026-06-30T16:00:00+00:00"]
+    assert [row["fen_per_cubic_metre"] for row in told] == ["263.15", "300.00"]
+    code, _, err = counter.run("sell", "--card", counter.card, "--volume", "20", "--money", "50")
+    assert code == 1 and "20.00 m³ at 2.6315 yuan/m³ cost 52.63 yuan, not 50.00" in err
+    assert counter.fine("sell", "--card", counter.card, "--volume", "20").startswith("sold: 20.00 m³ for 52.63 yuan\n")
+    assert "20.00 m³, 52.63 yuan at 2.6315, total 50.00 m³" in counter.fine("history", "--account", ACCOUNT)
+    counter.load()
+    words = ("sell", "--card", counter.card, "--volume", "20", "--money", "50", "--price-agreed")
+    assert counter.told(*words)["fen"] == 5000
 
 
 def test_read_tells_what_the_card_says_and_writes_nothing_on_it(counter):
@@ -358,6 +376,7 @@ def test_backup_that_cannot_be_written_is_refused_and_overwrites_nothing(counter
 
 # ---------------------------------------------------------------------- refusals and wrong usage
 
+GROUPS = ("price",)
 REFUSED = [
     ("gas waits on the card", ("sell", "--card", "@card.bin", "--volume", "1"), "GAS_ON_CARD"),
     ("no such card", ("sell", "--card", "@none.bin", "--volume", "1"), "NO_CARD"),
@@ -393,6 +412,11 @@ REFUSED = [
     ("history of nobody", ("history", "--account", "0000000009"), "ACCOUNT_UNKNOWN"),
     ("history of no number", ("history", "--account", "1"), "NUMBER_MALFORMED"),
     ("history into a file", ("history", "--all", "--out", "@key.json"), "FIELD"),
+    ("price of a yesterday", ("price", "set", "2", "--from", "2026-03-01T11:59Z"), "PRICE_PAST"),
+    ("price of no number", ("price", "set", "2.63151"), "AMOUNT"),
+    ("price for nothing", ("price", "set", "0"), "AMOUNT"),
+    ("time without a zone", ("price", "set", "2", "--from", "2026-04-01"), "FIELD"),
+    ("time of no clock", ("price", "set", "2", "--from", "noon"), "FIELD"),
     ("head of no journal", ("audit", "--head", "12"), "FIELD"),
     ("region beyond", ("init", "--region", "65536"), "FIELD"),
 ]
@@ -405,7 +429,8 @@ def test_refusal_is_a_sentence_with_a_remedy_and_leaves_all_as_it_was(counter, w
     words = [str(counter.folder / word[1:]) if word.startswith("@") else word for word in words]
     code, out, err = counter.run(*words)
     assert (code, out) == (1, "")
-    assert re.match(rf"icgas hall {words[0]}: {name} \(-\d+\): .+\. .+\.\n$", err)
+    action = " ".join(words[: 2 if words[0] in GROUPS else 1])
+    assert re.match(rf"icgas hall {action}: {name} \(-\d+\): .+\. .+\.\n$", err)
     code, out, err = counter.run(*words, "--json")
     assert (code, err) == (1, "")
     told = json.loads(out)["error"]
@@ -461,6 +486,9 @@ USAGE = [
     ("upgrade", "--key", "k"),
     ("history",),
     ("history", "--all", "--account", ACCOUNT),
+    ("price",),
+    ("price", "set"),
+    ("price", "list", "2"),
     ("backup",),
 ]
 

@@ -382,7 +382,14 @@ def test_every_change_has_its_row_in_the_journal(ledger):
     account, meter = "30303030303030303031", METER.number.encode().hex()
     parameters = {"alarm": 500, "ceiling": 100_000, "overdraft": 0, "over_flow_seconds": 0}
     made = {"id": 1, "account": account, "binding": 1, "card": 1, "sequence": 1, "state": b"pending".hex()}
-    made |= {"frame": b"frame".hex(), "paid_pulses": 3000, "released_pulses": 3000, "fen": None, "made_at": 100}
+    made |= {
+        "frame": b"frame".hex(),
+        "paid_pulses": 3000,
+        "released_pulses": 3000,
+        "fen": None,
+        "made_at": 100,
+        "price": None,
+    }
     of_meter = {"pulse_weight": 2, "wheel_pulses": 10_000_000, "key_version": 1, "highest_binding": 0}
     of_binding = {"id": 1, "meter": meter, "number": 1, "account": account, "initial_reading": 0, "open": 1}
     of_card = {"number": 1, "account": account, "replacement": 0, "issue_batch": 0, "psc_bytes": 0, "issued": 0}

@@ -19,6 +19,10 @@ import sqlalchemy as sa  # noqa: E402
 from gashall import migrations  # noqa: E402
 from gashall.ledger import BOOKED, SCHEMA_VERSION, TRIGGERS, Ledger, metadata  # noqa: E402
 
+# A ledger of version 1 has these tables, and without the columns that came later.
+FIRST = ("about", "accounts", "bindings", "cards", "meters", "orders", "reports")
+LATER = ("prices",)
+NEW_COLUMNS = {"orders": ("price",)}
 DATA = Path(__file__).parent / "data"
 NOON = datetime(2026, 4, 1, 12, 0, tzinfo=UTC)
 
@@ -40,7 +44,7 @@ def old(tmp_path, signer):
     desk.close()
 
 
-def rows(path, tables=BOOKED):
+def rows(path, tables=FIRST):
     with sqlite3.connect(path) as raw:
         found = {table: sorted(raw.execute(f"SELECT * FROM {table}").fetchall(), key=repr) for table in tables}
     raw.close()
@@ -75,7 +79,10 @@ def test_upgrade_keeps_every_row_and_a_copy(old):
     assert os.stat(done.copy).st_mode & 0o777 == 0o600
     after = rows(path)
     assert after.pop("about") == [(1, SCHEMA_VERSION, *before.pop("about")[0][2:])]
+    new = (None,) * len(NEW_COLUMNS["orders"])
+    before["orders"] = [row + new for row in before["orders"]]
     assert after == before
+    assert not any(map(len, rows(path, LATER).values()))
     hall = old.hall()
     found = hall.audit()
     assert found.clean
@@ -133,9 +140,9 @@ def test_copy_overwrites_no_earlier_one(old):
     ("table", "column", "value"),
     [
         (table, column.name, 1.5 if not isinstance(column.type, sa.String) else b"\xff")
-        for table in BOOKED
+        for table in FIRST
         for column in metadata.tables[table].columns
-        if column.name not in ("id", "version", "region")
+        if column.name not in ("id", "version", "region", *NEW_COLUMNS.get(table, ()))
     ],
 )
 def test_old_ledger_that_is_damaged_is_left_as_it_is(old, table, column, value):
@@ -151,6 +158,10 @@ def test_old_ledger_that_is_damaged_is_left_as_it_is(old, table, column, value):
     assert rows(path) == before
     assert "journal" not in {name for _, name, _ in schema(path)}
     assert not list(old.folder.glob("*.version-*"))
+
+
+def test_every_table_is_of_one_version_or_the_other():
+    assert sorted(FIRST + LATER) == sorted(BOOKED)
 
 
 def test_upgrade_that_dies_leaves_the_old_ledger(old, monkeypatch):

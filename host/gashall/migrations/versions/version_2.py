@@ -1,4 +1,4 @@
-"""Version 2: the journal. Its first rows take over what the tables hold already."""
+"""Version 2: the journal, and prices. The journal's first rows take over what the tables hold already."""
 
 from typing import Any
 
@@ -11,7 +11,8 @@ from gashall.errors import LedgerError
 revision = "0002"
 down_revision = "0001"
 
-# As released: table -> (its key's columns, the column that names the account, all columns and what they hold).
+# As released: table -> (its key's columns, the column that names the account, all columns and what they hold),
+# the columns new in this version among them: the journal must tell of a row's every column.
 _TABLES: dict[str, tuple[str, str | None, dict[str, tuple[type, ...]]]] = {
     "accounts": ("number", "number", {"number": (str,), "name": (str,), "opened_at": (int,)}),
     "meters": (
@@ -36,7 +37,7 @@ _TABLES: dict[str, tuple[str, str | None, dict[str, tuple[type, ...]]]] = {
         "account",
         {"id": (int,), "account": (str,), "binding": (int,), "card": (int,), "sequence": (int,), "state": (str,)}
         | {"frame": (bytes, memoryview), "paid_pulses": (int,), "released_pulses": (int,)}
-        | {"fen": (int, type(None)), "made_at": (int,)},
+        | {"fen": (int, type(None)), "made_at": (int,), "price": (type(None),)},
     ),
     "reports": (
         "meter, binding, report_number",
@@ -67,7 +68,15 @@ _POSTGRESQL = (
 
 
 def upgrade() -> None:
-    """Make the journal, and write into it all that the ledger holds."""
+    """Make the journal and the counter's tables, and write into the journal all that the ledger holds."""
+    op.add_column("orders", sa.Column("price", sa.Integer))
+    op.create_table(
+        "prices",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("valid_from", sa.Integer, nullable=False),
+        sa.Column("price", sa.Integer, nullable=False),
+        sa.Column("set_at", sa.Integer, nullable=False),
+    )
     table = op.create_table(
         "journal",
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),

@@ -1,0 +1,68 @@
+"""The price list: what one m³ costs from a minute on, and what a sale's money is judged by.
+
+Prices are fen for one m³ with at most two decimals, kept as whole hundredths of a fen: companies announce yuan with two
+to four decimals. A price is set for now or later and never rewritten, so what held at a past minute is known for ever.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from gashall import errors, units
+from gashall.errors import RequestError
+from gashall.ledger import Books, Ledger, PriceRow
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A row of the price list: ``fen_per_cubic_metre`` holds from ``valid_from`` on (UTC) until the next one."""
+
+    valid_from: datetime
+    fen_per_cubic_metre: Decimal
+    set_at: datetime
+
+    def line(self) -> str:
+        """The row for people: the price in yuan."""
+        yuan = units.price_yuan(units.price(self.fen_per_cubic_metre))
+        return f"from {self.valid_from:%Y-%m-%d %H:%M} UTC  {yuan} yuan/m³  (set {self.set_at:%Y-%m-%d %H:%M} UTC)"
+
+
+def of_row(row: PriceRow) -> Price:
+    """A row of the ledger as a price."""
+    return Price(units.moment(row.valid_from), units.price_fen(row.price), units.moment(row.set_at))
+
+
+def set_price(ledger: Ledger, valid_from: datetime | None, fen_per_cubic_metre: Decimal | int | str, now: int) -> Price:
+    """Add a price. ``now`` is minutes since 2000-01-01 UTC; see ``Hall.set_price``."""
+    price = units.price(fen_per_cubic_metre)
+    start = now if valid_from is None else units.minutes(valid_from)
+    if start < now:
+        raise RequestError(
+            errors.PRICE_PAST,
+            f"A price cannot be set from {units.moment(start):%Y-%m-%d %H:%M} UTC: "
+            f"it is {units.moment(now):%Y-%m-%d %H:%M} UTC now.",
+        )
+    with ledger.begin() as books:
+        return of_row(books.add_price(start, price, now))
+
+
+def money(
+    books: Books, count: int, weight: int, fen: int | None, agreed: bool, now: int
+) -> tuple[int | None, int | None]:
+    """The money of ``count`` pulses sold now, and the price it was computed from (None: it was not).
+
+    RequestError PRICE_DIFFERS if ``fen`` is another sum and was not ``agreed``.
+    """
+    row = books.price(now)
+    if row is None:
+        return fen, None
+    cost = units.cost(count, weight, row.price)
+    if fen is None or fen == cost:
+        return cost, row.price
+    if not agreed:
+        raise RequestError(
+            errors.PRICE_DIFFERS,
+            f"{units.volume(count, weight)} m³ at {units.price_yuan(row.price)} yuan/m³ cost {units.yuan(cost)} yuan, "
+            f"not {units.yuan(fen)}.",
+        )
+    return fen, None
