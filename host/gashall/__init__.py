@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gashall.errors import CardError, GasError, LedgerError, ReaderError, RequestError
     from gashall.history import History
     from gashall.ledger import Ledger, Upgraded
+    from gashall.limits import Limits
     from gashall.prices import Price
     from gashall.readers import ChipReader, FileReader, Reader
     from gashall.services import Hall, ReadBack, Reconciliation, Sale
@@ -42,6 +43,7 @@ __all__ = [
     "KeyFileSigner",
     "Ledger",
     "LedgerError",
+    "Limits",
     "Part",
     "Price",
     "ReadBack",
@@ -71,6 +73,7 @@ _HOME = {
     "gashall.errors": "CardError GasError LedgerError ReaderError RequestError",
     "gashall.history": "History",
     "gashall.ledger": "Ledger Upgraded",
+    "gashall.limits": "Limits",
     "gashall.prices": "Price",
     "gashall.readers": "ChipReader FileReader Reader",
     "gashall.services": "Hall ReadBack Reconciliation Sale",

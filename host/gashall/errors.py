@@ -40,6 +40,7 @@ LEDGER_VERSION = -130
 PRICE_MISSING = -131
 PRICE_DIFFERS = -132
 PRICE_PAST = -133
+OVER_LIMIT = -134
 
 # Code -> (name, what it means, 中文, what the person does next): the same shape as gascard.meanings.CODES.
 HOST_CODES: dict[int, tuple[str, str, str, str]] = {
@@ -246,6 +247,12 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "A price cannot be set for a time that is past.",
         "不能设定过去的气价",
         "Give this minute or a later one; what was sold keeps the money it was sold for.",
+    ),
+    OVER_LIMIT: (
+        "OVER_LIMIT",
+        "The purchase would pass a limit this hall has set.",
+        "超过限购气量",
+        "Sell less, or have the limit changed: icgas hall limits.",
     ),
 }
 

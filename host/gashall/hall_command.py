@@ -24,6 +24,7 @@ from gashall.errors import GasError, LedgerError, RequestError
 from gashall.files import write_new
 from gashall.history import printable
 from gashall.ledger import Clock, Ledger
+from gashall.limits import PERIODS
 from gashall.prices import Price
 from gashall.readers.file import SIDECAR, FileReader
 from gashall.services import LEDGER_FILE, Hall, Sale
@@ -157,6 +158,11 @@ def _parser() -> argparse.ArgumentParser:
     pricing.add_argument("--from", dest="valid_from", metavar="TIME", help="as 2026-04-01T00:00+08:00; now")
     action("price list", _price_list, "print all prices, past and to come")
 
+    limiting = action("limits", _limits, "print or set how much a customer may buy")
+    for period in PERIODS:
+        limiting.add_argument(f"--{period}", metavar="M3", help=f"most m³ in one {period}, none for no limit")
+    limiting.add_argument("--utc-offset", metavar="MINUTES", type=_signed, help="where days begin; 480 is UTC+8")
+
     auditing = action("audit", _audit, "check the journal, and every table against it")
     auditing.add_argument("--head", metavar="HASH", help="the head an earlier audit gave, which must still be there")
 
@@ -189,6 +195,10 @@ def _whole(text: str) -> int:
     if re.fullmatch("[0-9]{1,10}", text):
         return int(text)
     raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number")
+
+
+def _signed(text: str) -> int:
+    return -_whole(text[1:]) if text.startswith("-") else _whole(text)
 
 
 def _money(text: str) -> int:
@@ -376,6 +386,17 @@ def _moment(text: str) -> datetime:
             errors.FIELD, f"{units.shown(text)} is no time with its zone.", "Enter it as 2026-04-01T00:00+08:00."
         )
     return moment
+
+
+def _limits(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    given = {period: getattr(arguments, period) for period in PERIODS}
+    wanted = {period: None if limit == "none" else limit for period, limit in given.items() if limit is not None}
+    with _hall(arguments, clock) as hall:
+        if wanted or arguments.utc_offset is not None:
+            told = hall.set_limits(utc_offset=arguments.utc_offset, **wanted)
+        else:
+            told = hall.limits()
+    return DONE, asdict(told), told.lines()
 
 
 def _audit(arguments: argparse.Namespace, clock: Clock | None) -> Answer:

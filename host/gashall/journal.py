@@ -30,6 +30,7 @@ ORDER_WRITTEN = "order written"
 ORDER_DONE = "order done"
 REPORT_KEPT = "report kept"
 PRICE_SET = "price set"
+SETTINGS_SET = "settings set"
 
 Cell: TypeAlias = int | str | None
 Changes: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]

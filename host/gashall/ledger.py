@@ -38,6 +38,9 @@ DONE = "done"
 ACCOUNT_MAX = 9_999_999_999
 CARD_MAX = 0xFFFFFFFF
 
+SETTINGS = ("limit_purchase", "limit_day", "limit_month", "utc_offset")
+"""What may be set: limits in hundredths of a m³, and how many minutes the hall's days begin before UTC's."""
+
 Clock: TypeAlias = Callable[[], datetime]
 
 metadata = sa.MetaData()
@@ -149,6 +152,13 @@ _prices = sa.Table(
     sa.Column("valid_from", sa.Integer, nullable=False),
     sa.Column("price", sa.Integer, nullable=False),
     sa.Column("set_at", sa.Integer, nullable=False),
+)
+# What the company has set for all windows: limits in hundredths of a m³ (nothing: none), where days begin.
+_settings = sa.Table(
+    "settings",
+    metadata,
+    sa.Column("name", sa.String(20), primary_key=True),
+    sa.Column("value", sa.Integer),
 )
 
 # What was done, in the order in which it was done, and never changed: docs/ledger.md.
@@ -268,6 +278,19 @@ _REPORTS = (
 _ORDERS = sa.select(_orders).where(_orders.c.account == _KEY).order_by(_orders.c.id)
 _PRICE = _first(_prices, _prices.c.valid_from <= _KEY, _prices.c.valid_from.desc(), _prices.c.id.desc())
 _PRICES = sa.select(_prices).order_by(_prices.c.valid_from, _prices.c.id)
+_SETTING = _first(_settings, _settings.c.name == _KEY)
+_CHANGE_SETTING = sa.update(_settings).where(_settings.c.name == _KEY).values(value=sa.bindparam("_value"))
+_BOUGHT = (
+    sa.select(_orders.c.made_at, _orders.c.paid_pulses, _meters.c.pulse_weight)
+    .join_from(_orders, _bindings, _bindings.c.id == _orders.c.binding)
+    .join(_meters, _meters.c.number == _bindings.c.meter)
+    .where(_orders.c.account == _KEY, _orders.c.made_at >= sa.bindparam("_since"))
+)
+# By what a sale at the minute _key is judged, in one go: every sale asks for it.
+_RULES = sa.select(
+    _PRICE.with_only_columns(_prices.c.price).scalar_subquery().label("price"),
+    *[sa.select(_settings.c.value).where(_settings.c.name == name).scalar_subquery().label(name) for name in SETTINGS],
+)
 # Where a card belongs, in one go: every column under "table_column", and the account's newest replacement number.
 _newer = _cards.alias()
 _PLACE = (
@@ -433,6 +456,17 @@ class Place:
     account: Account
     binding: Binding | None
     meter: MeterRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """By what a sale is judged: price in hundredths of a fen for one m³, limits in hundredths of a m³; None: none."""
+
+    price: int | None
+    limit_purchase: int | None
+    limit_day: int | None
+    limit_month: int | None
+    utc_offset: int | None
 
 
 class _Database:
@@ -884,6 +918,42 @@ class Books:
         """The price in force at the minute ``at``; None before the first."""
         row = self._one(_PRICE, at)
         return None if row is None else PriceRow(**_columns(row, _prices))
+
+    def rules(self, at: int) -> Rules:
+        """By what a sale at the minute ``at`` is judged."""
+        row = self._one(_RULES, at)
+        assert row is not None
+        price = row["price"]
+        return Rules(
+            price=None if price is None else _checked("prices", "price", price),
+            **{name: _checked("settings", "value", row[name]) for name in SETTINGS},
+        )
+
+    def set_settings(self, values: Mapping[str, int | None]) -> None:
+        """Set each of ``values``, names of SETTINGS; what stands there already is not set again."""
+        told = []
+        for name, value in values.items():
+            known = self._one(_SETTING, name)
+            if known is None:
+                self._run(_INSERT["settings"], {"name": name, "value": value})
+            elif known["value"] != value:
+                self._run(_CHANGE_SETTING, {"_key": name, "_value": value})
+            else:
+                continue
+            told.append({"name": name, "value": value})
+        if told:
+            self._tell(journal.SETTINGS_SET, "", {"settings": told})
+
+    def bought(self, account: str, since: int) -> list[tuple[int, int]]:
+        """What ``account`` has bought from the minute ``since`` on: minute and hundredths of a m³ of each order."""
+        return [
+            (
+                _checked("orders", "made_at", row["made_at"]),
+                _checked("orders", "paid_pulses", row["paid_pulses"])
+                * 10 ** (2 - _checked("meters", "pulse_weight", row["pulse_weight"])),
+            )
+            for row in self._all(_BOUGHT, _key=account, _since=since)
+        ]
 
     def prices(self) -> list[PriceRow]:
         """All prices by the minute from which they hold; of two for one minute the later one holds."""

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from gashall import errors, units
 from gashall.errors import RequestError
-from gashall.ledger import Books, Ledger, PriceRow
+from gashall.ledger import Ledger, PriceRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +46,20 @@ def set_price(ledger: Ledger, valid_from: datetime | None, fen_per_cubic_metre: 
         return of_row(books.add_price(start, price, now))
 
 
-def money(
-    books: Books, count: int, weight: int, fen: int | None, agreed: bool, now: int
-) -> tuple[int | None, int | None]:
-    """The money of ``count`` pulses sold now, and the price it was computed from (None: it was not).
+def money(count: int, weight: int, price: int | None, fen: int | None, agreed: bool) -> tuple[int | None, int | None]:
+    """The money of ``count`` pulses sold at ``price``, and the price it was computed from (None: it was not).
 
     RequestError PRICE_DIFFERS if ``fen`` is another sum and was not ``agreed``.
     """
-    row = books.price(now)
-    if row is None:
+    if price is None:
         return fen, None
-    cost = units.cost(count, weight, row.price)
+    cost = units.cost(count, weight, price)
     if fen is None or fen == cost:
-        return cost, row.price
+        return cost, price
     if not agreed:
         raise RequestError(
             errors.PRICE_DIFFERS,
-            f"{units.volume(count, weight)} m³ at {units.price_yuan(row.price)} yuan/m³ cost {units.yuan(cost)} yuan, "
+            f"{units.volume(count, weight)} m³ at {units.price_yuan(price)} yuan/m³ cost {units.yuan(cost)} yuan, "
             f"not {units.yuan(fen)}.",
         )
     return fen, None

@@ -18,7 +18,7 @@ from typing import Any
 from gascard import codes, records
 from gascard.chip import DEFAULT_PSC
 from gascard.records import IDENTITY_AT, IMAGE_SIZE, ORDER_AT, S24_MAX, SEQUENCE_MAX, TOTAL_MAX
-from gashall import encode, errors, prices, units
+from gashall import encode, errors, limits, prices, units
 from gashall.audit import Audit, audit
 from gashall.encode import Card, Part, Values, decode_card, report_rank
 from gashall.errors import CardError, GasError, LedgerError, RequestError
@@ -37,6 +37,7 @@ from gashall.ledger import (
     Order,
     ReportRow,
 )
+from gashall.limits import Limits
 from gashall.prices import Price
 from gashall.readers.base import Reader
 from gashall.signer import KeyFileSigner, Signer
@@ -237,9 +238,9 @@ class Hall:
         money taken: as for ``sell``. Repeated after it failed or died, with the same particulars and that card
         or another blank one, it is finished.
 
-        Raises RequestError (anything impossible, nothing written; PRICE_DIFFERS); LedgerError ALREADY_BOUND or
-        OPENING_DIFFERS; CardError CARD_NOT_BLANK, PASSWORD_REFUSED, CARD_DEAD, LAST_TRY, READ_BACK_DIFFERS;
-        ReaderError.
+        Raises RequestError (anything impossible, nothing written; PRICE_DIFFERS, OVER_LIMIT); LedgerError
+        ALREADY_BOUND or OPENING_DIFFERS; CardError CARD_NOT_BLANK, PASSWORD_REFUSED, CARD_DEAD, LAST_TRY,
+        READ_BACK_DIFFERS; ReaderError.
         """
         _check_reader(reader)
         request = _check_opening(
@@ -262,7 +263,7 @@ class Hall:
             with self.ledger.begin() as books:
                 begun = self._begun_opening(books, request)
                 if begun is None:
-                    self._terms(books, request.pulses, request.meter.pulse_weight, request.fen, request.price_agreed)
+                    self._opening_terms(books, request)
                 elif card.number == begun[0].number:
                     standing = self._judge(books, card)
                     self._keep(books, standing)
@@ -300,8 +301,8 @@ class Hall:
         money it was made for: if it is of the same volume and money it is this sale, else ORDER_FINISHED says what was
         done and nothing is sold. ``rescue`` spends a card's last password try, if everything on the card is authentic.
 
-        Raises RequestError for an amount that cannot be sold; CardError for a card that is not ours,
-        damaged, forged, swapped or dead, or on which gas is still waiting (GAS_ON_CARD,
+        Raises RequestError for an amount that cannot be sold, OVER_LIMIT or PRICE_DIFFERS; CardError for a card that
+        is not ours, damaged, forged, swapped or dead, or on which gas is still waiting (GAS_ON_CARD,
         OPENING_NOT_LOADED); LedgerError LEDGER_BEHIND, PENDING_ELSEWHERE; ReaderError. Nothing is written
         before all of it is judged.
         """
@@ -315,7 +316,7 @@ class Hall:
                 if begun is None:
                     try:
                         count = self._next_order(standing, volume, fen)
-                        self._terms(books, count, standing.meter.pulse_weight, fen, price_agreed)
+                        self._terms(books, standing.account.number, count, standing.meter, fen, price_agreed)
                     except GasError as error:
                         refusal = error
                 if begun is not None or refusal is not None:
@@ -331,7 +332,7 @@ class Hall:
                 if standing.last.state == PENDING:
                     raise LedgerError(errors.PENDING_ELSEWHERE)
                 count = self._next_order(standing, volume, fen)
-                terms = self._terms(books, count, standing.meter.pulse_weight, fen, price_agreed)
+                terms = self._terms(books, standing.account.number, count, standing.meter, fen, price_agreed)
                 order = self._book(books, standing, count, terms)
             self._write_order(reader, card, order)
         return _sale(standing.binding, replace(order, state=WRITTEN), standing.meter.pulse_weight, resumed=False)
@@ -446,6 +447,20 @@ class Hall:
                 errors.PRICE_MISSING, f"No price is in force at {units.moment(moment):%Y-%m-%d %H:%M} UTC."
             )
         return units.cost(count, 2, row.price)
+
+    def limits(self) -> Limits:
+        """How much a customer may buy at once, in a day and in a month."""
+        return limits.limits(self.ledger, self._now())
+
+    def set_limits(self, *, utc_offset: int | None = None, **most: Volume | None) -> Limits:
+        """Set ``purchase``, ``day`` and ``month``, each the most m³ a customer may buy, or None for no limit.
+
+        What is not given stays. Days and months begin at midnight ``utc_offset`` minutes east of UTC, 480 until it is
+        set. The first gas of an opening counts too; an order begun earlier is finished whatever the limits say now.
+        RequestError; LedgerError.
+        """
+        limits.set_limits(self.ledger, most, utc_offset)
+        return self.limits()
 
     def audit(self, head: str | None = None) -> Audit:
         """Check the journal's chain, and every cell of every table against it; nothing is changed.
@@ -577,9 +592,18 @@ class Hall:
                 )
         return count
 
-    def _terms(self, books: Books, count: int, weight: int, fen: int | None, price_agreed: bool) -> _Terms:
-        """On which terms ``count`` pulses may be sold now; else the error that says why not."""
-        return _Terms(*prices.money(books, count, weight, fen, price_agreed, self._now()))
+    def _terms(
+        self, books: Books, account: str, count: int, meter: MeterRow, fen: int | None, price_agreed: bool
+    ) -> _Terms:
+        """On which terms ``count`` pulses may be sold to ``account`` now; else the error that says why not."""
+        now, weight = self._now(), meter.pulse_weight
+        rules = books.rules(now)
+        limits.check(books, rules, account, count * 10 ** (2 - weight), now)
+        return _Terms(*prices.money(count, weight, rules.price, fen, price_agreed))
+
+    def _opening_terms(self, books: Books, request: _Opening) -> _Terms:
+        account = request.account or ""
+        return self._terms(books, account, request.pulses, request.meter, request.fen, request.price_agreed)
 
     def _book(self, books: Books, standing: _Standing, count: int, terms: _Terms) -> Order:
         self._keep(books, standing)
@@ -721,7 +745,7 @@ class Hall:
     def _book_opening(self, books: Books, request: _Opening) -> tuple[CardRow, Binding, Order]:
         if self._begun_opening(books, request) is not None:
             raise LedgerError(errors.PENDING_ELSEWHERE)
-        terms = self._terms(books, request.pulses, request.meter.pulse_weight, request.fen, request.price_agreed)
+        terms = self._opening_terms(books, request)
         meter = books.meter(request.meter.number)
         if meter is None:
             meter = request.meter

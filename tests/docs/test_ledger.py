@@ -8,7 +8,7 @@ from tests.conftest import require_part
 
 require_part("sqlalchemy")
 from gashall import journal  # noqa: E402
-from gashall.ledger import BOOKED, SCHEMA_VERSION, metadata  # noqa: E402
+from gashall.ledger import BOOKED, SCHEMA_VERSION, SETTINGS, metadata  # noqa: E402
 
 TEXT = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text(encoding="utf-8")
 KINDS = [value for name, value in vars(journal).items() if name.isupper() and isinstance(value, str)]
@@ -27,7 +27,7 @@ def test_every_column_of_a_table_is_in_its_row_and_no_other(table):
         assert f"`{column.name}`" in (key if column.primary_key else others), column.name
     # What else stands there in code: an order's states, and the id that its binding means.
     named = set(re.findall(r"`([a-z_]+)`", line)) - {table}
-    assert named - set(columns.keys()) <= {"id", "pending", "written", "done"}
+    assert named - set(columns.keys()) <= {"id", "pending", "written", "done", *SETTINGS}
 
 
 def test_every_column_of_the_journal_has_its_row():
@@ -40,7 +40,7 @@ def test_every_kind_has_its_row():
         r"^\| `([a-z ]+)` \| ", TEXT.split("| kind | what changed |")[1].split("**Body.**")[0], re.MULTILINE
     )
     assert rows == KINDS
-    assert len(KINDS) == 15
+    assert len(KINDS) == 16
 
 
 def test_version_is_todays():

@@ -57,6 +57,7 @@ def books(desk):
     """Two customers: one who bought twice, one whose opening is unfinished. Every table has rows."""
     hall = desk.hall(Ledger("sqlite://", REGION))
     hall.set_price(None, 250)
+    hall.set_limits(day=100, month=None)
     hall.open_account(desk.blank(), meter=METER, volume=30, name="王芳", fen=7500)
     desk.meter.insert(desk.card_path)
     hall.sell(desk.card, 20)

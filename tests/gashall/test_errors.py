@@ -42,6 +42,7 @@ PUBLISHED = {
     "PRICE_MISSING": -131,
     "PRICE_DIFFERS": -132,
     "PRICE_PAST": -133,
+    "OVER_LIMIT": -134,
 }
 
 

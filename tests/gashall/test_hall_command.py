@@ -214,6 +214,19 @@ def test_price_is_set_listed_and_charged(counter):
     assert counter.told(*words)["fen"] == 5000
 
 
+def test_limits_are_set_shown_and_kept(counter):
+    none = "purchase  no limit\nday       no limit\nmonth     no limit\ndays begin at midnight, UTC+08:00\n"
+    assert counter.fine("limits") == none
+    counter.fine("limits", "--purchase", "15", "--day", "99.5", "--month", "1000")
+    assert counter.told("limits") == {"purchase": "15.00", "day": "99.50", "month": "1000.00", "utc_offset": 480}
+    code, _, err = counter.run("sell", "--card", counter.card, "--volume", "15.01")
+    assert code == 1 and "OVER_LIMIT (-134): 15.01 m³ cannot be sold: the limit of a purchase is 15.00 m³." in err
+    counter.fine("sell", "--card", counter.card, "--volume", "15")
+    counter.fine("limits", "--purchase", "none", "--day", "none", "--month", "none")
+    assert counter.fine("limits") == none
+    assert counter.fine("limits", "--utc-offset", "-210").endswith("UTC-03:30\n")
+
+
 def test_read_tells_what_the_card_says_and_writes_nothing_on_it(counter):
     before = Path(counter.card).read_bytes()
     assert counter.fine("read", "--card", counter.card) == (
@@ -417,6 +430,9 @@ REFUSED = [
     ("price for nothing", ("price", "set", "0"), "AMOUNT"),
     ("time without a zone", ("price", "set", "2", "--from", "2026-04-01"), "FIELD"),
     ("time of no clock", ("price", "set", "2", "--from", "noon"), "FIELD"),
+    ("limit of nothing", ("limits", "--day", "0"), "AMOUNT"),
+    ("limit of no number", ("limits", "--month", "much"), "AMOUNT"),
+    ("a day that begins nowhere", ("limits", "--utc-offset", "841"), "FIELD"),
     ("head of no journal", ("audit", "--head", "12"), "FIELD"),
     ("region beyond", ("init", "--region", "65536"), "FIELD"),
 ]
@@ -486,6 +502,8 @@ USAGE = [
     ("upgrade", "--key", "k"),
     ("history",),
     ("history", "--all", "--account", ACCOUNT),
+    ("limits", "--day"),
+    ("limits", "--utc-offset", "8h"),
     ("price",),
     ("price", "set"),
     ("price", "list", "2"),

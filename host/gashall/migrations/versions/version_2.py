@@ -1,4 +1,4 @@
-"""Version 2: the journal, and prices. The journal's first rows take over what the tables hold already."""
+"""Version 2: the journal, prices and settings. The journal's first rows take over what the tables hold already."""
 
 from typing import Any
 
@@ -76,6 +76,11 @@ def upgrade() -> None:
         sa.Column("valid_from", sa.Integer, nullable=False),
         sa.Column("price", sa.Integer, nullable=False),
         sa.Column("set_at", sa.Integer, nullable=False),
+    )
+    op.create_table(
+        "settings",
+        sa.Column("name", sa.String(20), primary_key=True),
+        sa.Column("value", sa.Integer),
     )
     table = op.create_table(
         "journal",
