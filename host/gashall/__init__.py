@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gashall.prices import Price
     from gashall.readers import ChipReader, FileReader, Reader
     from gashall.services import Hall, ReadBack, Reconciliation, Sale
+    from gashall.shifts import Shift
     from gashall.signer import KeyFileSigner, Signer
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "Reconciliation",
     "RequestError",
     "Sale",
+    "Shift",
     "Signer",
     "Upgraded",
     "decode_card",
@@ -77,6 +79,7 @@ _HOME = {
     "gashall.prices": "Price",
     "gashall.readers": "ChipReader FileReader Reader",
     "gashall.services": "Hall ReadBack Reconciliation Sale",
+    "gashall.shifts": "Shift",
     "gashall.signer": "KeyFileSigner Signer",
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names.split()}

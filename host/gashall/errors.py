@@ -41,6 +41,9 @@ PRICE_MISSING = -131
 PRICE_DIFFERS = -132
 PRICE_PAST = -133
 OVER_LIMIT = -134
+SHIFT_MISSING = -135
+SHIFT_OPEN = -136
+SHIFT_DIFFERS = -137
 
 # Code -> (name, what it means, 中文, what the person does next): the same shape as gascard.meanings.CODES.
 HOST_CODES: dict[int, tuple[str, str, str, str]] = {
@@ -253,6 +256,24 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "The purchase would pass a limit this hall has set.",
         "超过限购气量",
         "Sell less, or have the limit changed: icgas hall limits.",
+    ),
+    SHIFT_MISSING: (
+        "SHIFT_MISSING",
+        "No shift is open.",
+        "未开班",
+        "Open a shift first: icgas hall shift open CLERK.",
+    ),
+    SHIFT_OPEN: (
+        "SHIFT_OPEN",
+        "A shift is open already.",
+        "已有未交班的班次",
+        "Go on in it, or close it first: icgas hall shift close.",
+    ),
+    SHIFT_DIFFERS: (
+        "SHIFT_DIFFERS",
+        "What was counted at the end of the shift is not what the ledger says.",
+        "交班清点与台账不符",
+        "Count again and look for the missing slip; what still differs is closed with its reason (--differs).",
     ),
 }
 

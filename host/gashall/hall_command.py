@@ -163,6 +163,15 @@ def _parser() -> argparse.ArgumentParser:
         limiting.add_argument(f"--{period}", metavar="M3", help=f"most m³ in one {period}, none for no limit")
     limiting.add_argument("--utc-offset", metavar="MINUTES", type=_signed, help="where days begin; 480 is UTC+8")
 
+    group("shift", "who is at the counter, and what was counted at the end")
+    taking = action("shift open", _shift_open, "open a shift: every order made from now on belongs to it")
+    taking.add_argument("clerk", metavar="CLERK", help="who is at the counter")
+    closing = action("shift close", _shift_close, "close the shift and print its slip")
+    closing.add_argument("--cash", metavar="YUAN", type=_money, required=True, help="the money counted")
+    closing.add_argument("--differs", metavar="REASON", help="why what was counted is not what the ledger says")
+    slip = action("shift slip", _shift_slip, "print a shift's slip again")
+    slip.add_argument("--number", metavar="N", type=_whole, help="which shift; the last one if not given")
+
     auditing = action("audit", _audit, "check the journal, and every table against it")
     auditing.add_argument("--head", metavar="HASH", help="the head an earlier audit gave, which must still be there")
 
@@ -397,6 +406,24 @@ def _limits(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
         else:
             told = hall.limits()
     return DONE, asdict(told), told.lines()
+
+
+def _shift_open(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.open_shift(arguments.clerk)
+    return DONE, told.record(), [f"shift {told.number} of {printable(told.clerk)} is open"]
+
+
+def _shift_close(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.close_shift(arguments.cash, differs=arguments.differs)
+    return DONE, told.record(), told.lines()
+
+
+def _shift_slip(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.shift(arguments.number)
+    return DONE, told.record(), told.lines()
 
 
 def _audit(arguments: argparse.Namespace, clock: Clock | None) -> Answer:

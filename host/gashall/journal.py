@@ -31,6 +31,8 @@ ORDER_DONE = "order done"
 REPORT_KEPT = "report kept"
 PRICE_SET = "price set"
 SETTINGS_SET = "settings set"
+SHIFT_OPENED = "shift opened"
+SHIFT_CLOSED = "shift closed"
 
 Cell: TypeAlias = int | str | None
 Changes: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]

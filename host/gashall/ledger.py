@@ -122,6 +122,7 @@ _orders = sa.Table(
     sa.Column("fen", sa.BigInteger),
     sa.Column("made_at", sa.Integer, nullable=False),
     sa.Column("price", sa.Integer),
+    sa.Column("shift", sa.Integer),
     sa.UniqueConstraint("binding", "sequence"),
 )
 # Two windows, one account: the second one's row is refused here, whatever both of them read before.
@@ -159,6 +160,26 @@ _settings = sa.Table(
     metadata,
     sa.Column("name", sa.String(20), primary_key=True),
     sa.Column("value", sa.Integer),
+)
+# Who was at the counter, and what was counted at the end. An order's shift is no foreign key: SQLite cannot add one.
+_shifts = sa.Table(
+    "shifts",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("clerk", sa.String, nullable=False),
+    sa.Column("opened_at", sa.Integer, nullable=False),
+    sa.Column("open", sa.Boolean, nullable=False),
+    sa.Column("closed_at", sa.Integer),
+    sa.Column("money", sa.BigInteger),
+    sa.Column("cash", sa.BigInteger),
+    sa.Column("reason", sa.String),
+)
+sa.Index(
+    "one_open_shift",
+    _shifts.c.open,
+    unique=True,
+    sqlite_where=_shifts.c.open.is_(True),
+    postgresql_where=_shifts.c.open.is_(True),
 )
 
 # What was done, in the order in which it was done, and never changed: docs/ledger.md.
@@ -224,6 +245,10 @@ _SPANS: dict[tuple[str, str], tuple[int, int]] = {
     ("orders", "released_pulses"): (0, TOTAL_MAX),
     ("orders", "made_at"): (0, TIME_MAX),
     ("orders", "price"): (1, PRICE_MOST),
+    ("orders", "shift"): (1, 0x7FFFFFFF),
+    ("shifts", "number"): (1, 0x7FFFFFFF),
+    ("shifts", "opened_at"): (0, TIME_MAX),
+    ("shifts", "closed_at"): (0, TIME_MAX),
     ("prices", "valid_from"): (0, TIME_MAX),
     ("prices", "price"): (1, PRICE_MOST),
     ("prices", "set_at"): (0, TIME_MAX),
@@ -286,10 +311,33 @@ _BOUGHT = (
     .join(_meters, _meters.c.number == _bindings.c.meter)
     .where(_orders.c.account == _KEY, _orders.c.made_at >= sa.bindparam("_since"))
 )
+_SHIFT = _first(_shifts, _shifts.c.number == _KEY)
+_LAST_SHIFT = _first(_shifts, sa.true(), _shifts.c.number.desc())
+_SHIFT_ORDERS = (
+    sa.select(_orders.c.sequence, _orders.c.state, _orders.c.paid_pulses, _orders.c.fen, _meters.c.pulse_weight)
+    .join_from(_orders, _bindings, _bindings.c.id == _orders.c.binding)
+    .join(_meters, _meters.c.number == _bindings.c.meter)
+    .where(_orders.c.shift == _KEY)
+)
+_CLOSE_SHIFT = (
+    sa.update(_shifts)
+    .where(_shifts.c.number == _KEY)
+    .values({name: sa.bindparam(f"_{name}") for name in ("open", "closed_at", "money", "cash", "reason")})
+)
+# Shifts close in the order of their numbers, each once: the n-th such row is the n-th shift's.
+_CLOSING = (
+    sa.select(_journal.c.hash)
+    .where(_journal.c.kind == journal.SHIFT_CLOSED)
+    .order_by(_journal.c.number)
+    .limit(1)
+    .offset(sa.bindparam("_before", type_=sa.Integer))
+)
 # By what a sale at the minute _key is judged, in one go: every sale asks for it.
 _RULES = sa.select(
     _PRICE.with_only_columns(_prices.c.price).scalar_subquery().label("price"),
     *[sa.select(_settings.c.value).where(_settings.c.name == name).scalar_subquery().label(name) for name in SETTINGS],
+    sa.select(_shifts.c.number).where(_shifts.c.open.is_(True)).scalar_subquery().label("shift"),
+    sa.select(sa.func.max(_shifts.c.number)).scalar_subquery().label("last_shift"),
 )
 # Where a card belongs, in one go: every column under "table_column", and the account's newest replacement number.
 _newer = _cards.alias()
@@ -423,6 +471,7 @@ class Order:
     fen: int | None
     made_at: int
     price: int | None = None
+    shift: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,6 +482,33 @@ class PriceRow:
     valid_from: int
     price: int
     set_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftRow:
+    """A shift; once closed, ``money`` is what its orders came to and ``cash`` what was counted, both in fen.
+
+    ``reason`` is why the two, or anything else that was counted, differed.
+    """
+
+    number: int
+    clerk: str
+    opened_at: int
+    open: bool
+    closed_at: int | None
+    money: int | None
+    cash: int | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftOrder:
+    """What a shift counts of an order: its sequence, state, hundredths of a m³ and fen."""
+
+    sequence: int
+    state: str
+    hundredths: int
+    fen: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,13 +536,18 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """By what a sale is judged: price in hundredths of a fen for one m³, limits in hundredths of a m³; None: none."""
+    """By what a sale is judged: price in hundredths of a fen for one m³, limits in hundredths of a m³; None: none.
+
+    ``shift`` is the open shift's number, ``last_shift`` the last shift's, open or not.
+    """
 
     price: int | None
     limit_purchase: int | None
     limit_day: int | None
     limit_month: int | None
     utc_offset: int | None
+    shift: int | None
+    last_shift: int | None
 
 
 class _Database:
@@ -926,6 +1007,8 @@ class Books:
         price = row["price"]
         return Rules(
             price=None if price is None else _checked("prices", "price", price),
+            shift=None if row["shift"] is None else _checked("shifts", "number", row["shift"]),
+            last_shift=None if row["last_shift"] is None else _checked("shifts", "number", row["last_shift"]),
             **{name: _checked("settings", "value", row[name]) for name in SETTINGS},
         )
 
@@ -944,13 +1027,47 @@ class Books:
         if told:
             self._tell(journal.SETTINGS_SET, "", {"settings": told})
 
+    def shift(self, number: int | None = None) -> ShiftRow | None:
+        """The shift of that number; the last one if none is given."""
+        row = next(iter(self._all(_LAST_SHIFT)), None) if number is None else self._one(_SHIFT, number)
+        return None if row is None else ShiftRow(**_columns(row, _shifts))
+
+    def shift_orders(self, number: int) -> list[ShiftOrder]:
+        """What the orders of a shift come to."""
+        return [
+            ShiftOrder(
+                sequence=_checked("orders", "sequence", row["sequence"]),
+                state=_checked("orders", "state", row["state"]),
+                hundredths=_hundredths(row),
+                fen=_checked("orders", "fen", row["fen"]),
+            )
+            for row in self._all(_SHIFT_ORDERS, _key=number)
+        ]
+
+    def closing(self, number: int) -> bytes | None:
+        """The hash of the journal's row that closed a shift, None while it is open."""
+        row = next(iter(self._run(_CLOSING, {"_before": number - 1})), None)
+        return None if row is None else _checked("journal", "hash", row[0])
+
+    def open_shift(self, clerk: str, opened_at: int) -> ShiftRow:
+        """A new shift under the next number. Whether another is open is the caller's to judge."""
+        last = self.shift()
+        row = ShiftRow(1 if last is None else last.number + 1, clerk, opened_at, True, None, None, None, None)
+        self._insert(_shifts, row, journal.SHIFT_OPENED, "")
+        return row
+
+    def close_shift(self, number: int, *, closed_at: int, money: int, cash: int, reason: str | None) -> None:
+        """Close a shift with what was counted."""
+        values = {"open": False, "closed_at": closed_at, "money": money, "cash": cash, "reason": reason}
+        self._run(_CLOSE_SHIFT, {"_key": number} | {f"_{name}": value for name, value in values.items()})
+        self._tell(journal.SHIFT_CLOSED, "", {"shifts": [{"number": number, **values}]})
+
     def bought(self, account: str, since: int) -> list[tuple[int, int]]:
         """What ``account`` has bought from the minute ``since`` on: minute and hundredths of a m³ of each order."""
         return [
             (
                 _checked("orders", "made_at", row["made_at"]),
-                _checked("orders", "paid_pulses", row["paid_pulses"])
-                * 10 ** (2 - _checked("meters", "pulse_weight", row["pulse_weight"])),
+                _hundredths(row),
             )
             for row in self._all(_BOUGHT, _key=account, _since=since)
         ]
@@ -1019,6 +1136,7 @@ class Books:
         fen: int | None,
         made_at: int,
         price: int | None = None,
+        shift: int | None = None,
     ) -> Order:
         """A new pending order. LedgerError PENDING_ELSEWHERE if there is one, NUMBER_USED_UP past 65535."""
         if sequence > SEQUENCE_MAX:
@@ -1035,6 +1153,7 @@ class Books:
             "fen": fen,
             "made_at": made_at,
             "price": price,
+            "shift": shift,
         }
         key = self._number(_orders, values)
         self._tell(journal.ORDER_MADE, binding.account, {"orders": [{"id": key, **values}]})
@@ -1200,6 +1319,12 @@ def _checked(table: str, column: str, value: Any) -> Any:
             "Sell nothing; have the ledger looked at, or restore it from its copy.",
         )
     return value
+
+
+def _hundredths(row: Mapping[str, Any]) -> int:
+    """An order's ``paid_pulses`` at its meter's ``pulse_weight``, in hundredths of a m³."""
+    weight = _checked("meters", "pulse_weight", row["pulse_weight"])
+    return int(_checked("orders", "paid_pulses", row["paid_pulses"]) * 10 ** (2 - weight))
 
 
 def _account_number(number: Any) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 from gascard import codes, records
 from gascard.chip import DEFAULT_PSC
 from gascard.records import IDENTITY_AT, IMAGE_SIZE, ORDER_AT, S24_MAX, SEQUENCE_MAX, TOTAL_MAX
-from gashall import encode, errors, limits, prices, units
+from gashall import encode, errors, limits, prices, shifts, units
 from gashall.audit import Audit, audit
 from gashall.encode import Card, Part, Values, decode_card, report_rank
 from gashall.errors import CardError, GasError, LedgerError, RequestError
@@ -40,6 +40,7 @@ from gashall.ledger import (
 from gashall.limits import Limits
 from gashall.prices import Price
 from gashall.readers.base import Reader
+from gashall.shifts import Shift
 from gashall.signer import KeyFileSigner, Signer
 from gashall.units import Volume
 
@@ -147,10 +148,11 @@ class _Opening:
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """On which terms an order is made: its money in fen, the price that was computed from in hundredths of a fen."""
+    """On which terms an order is made: money in fen, the price that was computed from in hundredths of a fen, shift."""
 
     fen: int | None
     price: int | None
+    shift: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,8 +241,8 @@ class Hall:
         or another blank one, it is finished.
 
         Raises RequestError (anything impossible, nothing written; PRICE_DIFFERS, OVER_LIMIT); LedgerError
-        ALREADY_BOUND or OPENING_DIFFERS; CardError CARD_NOT_BLANK, PASSWORD_REFUSED, CARD_DEAD, LAST_TRY,
-        READ_BACK_DIFFERS; ReaderError.
+        ALREADY_BOUND, OPENING_DIFFERS or SHIFT_MISSING; CardError CARD_NOT_BLANK, PASSWORD_REFUSED, CARD_DEAD,
+        LAST_TRY, READ_BACK_DIFFERS; ReaderError.
         """
         _check_reader(reader)
         request = _check_opening(
@@ -303,8 +305,8 @@ class Hall:
 
         Raises RequestError for an amount that cannot be sold, OVER_LIMIT or PRICE_DIFFERS; CardError for a card that
         is not ours, damaged, forged, swapped or dead, or on which gas is still waiting (GAS_ON_CARD,
-        OPENING_NOT_LOADED); LedgerError LEDGER_BEHIND, PENDING_ELSEWHERE; ReaderError. Nothing is written
-        before all of it is judged.
+        OPENING_NOT_LOADED); LedgerError LEDGER_BEHIND, PENDING_ELSEWHERE, SHIFT_MISSING; ReaderError. Nothing is
+        written before all of it is judged.
         """
         _check_reader(reader)
         with reader:
@@ -462,6 +464,25 @@ class Hall:
         limits.set_limits(self.ledger, most, utc_offset)
         return self.limits()
 
+    def open_shift(self, clerk: str) -> Shift:
+        """``clerk`` takes the counter over: every order made from now on carries this shift.
+
+        From the first shift on nothing is sold without one. RequestError FIELD; LedgerError SHIFT_OPEN.
+        """
+        return shifts.open_shift(self.ledger, clerk, self._now())
+
+    def close_shift(self, cash: int, *, differs: str | None = None) -> Shift:
+        """Close the open shift with ``cash``, the fen counted; what its orders came to must be the same.
+
+        Else LedgerError SHIFT_DIFFERS names each difference and the shift stays open, unless ``differs`` says why: that
+        is kept. A reason for no difference is RequestError FIELD. LedgerError SHIFT_MISSING.
+        """
+        return shifts.close_shift(self.ledger, cash, differs, self._now())
+
+    def shift(self, number: int | None = None) -> Shift:
+        """A shift by its number, or the last one, open or closed. RequestError FIELD; LedgerError SHIFT_MISSING."""
+        return shifts.shift(self.ledger, number)
+
     def audit(self, head: str | None = None) -> Audit:
         """Check the journal's chain, and every cell of every table against it; nothing is changed.
 
@@ -598,8 +619,9 @@ class Hall:
         """On which terms ``count`` pulses may be sold to ``account`` now; else the error that says why not."""
         now, weight = self._now(), meter.pulse_weight
         rules = books.rules(now)
+        shift = shifts.check(rules)
         limits.check(books, rules, account, count * 10 ** (2 - weight), now)
-        return _Terms(*prices.money(count, weight, rules.price, fen, price_agreed))
+        return _Terms(*prices.money(count, weight, rules.price, fen, price_agreed), shift)
 
     def _opening_terms(self, books: Books, request: _Opening) -> _Terms:
         account = request.account or ""
@@ -619,6 +641,7 @@ class Hall:
             released=last.released_pulses + count,
             fen=terms.fen,
             price=terms.price,
+            shift=terms.shift,
             flags=0,
         )
 
@@ -636,6 +659,7 @@ class Hall:
         fen: int | None,
         flags: int,
         price: int | None = None,
+        shift: int | None = None,
     ) -> Order:
         now = self._now()
         values = {
@@ -667,6 +691,7 @@ class Hall:
             fen=fen,
             made_at=now,
             price=price,
+            shift=shift,
         )
 
     def _finish(self, reader: Reader, standing: _Standing, order: Order, rescue: bool) -> None:
@@ -764,6 +789,7 @@ class Hall:
             released=request.pulses,
             fen=terms.fen,
             price=terms.price,
+            shift=terms.shift,
             flags=records.FLAG_PARAMETERS,
         )
         return row, binding, order

@@ -58,6 +58,9 @@ def books(desk):
     hall = desk.hall(Ledger("sqlite://", REGION))
     hall.set_price(None, 250)
     hall.set_limits(day=100, month=None)
+    hall.open_shift("李明")
+    hall.close_shift(0)
+    hall.open_shift("Li Ming")
     hall.open_account(desk.blank(), meter=METER, volume=30, name="王芳", fen=7500)
     desk.meter.insert(desk.card_path)
     hall.sell(desk.card, 20)
@@ -100,6 +103,7 @@ def test_every_guard_taken_away_is_named(books):
         "journal_no_delete",
         "journal_no_gap",
         "journal_no_update",
+        "one_open_shift",
         "one_pending_order",
     ]
     for kind, name, table in guards:

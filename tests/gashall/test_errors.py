@@ -43,6 +43,9 @@ PUBLISHED = {
     "PRICE_DIFFERS": -132,
     "PRICE_PAST": -133,
     "OVER_LIMIT": -134,
+    "SHIFT_MISSING": -135,
+    "SHIFT_OPEN": -136,
+    "SHIFT_DIFFERS": -137,
 }
 
 

@@ -227,6 +227,47 @@ def test_limits_are_set_shown_and_kept(counter):
     assert counter.fine("limits", "--utc-offset", "-210").endswith("UTC-03:30\n")
 
 
+SLIP = f"""\
+SHIFT 1
+clerk   李明
+opened  2026-03-01 12:00 UTC
+closed  2026-03-01 12:00 UTC
+{"-" * 42}
+accounts opened                          0
+sales                                    1
+gas                               20.00 m³
+money                           50.00 yuan
+cards issued                             0
+cash counted                    49.50 yuan
+difference                      -0.50 yuan
+reason  wrong change
+{"-" * 42}
+journal
+"""
+
+
+def test_shift_is_opened_closed_and_its_slip_printed_again(counter):
+    assert counter.fine("shift", "open", "李明") == "shift 1 of 李明 is open\n"
+    counter.fine("sell", "--card", counter.card, "--volume", "20", "--money", "50")
+    assert "not closed\n" in counter.fine("shift", "slip")
+    code, _, err = counter.run("shift", "close", "--cash", "49.50")
+    assert code == 1 and "SHIFT_DIFFERS" in err
+    assert "cash 49.50 yuan counted, 50.00 yuan by the orders: 0.50 yuan short." in err
+    out = counter.fine("shift", "close", "--cash", "49.50", "--differs", "wrong change")
+    head = counter.head()
+    end = f"{head[:32]}\n{head[32:]}\n{'-' * 42}\n\nclerk ____________  taken over ___________\n"
+    assert out == SLIP + end
+    code, _, err = counter.run("shift", "close", "--cash", "49.50")
+    assert code == 1 and "SHIFT_MISSING" in err and "icgas hall shift slip" in err
+    counter.fine("shift", "open", "Wang")
+    assert counter.fine("shift", "slip", "--number", "1") == out
+    assert counter.told("shift", "slip", "--number", "1")["head"] == head
+    assert counter.told("shift", "close", "--cash", "0")["closed_at"] == "2026-03-01T12:00:00+00:00"
+    counter.load()
+    code, _, err = counter.run("sell", "--card", counter.card, "--volume", "20")
+    assert code == 1 and "SHIFT_MISSING" in err and "icgas hall shift open CLERK" in err
+
+
 def test_read_tells_what_the_card_says_and_writes_nothing_on_it(counter):
     before = Path(counter.card).read_bytes()
     assert counter.fine("read", "--card", counter.card) == (
@@ -389,7 +430,7 @@ def test_backup_that_cannot_be_written_is_refused_and_overwrites_nothing(counter
 
 # ---------------------------------------------------------------------- refusals and wrong usage
 
-GROUPS = ("price",)
+GROUPS = ("price", "shift")
 REFUSED = [
     ("gas waits on the card", ("sell", "--card", "@card.bin", "--volume", "1"), "GAS_ON_CARD"),
     ("no such card", ("sell", "--card", "@none.bin", "--volume", "1"), "NO_CARD"),
@@ -433,6 +474,10 @@ REFUSED = [
     ("limit of nothing", ("limits", "--day", "0"), "AMOUNT"),
     ("limit of no number", ("limits", "--month", "much"), "AMOUNT"),
     ("a day that begins nowhere", ("limits", "--utc-offset", "841"), "FIELD"),
+    ("no shift to close", ("shift", "close", "--cash", "0"), "SHIFT_MISSING"),
+    ("no shift to print", ("shift", "slip"), "SHIFT_MISSING"),
+    ("shift 0", ("shift", "slip", "--number", "0"), "FIELD"),
+    ("nobody", ("shift", "open", " "), "FIELD"),
     ("head of no journal", ("audit", "--head", "12"), "FIELD"),
     ("region beyond", ("init", "--region", "65536"), "FIELD"),
 ]
@@ -504,6 +549,9 @@ USAGE = [
     ("history", "--all", "--account", ACCOUNT),
     ("limits", "--day"),
     ("limits", "--utc-offset", "8h"),
+    ("shift", "open"),
+    ("shift", "close"),
+    ("shift", "close", "--cash", "x"),
     ("price",),
     ("price", "set"),
     ("price", "list", "2"),

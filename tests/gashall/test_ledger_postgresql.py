@@ -75,6 +75,7 @@ def hall(desk, url):
     hall = desk.hall(Ledger(url, REGION))
     hall.set_price(None, 250)
     hall.set_limits(day=100, month=None)
+    hall.open_shift("李明")
     hall.open_account(desk.blank(), meter=METER, volume=30, name="王芳", fen=7500)
     desk.meter.insert(desk.card_path)
     hall.sell(desk.card, 20, fen=5000)

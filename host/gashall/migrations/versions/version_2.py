@@ -1,4 +1,4 @@
-"""Version 2: the journal, prices and settings. The journal's first rows take over what the tables hold already."""
+"""Version 2: the journal, which takes over what the tables hold already; prices, settings and shifts."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ _TABLES: dict[str, tuple[str, str | None, dict[str, tuple[type, ...]]]] = {
         "account",
         {"id": (int,), "account": (str,), "binding": (int,), "card": (int,), "sequence": (int,), "state": (str,)}
         | {"frame": (bytes, memoryview), "paid_pulses": (int,), "released_pulses": (int,)}
-        | {"fen": (int, type(None)), "made_at": (int,), "price": (type(None),)},
+        | {"fen": (int, type(None)), "made_at": (int,), "price": (type(None),), "shift": (type(None),)},
     ),
     "reports": (
         "meter, binding, report_number",
@@ -70,6 +70,7 @@ _POSTGRESQL = (
 def upgrade() -> None:
     """Make the journal and the counter's tables, and write into the journal all that the ledger holds."""
     op.add_column("orders", sa.Column("price", sa.Integer))
+    op.add_column("orders", sa.Column("shift", sa.Integer))
     op.create_table(
         "prices",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -82,6 +83,19 @@ def upgrade() -> None:
         sa.Column("name", sa.String(20), primary_key=True),
         sa.Column("value", sa.Integer),
     )
+    shifts = op.create_table(
+        "shifts",
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("clerk", sa.String, nullable=False),
+        sa.Column("opened_at", sa.Integer, nullable=False),
+        sa.Column("open", sa.Boolean, nullable=False),
+        sa.Column("closed_at", sa.Integer),
+        sa.Column("money", sa.BigInteger),
+        sa.Column("cash", sa.BigInteger),
+        sa.Column("reason", sa.String),
+    )
+    where = shifts.c.open.is_(True)
+    op.create_index("one_open_shift", "shifts", ["open"], unique=True, sqlite_where=where, postgresql_where=where)
     table = op.create_table(
         "journal",
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),

@@ -1,0 +1,177 @@
+"""Shifts: who was at the counter, what was sold meanwhile, and what was counted at the end (DOMAIN 1, 日清日结).
+
+A ledger has at most one open shift; every order made meanwhile carries its number, at whichever window. A company that
+has never opened one sells without.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from gashall import errors, units
+from gashall.errors import LedgerError, RequestError
+from gashall.history import printable
+from gashall.ledger import PENDING, Books, Ledger, Rules, ShiftRow
+
+TEXT_MOST = 200
+WIDTH = 42
+"""Columns of a slip: receipt printers have 42 or more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A shift and what it came to: volume in m³, money in fen, times in UTC."""
+
+    number: int
+    clerk: str
+    opened_at: datetime
+    closed_at: datetime | None
+    openings: int
+    """Accounts opened; each issued a card."""
+    sales: int
+    """Purchases of customers who had an account."""
+    volume: Decimal
+    money: int
+    """What the orders of the shift came to."""
+    unpaid: int
+    """Orders for which no money was named."""
+    unfinished: int
+    """Orders not on their cards yet, as the ledger stands now."""
+    cash: int | None
+    """What was counted at the end."""
+    reason: str | None
+    """Why what was counted differed, if it did."""
+    head: str | None
+    """The journal's head when the shift was closed, in hex, to be given to a later audit."""
+
+    def record(self) -> dict[str, Any]:
+        """The shift as JSON holds it, times in ISO 8601."""
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(self).items()
+        }
+
+    def lines(self) -> list[str]:
+        """The slip for clerk and file, ``WIDTH`` columns: money in yuan, times in UTC."""
+        rule = "-" * WIDTH
+        lines = [f"SHIFT {self.number}", f"clerk   {printable(self.clerk)}"]
+        lines.append(f"opened  {_time(self.opened_at)}")
+        lines.append("not closed" if self.closed_at is None else f"closed  {_time(self.closed_at)}")
+        lines.append(rule)
+        lines += [_row("accounts opened", str(self.openings)), _row("sales", str(self.sales))]
+        lines += [_row("gas", f"{self.volume} m³"), _row("money", f"{units.yuan(self.money)} yuan")]
+        if self.unpaid:
+            lines.append(_row("orders without money", str(self.unpaid)))
+        if self.unfinished:
+            lines.append(_row("orders not finished", str(self.unfinished)))
+        lines.append(_row("cards issued", str(self.openings)))
+        if self.cash is not None:
+            lines.append(_row("cash counted", f"{units.yuan(self.cash)} yuan"))
+            if self.cash != self.money:
+                lines.append(_row("difference", f"{units.yuan(self.cash - self.money)} yuan"))
+        if self.reason is not None:
+            lines.append(f"reason  {printable(self.reason)}")
+        if self.head is not None:
+            half = len(self.head) // 2
+            lines += [rule, "journal", self.head[:half], self.head[half:]]
+            lines += [rule, "", "clerk ____________  taken over ___________"]
+        return lines
+
+
+def open_shift(ledger: Ledger, clerk: str, now: int) -> Shift:
+    """See ``Hall.open_shift``."""
+    _check_text(clerk, "clerk")
+    with ledger.begin() as books:
+        last = books.shift()
+        if last is not None and last.open:
+            raise LedgerError(
+                errors.SHIFT_OPEN,
+                f"Shift {last.number} of {printable(last.clerk)} is open since {_time(units.moment(last.opened_at))}.",
+            )
+        return _shift(books, books.open_shift(clerk, now))
+
+
+def close_shift(ledger: Ledger, cash: int, reason: str | None, now: int) -> Shift:
+    """See ``Hall.close_shift``."""
+    units.whole(cash, "cash", 0, units.FEN_MOST)
+    if reason is not None:
+        _check_text(reason, "reason")
+    with ledger.begin() as books:
+        row = books.shift()
+        if row is None or not row.open:
+            told = "" if row is None else f"No shift is open; the last was {row.number} of {printable(row.clerk)}."
+            remedy = "" if row is None else "Print its slip again: icgas hall shift slip. Or open a shift."
+            raise LedgerError(errors.SHIFT_MISSING, told, remedy)
+        money = _shift(books, row).money
+        differences = []
+        if cash != money:
+            side = "short" if cash < money else "over"
+            differences.append(
+                f"cash {units.yuan(cash)} yuan counted, {units.yuan(money)} yuan by the orders: "
+                f"{units.yuan(abs(cash - money))} yuan {side}"
+            )
+        if differences and reason is None:
+            raise LedgerError(errors.SHIFT_DIFFERS, f"Shift {row.number} does not agree: {'; '.join(differences)}.")
+        if reason is not None and not differences:
+            raise RequestError(errors.FIELD, "Nothing differs.", "Close the shift without a reason.")
+        books.close_shift(row.number, closed_at=now, money=money, cash=cash, reason=reason)
+        closed = books.shift(row.number)
+        assert closed is not None
+        return _shift(books, closed)
+
+
+def shift(ledger: Ledger, number: int | None) -> Shift:
+    """See ``Hall.shift``."""
+    if number is not None:
+        units.whole(number, "shift", 1, 0x7FFFFFFF)
+    with ledger.look() as books:
+        row = books.shift(number)
+        if row is None:
+            told = "No shift was ever opened." if number is None else f"There is no shift {number}."
+            raise LedgerError(errors.SHIFT_MISSING, told)
+        return _shift(books, row)
+
+
+def check(rules: Rules) -> int | None:
+    """The shift an order made now belongs to, None where shifts are not used; else LedgerError SHIFT_MISSING."""
+    if rules.shift is None and rules.last_shift is not None:
+        raise LedgerError(errors.SHIFT_MISSING)
+    return rules.shift
+
+
+def _shift(books: Books, row: ShiftRow) -> Shift:
+    orders = books.shift_orders(row.number)
+    openings = sum(order.sequence == 1 for order in orders)
+    head = None if row.open else books.closing(row.number)
+    return Shift(
+        number=row.number,
+        clerk=row.clerk,
+        opened_at=units.moment(row.opened_at),
+        closed_at=None if row.closed_at is None else units.moment(row.closed_at),
+        openings=openings,
+        sales=len(orders) - openings,
+        volume=units.volume(sum(order.hundredths for order in orders), 2),
+        money=sum(order.fen or 0 for order in orders),
+        unpaid=sum(order.fen is None for order in orders),
+        unfinished=sum(order.state == PENDING for order in orders),
+        cash=row.cash,
+        reason=row.reason,
+        head=None if head is None else head.hex(),
+    )
+
+
+def _check_text(text: str, what: str) -> None:
+    if not isinstance(text, str) or not text.strip() or len(text) > TEXT_MOST or not text.isprintable():
+        raise RequestError(
+            errors.FIELD,
+            f"The {what} is text of 1 to {TEXT_MOST} printable characters, not {units.shown(text)}.",
+            f"Type the {what} again.",
+        )
+
+
+def _row(words: str, figure: str) -> str:
+    return f"{words}{figure:>{WIDTH - len(words)}}"
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
