@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gashall.services import Hall, ReadBack, Reconciliation, Sale
     from gashall.shifts import Shift
     from gashall.signer import KeyFileSigner, Signer
+    from gashall.stock import Stock
 
 __all__ = [
     "Audit",
@@ -55,6 +56,7 @@ __all__ = [
     "Sale",
     "Shift",
     "Signer",
+    "Stock",
     "Upgraded",
     "decode_card",
     "decode_identity",
@@ -81,6 +83,7 @@ _HOME = {
     "gashall.services": "Hall ReadBack Reconciliation Sale",
     "gashall.shifts": "Shift",
     "gashall.signer": "KeyFileSigner Signer",
+    "gashall.stock": "Stock",
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names.split()}
 

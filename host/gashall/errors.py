@@ -44,6 +44,7 @@ OVER_LIMIT = -134
 SHIFT_MISSING = -135
 SHIFT_OPEN = -136
 SHIFT_DIFFERS = -137
+STOCK_SHORT = -138
 
 # Code -> (name, what it means, 中文, what the person does next): the same shape as gascard.meanings.CODES.
 HOST_CODES: dict[int, tuple[str, str, str, str]] = {
@@ -274,6 +275,12 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "What was counted at the end of the shift is not what the ledger says.",
         "交班清点与台账不符",
         "Count again and look for the missing slip; what still differs is closed with its reason (--differs).",
+    ),
+    STOCK_SHORT: (
+        "STOCK_SHORT",
+        "There are not so many blank cards by the stock.",
+        "空白卡库存不足",
+        "Book the cards first: icgas hall stock in, then stock out to the open shift.",
     ),
 }
 

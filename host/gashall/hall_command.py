@@ -168,9 +168,21 @@ def _parser() -> argparse.ArgumentParser:
     taking.add_argument("clerk", metavar="CLERK", help="who is at the counter")
     closing = action("shift close", _shift_close, "close the shift and print its slip")
     closing.add_argument("--cash", metavar="YUAN", type=_money, required=True, help="the money counted")
+    closing.add_argument("--cards", metavar="N", type=_whole, help="the blank cards counted, once stock is booked")
     closing.add_argument("--differs", metavar="REASON", help="why what was counted is not what the ledger says")
     slip = action("shift slip", _shift_slip, "print a shift's slip again")
     slip.add_argument("--number", metavar="N", type=_whole, help="which shift; the last one if not given")
+
+    group("stock", "blank cards")
+    for kind, service, words in (
+        ("in", _stock_in, "book blank cards delivered to the store"),
+        ("out", _stock_out, "hand blank cards out to the open shift"),
+        ("spoiled", _stock_spoiled, "book blank cards that are of no use"),
+    ):
+        moving = action(f"stock {kind}", service, words)
+        moving.add_argument("count", metavar="N", type=_whole, help="how many")
+    moving.add_argument("--reason", metavar="TEXT", help="what is wrong with them")
+    action("stock show", _stock_show, "print where the blank cards are, and what became of the others")
 
     auditing = action("audit", _audit, "check the journal, and every table against it")
     auditing.add_argument("--head", metavar="HASH", help="the head an earlier audit gave, which must still be there")
@@ -416,7 +428,7 @@ def _shift_open(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
 
 def _shift_close(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     with _hall(arguments, clock) as hall:
-        told = hall.close_shift(arguments.cash, differs=arguments.differs)
+        told = hall.close_shift(arguments.cash, cards=arguments.cards, differs=arguments.differs)
     return DONE, told.record(), told.lines()
 
 
@@ -424,6 +436,30 @@ def _shift_slip(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     with _hall(arguments, clock) as hall:
         told = hall.shift(arguments.number)
     return DONE, told.record(), told.lines()
+
+
+def _stock_in(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.stock_in(arguments.count)
+    return DONE, asdict(told), told.lines()
+
+
+def _stock_out(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.stock_out(arguments.count)
+    return DONE, asdict(told), told.lines()
+
+
+def _stock_spoiled(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.stock_spoiled(arguments.count, reason=arguments.reason)
+    return DONE, asdict(told), told.lines()
+
+
+def _stock_show(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.stock()
+    return DONE, asdict(told), told.lines()
 
 
 def _audit(arguments: argparse.Namespace, clock: Clock | None) -> Answer:

@@ -33,6 +33,7 @@ PRICE_SET = "price set"
 SETTINGS_SET = "settings set"
 SHIFT_OPENED = "shift opened"
 SHIFT_CLOSED = "shift closed"
+STOCK_MOVED = "stock moved"
 
 Cell: TypeAlias = int | str | None
 Changes: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]

@@ -37,6 +37,7 @@ DONE = "done"
 
 ACCOUNT_MAX = 9_999_999_999
 CARD_MAX = 0xFFFFFFFF
+STOCK_MOST = 1_000_000
 
 SETTINGS = ("limit_purchase", "limit_day", "limit_month", "utc_offset")
 """What may be set: limits in hundredths of a m³, and how many minutes the hall's days begin before UTC's."""
@@ -172,6 +173,7 @@ _shifts = sa.Table(
     sa.Column("closed_at", sa.Integer),
     sa.Column("money", sa.BigInteger),
     sa.Column("cash", sa.BigInteger),
+    sa.Column("cards", sa.Integer),
     sa.Column("reason", sa.String),
 )
 sa.Index(
@@ -180,6 +182,23 @@ sa.Index(
     unique=True,
     sqlite_where=_shifts.c.open.is_(True),
     postgresql_where=_shifts.c.open.is_(True),
+)
+# Blank cards that came and went; never changed. ``shift`` is whose hand they went to or came from, nothing: the store.
+_stock = sa.Table(
+    "stock_moves",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Integer, nullable=False),
+    sa.Column(
+        "kind",
+        sa.String(7),
+        sa.CheckConstraint("kind IN ('in', 'out', 'used', 'spoiled', 'back', 'missing')"),
+        nullable=False,
+    ),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("shift", sa.ForeignKey("shifts.number")),
+    sa.Column("card", sa.ForeignKey("cards.number")),
+    sa.Column("reason", sa.String),
 )
 
 # What was done, in the order in which it was done, and never changed: docs/ledger.md.
@@ -247,6 +266,11 @@ _SPANS: dict[tuple[str, str], tuple[int, int]] = {
     ("orders", "price"): (1, PRICE_MOST),
     ("orders", "shift"): (1, 0x7FFFFFFF),
     ("shifts", "number"): (1, 0x7FFFFFFF),
+    ("shifts", "cards"): (0, STOCK_MOST),
+    ("stock_moves", "at"): (0, TIME_MAX),
+    ("stock_moves", "count"): (-STOCK_MOST, STOCK_MOST),
+    ("stock_moves", "shift"): (1, 0x7FFFFFFF),
+    ("stock_moves", "card"): (1, CARD_MAX),
     ("shifts", "opened_at"): (0, TIME_MAX),
     ("shifts", "closed_at"): (0, TIME_MAX),
     ("prices", "valid_from"): (0, TIME_MAX),
@@ -322,7 +346,7 @@ _SHIFT_ORDERS = (
 _CLOSE_SHIFT = (
     sa.update(_shifts)
     .where(_shifts.c.number == _KEY)
-    .values({name: sa.bindparam(f"_{name}") for name in ("open", "closed_at", "money", "cash", "reason")})
+    .values({name: sa.bindparam(f"_{name}") for name in ("open", "closed_at", "money", "cash", "cards", "reason")})
 )
 # Shifts close in the order of their numbers, each once: the n-th such row is the n-th shift's.
 _CLOSING = (
@@ -331,6 +355,11 @@ _CLOSING = (
     .order_by(_journal.c.number)
     .limit(1)
     .offset(sa.bindparam("_before", type_=sa.Integer))
+)
+_STOCK = (
+    sa.select(_stock.c.kind, _stock.c.shift, sa.func.sum(_stock.c.count).label("count"))
+    .group_by(_stock.c.kind, _stock.c.shift)
+    .order_by(_stock.c.kind, _stock.c.shift)
 )
 # By what a sale at the minute _key is judged, in one go: every sale asks for it.
 _RULES = sa.select(
@@ -488,7 +517,8 @@ class PriceRow:
 class ShiftRow:
     """A shift; once closed, ``money`` is what its orders came to and ``cash`` what was counted, both in fen.
 
-    ``reason`` is why the two, or anything else that was counted, differed.
+    ``cards`` is how many blank cards were counted, None where no stock was booked. ``reason`` is why what was
+    counted differed.
     """
 
     number: int
@@ -498,6 +528,7 @@ class ShiftRow:
     closed_at: int | None
     money: int | None
     cash: int | None
+    cards: int | None
     reason: str | None
 
 
@@ -1052,15 +1083,44 @@ class Books:
     def open_shift(self, clerk: str, opened_at: int) -> ShiftRow:
         """A new shift under the next number. Whether another is open is the caller's to judge."""
         last = self.shift()
-        row = ShiftRow(1 if last is None else last.number + 1, clerk, opened_at, True, None, None, None, None)
+        row = ShiftRow(1 if last is None else last.number + 1, clerk, opened_at, True, None, None, None, None, None)
         self._insert(_shifts, row, journal.SHIFT_OPENED, "")
         return row
 
-    def close_shift(self, number: int, *, closed_at: int, money: int, cash: int, reason: str | None) -> None:
+    def close_shift(
+        self, number: int, *, closed_at: int, money: int, cash: int, cards: int | None, reason: str | None
+    ) -> None:
         """Close a shift with what was counted."""
-        values = {"open": False, "closed_at": closed_at, "money": money, "cash": cash, "reason": reason}
+        values = {"open": False, "closed_at": closed_at, "money": money, "cash": cash, "cards": cards, "reason": reason}
         self._run(_CLOSE_SHIFT, {"_key": number} | {f"_{name}": value for name, value in values.items()})
         self._tell(journal.SHIFT_CLOSED, "", {"shifts": [{"number": number, **values}]})
+
+    def stock(self) -> dict[tuple[str, int | None], int]:
+        """How many blank cards went each way: (kind, shift or None) -> their sum. Empty if none was ever booked."""
+        found = {}
+        for row in self._all(_STOCK):
+            key = _checked("stock_moves", "kind", row["kind"]), _checked("stock_moves", "shift", row["shift"])
+            # A sum may be more than one move's most, and is text or a fraction where a cell is.
+            if type(row["count"]) is not int:
+                _checked("stock_moves", "count", str(row["count"]))
+            found[key] = row["count"]
+        return found
+
+    def move_stock(
+        self,
+        kind: str,
+        count: int,
+        *,
+        at: int,
+        shift: int | None = None,
+        card: int | None = None,
+        reason: str | None = None,
+        account: str = "",
+    ) -> None:
+        """Blank cards come or go. Whether there are so many is the caller's to judge."""
+        values = {"at": at, "kind": kind, "count": count, "shift": shift, "card": card, "reason": reason}
+        key = self._number(_stock, values)
+        self._tell(journal.STOCK_MOVED, account, {"stock_moves": [{"id": key, **values}]})
 
     def bought(self, account: str, since: int) -> list[tuple[int, int]]:
         """What ``account`` has bought from the minute ``since`` on: minute and hundredths of a m³ of each order."""

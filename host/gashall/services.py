@@ -18,7 +18,7 @@ from typing import Any
 from gascard import codes, records
 from gascard.chip import DEFAULT_PSC
 from gascard.records import IDENTITY_AT, IMAGE_SIZE, ORDER_AT, S24_MAX, SEQUENCE_MAX, TOTAL_MAX
-from gashall import encode, errors, limits, prices, shifts, units
+from gashall import encode, errors, limits, prices, shifts, stock, units
 from gashall.audit import Audit, audit
 from gashall.encode import Card, Part, Values, decode_card, report_rank
 from gashall.errors import CardError, GasError, LedgerError, RequestError
@@ -42,6 +42,7 @@ from gashall.prices import Price
 from gashall.readers.base import Reader
 from gashall.shifts import Shift
 from gashall.signer import KeyFileSigner, Signer
+from gashall.stock import Stock
 from gashall.units import Volume
 
 LEDGER_FILE = "ledger.db"
@@ -153,6 +154,8 @@ class _Terms:
     fen: int | None
     price: int | None
     shift: int | None
+    uses_stock: bool = False
+    """Whether the card is one of the blank cards that are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +244,8 @@ class Hall:
         or another blank one, it is finished.
 
         Raises RequestError (anything impossible, nothing written; PRICE_DIFFERS, OVER_LIMIT); LedgerError
-        ALREADY_BOUND, OPENING_DIFFERS or SHIFT_MISSING; CardError CARD_NOT_BLANK, PASSWORD_REFUSED, CARD_DEAD,
-        LAST_TRY, READ_BACK_DIFFERS; ReaderError.
+        ALREADY_BOUND, OPENING_DIFFERS, SHIFT_MISSING or STOCK_SHORT; CardError CARD_NOT_BLANK, PASSWORD_REFUSED,
+        CARD_DEAD, LAST_TRY, READ_BACK_DIFFERS; ReaderError.
         """
         _check_reader(reader)
         request = _check_opening(
@@ -471,17 +474,43 @@ class Hall:
         """
         return shifts.open_shift(self.ledger, clerk, self._now())
 
-    def close_shift(self, cash: int, *, differs: str | None = None) -> Shift:
+    def close_shift(self, cash: int, *, cards: int | None = None, differs: str | None = None) -> Shift:
         """Close the open shift with ``cash``, the fen counted; what its orders came to must be the same.
 
+        Once stock is booked the blank cards left are counted too, ``cards``, must agree and go back to the store.
         Else LedgerError SHIFT_DIFFERS names each difference and the shift stays open, unless ``differs`` says why: that
-        is kept. A reason for no difference is RequestError FIELD. LedgerError SHIFT_MISSING.
+        is kept. A reason for no difference, and cards not counted, are RequestError FIELD. LedgerError SHIFT_MISSING.
         """
-        return shifts.close_shift(self.ledger, cash, differs, self._now())
+        return shifts.close_shift(self.ledger, cash, cards, differs, self._now())
 
     def shift(self, number: int | None = None) -> Shift:
         """A shift by its number, or the last one, open or closed. RequestError FIELD; LedgerError SHIFT_MISSING."""
         return shifts.shift(self.ledger, number)
+
+    def stock(self) -> Stock:
+        """Where the blank cards are, and what became of the others."""
+        return stock.stock(self.ledger, self._now())
+
+    def stock_in(self, count: int) -> Stock:
+        """``count`` blank cards were delivered to the store. From the first on, issuing a card uses one.
+
+        RequestError FIELD; LedgerError.
+        """
+        return stock.move(self.ledger, stock.IN, count, self._now())
+
+    def stock_out(self, count: int) -> Stock:
+        """``count`` blank cards are handed out of the store to the open shift.
+
+        RequestError FIELD; LedgerError SHIFT_MISSING, STOCK_SHORT.
+        """
+        return stock.move(self.ledger, stock.OUT, count, self._now())
+
+    def stock_spoiled(self, count: int, *, reason: str | None = None) -> Stock:
+        """``count`` blank cards are of no use: the open shift's, or the store's if none is open.
+
+        RequestError FIELD; LedgerError STOCK_SHORT.
+        """
+        return stock.move(self.ledger, stock.SPOILED, count, self._now(), reason)
 
     def audit(self, head: str | None = None) -> Audit:
         """Check the journal's chain, and every cell of every table against it; nothing is changed.
@@ -625,7 +654,8 @@ class Hall:
 
     def _opening_terms(self, books: Books, request: _Opening) -> _Terms:
         account = request.account or ""
-        return self._terms(books, account, request.pulses, request.meter, request.fen, request.price_agreed)
+        terms = self._terms(books, account, request.pulses, request.meter, request.fen, request.price_agreed)
+        return replace(terms, uses_stock=stock.check(books, terms.shift))
 
     def _book(self, books: Books, standing: _Standing, count: int, terms: _Terms) -> Order:
         self._keep(books, standing)
@@ -778,6 +808,8 @@ class Hall:
         account = books.add_account(request.name, self._now(), request.account)
         binding = books.bind(meter, account.number, request.initial_reading, request.parameters)
         row = books.add_card(account.number, request.issue_batch)
+        if terms.uses_stock:
+            books.move_stock(stock.USED, 1, at=self._now(), shift=terms.shift, card=row.number, account=account.number)
         order = self._add_order(
             books,
             binding,

@@ -9,12 +9,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from gashall import errors, units
+from gashall import errors, stock, units
 from gashall.errors import LedgerError, RequestError
 from gashall.history import printable
-from gashall.ledger import PENDING, Books, Ledger, Rules, ShiftRow
+from gashall.ledger import PENDING, STOCK_MOST, Books, Ledger, Rules, ShiftRow
 
-TEXT_MOST = 200
 WIDTH = 42
 """Columns of a slip: receipt printers have 42 or more."""
 
@@ -38,8 +37,15 @@ class Shift:
     """Orders for which no money was named."""
     unfinished: int
     """Orders not on their cards yet, as the ledger stands now."""
+    handed_out: int
+    """Blank cards the shift was handed."""
+    used: int
+    """Of these, issued."""
+    spoiled: int
     cash: int | None
     """What was counted at the end."""
+    cards: int | None
+    """Blank cards that were counted at the end; None where no stock was booked."""
     reason: str | None
     """Why what was counted differed, if it did."""
     head: str | None
@@ -65,6 +71,14 @@ class Shift:
         if self.unfinished:
             lines.append(_row("orders not finished", str(self.unfinished)))
         lines.append(_row("cards issued", str(self.openings)))
+        left = self.handed_out - self.used - self.spoiled
+        if self.handed_out or self.cards is not None:
+            rows = [("handed out", self.handed_out), ("spoiled", self.spoiled), ("left", left)]
+            lines += [_row(f"blank cards {words}", str(count)) for words, count in rows]
+        if self.cards is not None:
+            lines.append(_row("blank cards counted", str(self.cards)))
+            if self.cards != left:
+                lines.append(_row("difference", str(self.cards - left)))
         if self.cash is not None:
             lines.append(_row("cash counted", f"{units.yuan(self.cash)} yuan"))
             if self.cash != self.money:
@@ -80,7 +94,7 @@ class Shift:
 
 def open_shift(ledger: Ledger, clerk: str, now: int) -> Shift:
     """See ``Hall.open_shift``."""
-    _check_text(clerk, "clerk")
+    stock.check_text(clerk, "clerk")
     with ledger.begin() as books:
         last = books.shift()
         if last is not None and last.open:
@@ -91,11 +105,13 @@ def open_shift(ledger: Ledger, clerk: str, now: int) -> Shift:
         return _shift(books, books.open_shift(clerk, now))
 
 
-def close_shift(ledger: Ledger, cash: int, reason: str | None, now: int) -> Shift:
+def close_shift(ledger: Ledger, cash: int, cards: int | None, reason: str | None, now: int) -> Shift:
     """See ``Hall.close_shift``."""
     units.whole(cash, "cash", 0, units.FEN_MOST)
+    if cards is not None:
+        units.whole(cards, "cards", 0, STOCK_MOST)
     if reason is not None:
-        _check_text(reason, "reason")
+        stock.check_text(reason, "reason")
     with ledger.begin() as books:
         row = books.shift()
         if row is None or not row.open:
@@ -110,11 +126,22 @@ def close_shift(ledger: Ledger, cash: int, reason: str | None, now: int) -> Shif
                 f"cash {units.yuan(cash)} yuan counted, {units.yuan(money)} yuan by the orders: "
                 f"{units.yuan(abs(cash - money))} yuan {side}"
             )
+        moves = books.stock()
+        left = _left(moves, cards, row.number)
+        if cards is not None and cards != left:
+            side = "short" if cards < left else "over"
+            differences.append(f"blank cards {cards} counted, {left} by the stock: {abs(cards - left)} {side}")
         if differences and reason is None:
             raise LedgerError(errors.SHIFT_DIFFERS, f"Shift {row.number} does not agree: {'; '.join(differences)}.")
         if reason is not None and not differences:
             raise RequestError(errors.FIELD, "Nothing differs.", "Close the shift without a reason.")
-        books.close_shift(row.number, closed_at=now, money=money, cash=cash, reason=reason)
+        if cards is not None:
+            # What is left goes back to the store; what was not found is told, so that no hand keeps cards.
+            if cards != left:
+                books.move_stock(stock.MISSING, left - cards, at=now, shift=row.number, reason=reason)
+            if cards:
+                books.move_stock(stock.BACK, cards, at=now, shift=row.number)
+        books.close_shift(row.number, closed_at=now, money=money, cash=cash, cards=cards, reason=reason)
         closed = books.shift(row.number)
         assert closed is not None
         return _shift(books, closed)
@@ -139,9 +166,23 @@ def check(rules: Rules) -> int | None:
     return rules.shift
 
 
+def _left(moves: stock.Moves, cards: int | None, shift: int) -> int:
+    """Blank cards that must be left with the shift. RequestError FIELD if they were not counted, or are not kept."""
+    if moves and cards is None:
+        raise RequestError(
+            errors.FIELD, "The blank cards were not counted.", "Count those left, and give their number too (--cards)."
+        )
+    if not moves and cards is not None:
+        raise RequestError(
+            errors.FIELD, "No stock of blank cards is booked.", "Close without a count, or book: icgas hall stock in."
+        )
+    return stock.hand(moves, shift)
+
+
 def _shift(books: Books, row: ShiftRow) -> Shift:
     orders = books.shift_orders(row.number)
     openings = sum(order.sequence == 1 for order in orders)
+    moves = books.stock()
     head = None if row.open else books.closing(row.number)
     return Shift(
         number=row.number,
@@ -154,19 +195,14 @@ def _shift(books: Books, row: ShiftRow) -> Shift:
         money=sum(order.fen or 0 for order in orders),
         unpaid=sum(order.fen is None for order in orders),
         unfinished=sum(order.state == PENDING for order in orders),
+        handed_out=moves.get((stock.OUT, row.number), 0),
+        used=moves.get((stock.USED, row.number), 0),
+        spoiled=moves.get((stock.SPOILED, row.number), 0),
         cash=row.cash,
+        cards=row.cards,
         reason=row.reason,
         head=None if head is None else head.hex(),
     )
-
-
-def _check_text(text: str, what: str) -> None:
-    if not isinstance(text, str) or not text.strip() or len(text) > TEXT_MOST or not text.isprintable():
-        raise RequestError(
-            errors.FIELD,
-            f"The {what} is text of 1 to {TEXT_MOST} printable characters, not {units.shown(text)}.",
-            f"Type the {what} again.",
-        )
 
 
 def _row(words: str, figure: str) -> str:

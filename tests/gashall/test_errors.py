@@ -46,6 +46,7 @@ PUBLISHED = {
     "SHIFT_MISSING": -135,
     "SHIFT_OPEN": -136,
     "SHIFT_DIFFERS": -137,
+    "STOCK_SHORT": -138,
 }
 
 

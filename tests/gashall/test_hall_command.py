@@ -268,6 +268,32 @@ def test_shift_is_opened_closed_and_its_slip_printed_again(counter):
     assert code == 1 and "SHIFT_MISSING" in err and "icgas hall shift open CLERK" in err
 
 
+STOCK = """\
+in the store                 5
+with the open shift          2
+delivered                   10
+used                         1
+spoiled                      2
+missing                      0
+"""
+
+
+def test_blank_cards_are_counted_from_delivery_to_close(counter):
+    counter.fine("stock", "in", "10")
+    counter.fine("shift", "open", "Wang")
+    counter.fine("stock", "out", "5")
+    counter.fine("stock", "spoiled", "2", "--reason", "scratched")
+    other = str(counter.folder / "other.bin")
+    counter.fine("open", "--card", other, "--blank", "--meter", NEIGHBOUR, "--volume", "0")
+    assert counter.fine("stock", "show") == STOCK
+    code, _, err = counter.run("shift", "close", "--cash", "0", "--cards", "1")
+    assert code == 1 and "blank cards 1 counted, 2 by the stock: 1 short." in err
+    lines = counter.fine("shift", "close", "--cash", "0", "--cards", "1", "--differs", "lost").splitlines()
+    assert [line.split()[-1] for line in lines if line.startswith("blank cards")] == ["5", "2", "2", "1"]
+    told = {"store": 6, "hand": None, "delivered": 10, "used": 1, "spoiled": 2, "missing": 1}
+    assert counter.told("stock", "show") == told
+
+
 def test_read_tells_what_the_card_says_and_writes_nothing_on_it(counter):
     before = Path(counter.card).read_bytes()
     assert counter.fine("read", "--card", counter.card) == (
@@ -430,7 +456,7 @@ def test_backup_that_cannot_be_written_is_refused_and_overwrites_nothing(counter
 
 # ---------------------------------------------------------------------- refusals and wrong usage
 
-GROUPS = ("price", "shift")
+GROUPS = ("price", "shift", "stock")
 REFUSED = [
     ("gas waits on the card", ("sell", "--card", "@card.bin", "--volume", "1"), "GAS_ON_CARD"),
     ("no such card", ("sell", "--card", "@none.bin", "--volume", "1"), "NO_CARD"),
@@ -478,6 +504,9 @@ REFUSED = [
     ("no shift to print", ("shift", "slip"), "SHIFT_MISSING"),
     ("shift 0", ("shift", "slip", "--number", "0"), "FIELD"),
     ("nobody", ("shift", "open", " "), "FIELD"),
+    ("cards to nobody", ("stock", "out", "1"), "SHIFT_MISSING"),
+    ("cards that are not there", ("stock", "spoiled", "1"), "STOCK_SHORT"),
+    ("no cards", ("stock", "in", "0"), "FIELD"),
     ("head of no journal", ("audit", "--head", "12"), "FIELD"),
     ("region beyond", ("init", "--region", "65536"), "FIELD"),
 ]
@@ -549,6 +578,9 @@ USAGE = [
     ("history", "--all", "--account", ACCOUNT),
     ("limits", "--day"),
     ("limits", "--utc-offset", "8h"),
+    ("stock", "in"),
+    ("stock", "in", "-1"),
+    ("stock", "out", "1", "--reason", "x"),
     ("shift", "open"),
     ("shift", "close"),
     ("shift", "close", "--cash", "x"),

@@ -1,4 +1,4 @@
-"""Version 2: the journal, which takes over what the tables hold already; prices, settings and shifts."""
+"""Version 2: the journal, which takes over what the tables hold already; prices, settings, shifts, stock."""
 
 from typing import Any
 
@@ -92,6 +92,22 @@ def upgrade() -> None:
         sa.Column("closed_at", sa.Integer),
         sa.Column("money", sa.BigInteger),
         sa.Column("cash", sa.BigInteger),
+        sa.Column("cards", sa.Integer),
+        sa.Column("reason", sa.String),
+    )
+    op.create_table(
+        "stock_moves",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("at", sa.Integer, nullable=False),
+        sa.Column(
+            "kind",
+            sa.String(7),
+            sa.CheckConstraint("kind IN ('in', 'out', 'used', 'spoiled', 'back', 'missing')"),
+            nullable=False,
+        ),
+        sa.Column("count", sa.Integer, nullable=False),
+        sa.Column("shift", sa.Integer, sa.ForeignKey("shifts.number")),
+        sa.Column("card", sa.BigInteger, sa.ForeignKey("cards.number")),
         sa.Column("reason", sa.String),
     )
     where = shifts.c.open.is_(True)
