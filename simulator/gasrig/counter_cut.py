@@ -319,6 +319,8 @@ class _Row(NamedTuple):
     released: int
     fen: int | None
     made_at: int
+    price: int | None
+    shift: int | None
 
 
 class _Facts(NamedTuple):
