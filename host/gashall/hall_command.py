@@ -88,18 +88,23 @@ def _parser() -> argparse.ArgumentParser:
         prog="icgas hall",
         description="Open accounts, sell gas and keep the ledger. Volumes in m³, money in yuan.",
         epilog=f"--ledger and --key may stand in {LEDGER_VARIABLE} and {KEY_VARIABLE} instead.",
+        allow_abbrev=False,  # half an option must not agree to a price
     )
     actions = parser.add_subparsers(dest="action", required=True)
     groups: dict[str, Any] = {}
 
     def group(name: str, words: str) -> None:
-        sub = actions.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
+        sub = actions.add_parser(
+            name, help=words, description=words[0].upper() + words[1:] + ".", allow_abbrev=False
+        )
         groups[name] = sub.add_subparsers(dest="what", required=True)
 
     def action(name: str, service: Callable[[argparse.Namespace, Clock | None], Answer], words: str) -> Any:
         first, _, second = name.partition(" ")
         place = groups[first] if second else actions
-        sub = place.add_parser(second or first, help=words, description=words[0].upper() + words[1:] + ".")
+        sub = place.add_parser(
+            second or first, help=words, description=words[0].upper() + words[1:] + ".", allow_abbrev=False
+        )
         sub.set_defaults(service=service, action=name)
         sub.add_argument("--ledger", metavar="FILE", help="the ledger: a file, its folder, or a database URL")
         if name != "upgrade":
@@ -266,18 +271,20 @@ def _init(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
                 f"The key file {key} is of region {signer.region:#06x}; wanted {arguments.region:#06x}.",
                 "Give the region of the key file.",
             )
-        Hall(Ledger(place, signer.region, clock=clock), signer, clock).close()
+        ledger = Ledger(place, signer.region, clock=clock)
+        Hall(ledger, signer, clock).close()
     except BaseException:
         if "://" not in place:
             with contextlib.suppress(OSError):
                 os.remove(place)
         raise
-    record = {"ledger": place, "key": key, "region": signer.region}
+    # By its name: a URL may hold a password.
+    record = {"ledger": ledger.name, "key": key, "region": signer.region}
     return (
         DONE,
         record,
         [
-            f"ledger {place} and key file {key} of region {signer.region:#06x}",
+            f"ledger {ledger.name} and key file {key} of region {signer.region:#06x}",
             "Put a copy of the key file into the safe: without it no card and no report can be made or checked.",
         ],
     )
@@ -394,7 +401,14 @@ def _per_cubic_metre(yuan: str) -> Decimal:
         raise RequestError(
             errors.AMOUNT, f"{units.shown(yuan)} is no price of a m³ in yuan.", "Enter yuan as 2.63 or 2.6315."
         )
-    return Decimal(match[1] + (match[2] or "").ljust(4, "0")).scaleb(-2)
+    price = int(match[1] + (match[2] or "").ljust(4, "0"))
+    if not 1 <= price <= units.PRICE_MOST:
+        raise RequestError(
+            errors.AMOUNT,
+            f"{units.shown(yuan)} is no price of a m³ in yuan.",
+            f"Enter yuan from 0.0001 to {units.price_yuan(units.PRICE_MOST)}.",
+        )
+    return Decimal(price).scaleb(-2)
 
 
 def _moment(text: str) -> datetime:

@@ -93,11 +93,20 @@ def history(ledger: Ledger, account: str) -> History:
                     f"The ledger is damaged: binding {binding.id} is of meter {binding.meter}, which is not there.",
                 )
             bindings.append((binding, meter))
+        known_bindings = {binding.id for binding, _ in bindings}
+        orders = books.orders(account)
+        for order in orders:
+            if order.binding not in known_bindings:
+                raise LedgerError(
+                    errors.LEDGER,
+                    f"The ledger is damaged: order {order.id} is of binding {order.binding}, not the account's.",
+                    "Sell nothing; have the ledger looked at, or restore it from its copy.",
+                )
         return History(
             account=known,
             bindings=tuple(bindings),
             cards=tuple(books.cards(account)),
-            orders=tuple(books.orders(account)),
+            orders=tuple(orders),
             reports=tuple(
                 (row, _values(row)) for binding, _ in bindings for row in books.reports(binding.meter, binding.number)
             ),

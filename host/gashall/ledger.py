@@ -160,7 +160,7 @@ _settings = sa.Table(
     "settings",
     metadata,
     sa.Column("name", sa.String(20), primary_key=True),
-    sa.Column("value", sa.Integer),
+    sa.Column("value", sa.BigInteger),
 )
 # Who was at the counter, and what was counted at the end. An order's shift is no foreign key: SQLite cannot add one.
 _shifts = sa.Table(
@@ -596,7 +596,8 @@ class _Database:
         """What messages call this ledger: its path, or its URL without the password."""
         with self._opened(), self._translated():
             url = sa.make_url(name) if "://" in name else sa.URL.create("sqlite", database=name)
-            self.name = url.render_as_string() if "://" in name else name
+            # What follows a question mark may be a password too.
+            self.name = url.set(query={}).render_as_string() if "://" in name else name
             self._backend = url.get_backend_name()
             self._file = url.database if self._backend == "sqlite" else None
             sqlite = self._backend == "sqlite"
@@ -627,8 +628,11 @@ class _Database:
                 connection = connection.execution_options(icgas_reading=True)
             else:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
-            with connection.begin():
+            transaction = connection.begin()
+            try:
                 yield connection
+            finally:
+                transaction.rollback()  # whatever was written in it has no row in the journal
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -804,6 +808,8 @@ class Ledger(_Database):
         with self._reading() as connection:
             if self._backend == "sqlite":
                 found = _schema(connection)
+                # Sales read by the indexes, the audit by the tables: both must say the same.
+                damage = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]
             else:
                 # PostgreSQL keeps no texts: the names, and whether a trigger is on.
                 names = (
@@ -820,7 +826,8 @@ class Ledger(_Database):
                 wanted |= {("trigger", name): "journal" for name in TRIGGERS["postgresql"] if "append" not in name}
                 return [(table, " ".join(key)) for key, table in wanted.items() if known and key not in found]
         made = _made_schema()
-        return [(made[key][0], " ".join(key)) for key in made if found.get(key) != made[key]]
+        missing = [(made[key][0], " ".join(key)) for key in made if found.get(key) != made[key]]
+        return missing + [("sqlite", f"integrity_check ({text})") for text in damage if text != "ok"]
 
     @classmethod
     def upgrade(cls, path: str | os.PathLike[str], clock: Clock | None = None) -> Upgraded:
@@ -877,6 +884,10 @@ class Ledger(_Database):
                 "Use the database's own backup (PostgreSQL: pg_dump).",
             )
         try:
+            if os.path.realpath(name) in [os.path.realpath(self._file) + end for end in ("-journal", "-wal", "-shm")]:
+                raise LedgerError(
+                    errors.LEDGER, f"{name} is a name SQLite uses beside the ledger itself.", "Choose another path."
+                )
             os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
             raise LedgerError(

@@ -79,21 +79,24 @@ def check(books: Books, rules: Rules, account: str, count: int, now: int) -> Non
     rows: list[tuple[int, int]] = []
     if rules.limit_day is not None or rules.limit_month is not None:
         rows = books.bought(account, begins["month" if rules.limit_month is not None else "day"])
+    leasts = []
     for period in PERIODS:
         limit = _limit(rules, period)
-        if limit is None:
-            continue
-        bought = 0 if period == "purchase" else sum(row for at, row in rows if at >= begins[period])
-        if bought + count > limit:
-            left = max(limit - bought, 0)
-            told = "" if period == "purchase" else f", and {units.volume(bought, 2)} m³ were bought in this {period}"
-            raise RequestError(
-                errors.OVER_LIMIT,
-                f"{units.volume(count, 2)} m³ cannot be sold: the limit of a {period} is "
-                f"{units.volume(limit, 2)} m³{told}.",
-                (f"Sell at most {units.volume(left, 2)} m³" if left else f"Sell nothing more in this {period}")
-                + ", or have the limit changed: icgas hall limits.",
-            )
+        if limit is not None:
+            bought = 0 if period == "purchase" else sum(row for at, row in rows if at >= begins[period])
+            leasts.append((max(limit - bought, 0), period, limit, bought))
+    # The tightest decides: what is said to be left must be sold without another refusal.
+    left, period, limit, bought = min(leasts, key=lambda row: row[0])
+    if count > left:
+        told = "" if period == "purchase" else f", and {units.volume(bought, 2)} m³ were bought in this {period}"
+        raise RequestError(
+            errors.OVER_LIMIT,
+            f"{units.volume(count, 2)} m³ cannot be sold: "
+            f"the limit of a {period} is {units.volume(limit, 2)} m³{told}.",
+            (f"Sell at most {units.volume(left, 2)} m³" if left else f"Sell nothing more in this {period}")
+            + ", or have the limit changed: icgas hall limits.",
+        )
+
 
 
 def _limit(rules: Rules, period: str) -> int | None:

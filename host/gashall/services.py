@@ -154,6 +154,8 @@ class _Terms:
     fen: int | None
     price: int | None
     shift: int | None
+    now: int
+    """The minute it was judged by, which the order bears."""
     uses_stock: bool = False
     """Whether the card is one of the blank cards that are counted."""
 
@@ -650,7 +652,7 @@ class Hall:
         rules = books.rules(now)
         shift = shifts.check(rules)
         limits.check(books, rules, account, count * 10 ** (2 - weight), now)
-        return _Terms(*prices.money(count, weight, rules.price, fen, price_agreed), shift)
+        return _Terms(*prices.money(count, weight, rules.price, fen, price_agreed), shift, now)
 
     def _opening_terms(self, books: Books, request: _Opening) -> _Terms:
         account = request.account or ""
@@ -672,6 +674,7 @@ class Hall:
             fen=terms.fen,
             price=terms.price,
             shift=terms.shift,
+            now=terms.now,
             flags=0,
         )
 
@@ -688,10 +691,10 @@ class Hall:
         released: int,
         fen: int | None,
         flags: int,
+        now: int,
         price: int | None = None,
         shift: int | None = None,
     ) -> Order:
-        now = self._now()
         values = {
             "meter": meter.number,
             "account": binding.account,
@@ -809,7 +812,7 @@ class Hall:
         binding = books.bind(meter, account.number, request.initial_reading, request.parameters)
         row = books.add_card(account.number, request.issue_batch)
         if terms.uses_stock:
-            books.move_stock(stock.USED, 1, at=self._now(), shift=terms.shift, card=row.number, account=account.number)
+            books.move_stock(stock.USED, 1, at=terms.now, shift=terms.shift, card=row.number, account=account.number)
         order = self._add_order(
             books,
             binding,
@@ -822,6 +825,7 @@ class Hall:
             fen=terms.fen,
             price=terms.price,
             shift=terms.shift,
+            now=terms.now,
             flags=records.FLAG_PARAMETERS,
         )
         return row, binding, order

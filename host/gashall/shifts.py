@@ -128,6 +128,13 @@ def close_shift(ledger: Ledger, cash: int, cards: int | None, reason: str | None
             )
         moves = books.stock()
         left = _left(moves, cards, row.number)
+        there = left + stock.store(moves)
+        if cards is not None and cards > max(there, 0):
+            raise RequestError(
+                errors.FIELD,
+                f"{cards} blank cards cannot have been counted: hand and store together have {there}.",
+                "Count again; a delivery that was not booked is booked first: icgas hall stock in.",
+            )
         if cards is not None and cards != left:
             side = "short" if cards < left else "over"
             differences.append(f"blank cards {cards} counted, {left} by the stock: {abs(cards - left)} {side}")

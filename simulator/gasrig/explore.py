@@ -209,6 +209,7 @@ class Counter(Desk):
                 released=rows[-1].released,
                 fen=None,
                 flags=0,
+                now=self._hall._now(),
             )
             books.mark_card(card.number, psc_bytes=3, issued=True)
             books.mark_written(order.id)

@@ -1,6 +1,8 @@
 """Every change of a ledger that no service made is found: every cell, every row, every place of the journal."""
 
 import itertools
+import sqlite3
+from contextlib import suppress
 
 import pytest
 from paper import METER, NEIGHBOUR, REGION
@@ -281,3 +283,34 @@ def test_hall_audits_its_ledger(desk):
     hall = desk.opened()
     assert hall.audit().clean
     assert hall.audit(hall.audit().head).clean
+
+
+def test_what_is_written_while_looking_is_not_kept(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.db", REGION)
+    with ledger.look() as books, suppress(errors.GasError):  # refused, and the caller goes on
+        books.add_account("ghost", 1)
+    assert not audit(ledger).findings
+    with ledger.look() as books:
+        assert books.account("0000000001") is None
+    ledger.close()
+
+
+def test_index_that_does_not_say_what_its_table_says_is_found(tmp_path):
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(path, REGION)
+    with ledger.begin() as books:
+        books.add_account("somebody", 1)
+        books.add_card("0000000001", 0)
+    ledger.close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (size,) = raw.execute("PRAGMA page_size").fetchone()
+        (page,) = raw.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ix_cards_account'").fetchone()
+    raw.close()
+    content = bytearray(path.read_bytes())
+    at = content.index(b"0000000001", (page - 1) * size, page * size)
+    content[at : at + 10] = b"0000000077"
+    path.write_bytes(content)
+    ledger = Ledger(path, REGION)
+    assert any("integrity_check" in str(finding) for finding in audit(ledger).findings)
+    ledger.close()

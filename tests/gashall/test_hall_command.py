@@ -640,3 +640,40 @@ def test_entry_point_is_declared():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["entry-points"]["icgas.commands"]["hall"] == "gashall.hall_command:command"
     assert any(part.startswith("alembic") for part in project["optional-dependencies"]["hall"])
+
+
+# ---------------------------------------------------------------------- what a review found
+
+
+def test_password_of_a_database_url_is_never_printed(counter):
+    for url in ("postgresql://u:geheim@127.0.0.1:1/d", "postgresql://127.0.0.1:1/d?user=u&password=geheim"):
+        for words in (("audit",), ("init", "--region", "33")):
+            key = "key.json" if words == ("audit",) else "other.json"
+            code, out, err = hall_run(counter, *words, "--ledger", url, "--key", str(counter.folder / key))
+            assert code == 1 and "geheim" not in out + err
+        (counter.folder / "other.json").unlink(missing_ok=True)
+
+
+def hall_run(counter, *words):
+    code = hall_command.command(list(words), lambda: datetime(2026, 3, 1, 12, 0, tzinfo=UTC))
+    told = counter.capsys.readouterr()
+    return code, told.out, told.err
+
+
+def test_half_an_option_is_no_option(counter):
+    words = ("sell", "--volume", "1", "--card", counter.card, "--money", "1")
+    code, _, err = counter.run(*words, "--price")
+    assert code == 2 and "--price" in err
+    assert "--price" not in counter.run(*words)[2]
+
+
+@pytest.mark.parametrize("yuan", ["0", "0.0000", "10000", "999999999"])
+def test_price_beyond_what_there_is_is_answered_in_yuan(counter, yuan):
+    code, out, err = counter.run("price", "set", yuan)
+    assert code == 1 and out == "" and "in yuan" in err and "9999.9999" in err
+
+
+@pytest.mark.parametrize("end", ["-journal", "-wal", "-shm"])
+def test_backup_takes_no_name_that_sqlite_uses(counter, end):
+    code, _, err = counter.run("backup", "--to", str(counter.folder / f"ledger.db{end}"))
+    assert code == 1 and "SQLite uses" in err

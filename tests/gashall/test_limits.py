@@ -158,7 +158,7 @@ def test_what_the_last_month_bought_does_not_count(desk):
 def test_narrowest_limit_is_the_one_that_is_named(counter):
     counter.hall.set_limits(purchase=30, day=35, month=36)
     counter.open(30)
-    counter.refused(31, "limit of a purchase", "Sell at most 30.00")
+    counter.refused(31, "limit of a day", "Sell at most 5.00")  # what is said to be left is sold without another word
     counter.refused(6, "limit of a day", "Sell at most 5.00")
     counter.sell(5)
     counter.now += timedelta(days=1)

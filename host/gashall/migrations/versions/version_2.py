@@ -81,7 +81,7 @@ def upgrade() -> None:
     op.create_table(
         "settings",
         sa.Column("name", sa.String(20), primary_key=True),
-        sa.Column("value", sa.Integer),
+        sa.Column("value", sa.BigInteger),
     )
     shifts = op.create_table(
         "shifts",
