@@ -1,7 +1,7 @@
 """The price list: what one m³ costs from a minute on, and what a sale's money is judged by.
 
 Prices are fen for one m³ with at most two decimals, kept as whole hundredths of a fen: companies announce yuan with two
-to four decimals. A price is set for now or later and never rewritten, so what held at a past minute is known for ever.
+to four decimals. A price is set for now or later and never rewritten; an order keeps the price it was computed from.
 """
 
 from dataclasses import dataclass
