@@ -2,8 +2,11 @@
 
 import itertools
 import os
+import shutil
 import subprocess
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 from paper import METER, REGION
@@ -24,11 +27,11 @@ DATABASES = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server():
     """The folder of a running server's socket. It may not be root's, so root runs it as another."""
-    folder = tmp_path_factory.mktemp("pg")
-    for place in (folder, *folder.parents[:2]):
-        os.chmod(place, 0o755)
+    # Not below pytest's own folder, which nobody but its owner may enter.
+    folder = Path(tempfile.mkdtemp(prefix="icgas-pg-"))
+    os.chmod(folder, 0o755)
     user = None
     if os.geteuid() == 0:
         user = "postgres"
@@ -43,6 +46,7 @@ def server(tmp_path_factory):
     run("pg_ctl", "-D", data, "-l", log, "-w", "-o", f"-k {folder} -F -h ''", "start")
     yield folder
     run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
