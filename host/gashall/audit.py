@@ -81,6 +81,7 @@ def audit(ledger: Ledger, head: str | None = None) -> Audit:
         Finding(table, "", "", f"the database's own guard, {name}, is missing or was changed")
         for table, name in ledger.guards_missing()
     ]
+    found += [Finding("file", "", "", f"SQLite's integrity check says: {text}") for text in ledger.damage()]
     with ledger.raw_rows() as read:
         entries = [_plain(row) for row in read("journal")]
         tables = {name: [_plain(row) for row in read(name)] for name in BOOKED}

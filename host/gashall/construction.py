@@ -18,7 +18,7 @@ _HIGHEST = {records.TOTAL >> 4: TOTAL_MAX, records.TIME >> 4: TIME_MAX}
 _UNSIGNED = {1: construct.Int8ub, 2: construct.Int16ub, 3: construct.Int24ub, 4: construct.Int32ub}
 
 
-# construct comes without types: its classes are Any, which strict mypy lets nobody inherit from.
+# construct comes without types: its classes are Any, which strict mypy lets nobody inherit from. Hence the two below.
 class _Digits(construct.Adapter):  # type: ignore[misc]
     """Decimal digits, two a byte, as text."""
 

@@ -47,7 +47,8 @@ def plain(value: Any) -> Cell:
     """
     kind = type(value)
     if value is None or kind is int:
-        return value  # type: ignore[no-any-return]
+        number: int | None = value
+        return number
     if kind is str:
         return str(value.encode().hex())
     if kind is bool:

@@ -808,8 +808,6 @@ class Ledger(_Database):
         with self._reading() as connection:
             if self._backend == "sqlite":
                 found = _schema(connection)
-                # Sales read by the indexes, the audit by the tables: both must say the same.
-                damage = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]
             else:
                 # PostgreSQL keeps no texts: the names, and whether a trigger is on.
                 names = (
@@ -826,8 +824,18 @@ class Ledger(_Database):
                 wanted |= {("trigger", name): "journal" for name in TRIGGERS["postgresql"] if "append" not in name}
                 return [(table, " ".join(key)) for key, table in wanted.items() if known and key not in found]
         made = _made_schema()
-        missing = [(made[key][0], " ".join(key)) for key in made if found.get(key) != made[key]]
-        return missing + [("sqlite", f"integrity_check ({text})") for text in damage if text != "ok"]
+        return [(made[key][0], " ".join(key)) for key in made if found.get(key) != made[key]]
+
+    def damage(self) -> list[str]:
+        """What SQLite finds wrong with its own file: sales read by the indexes, the audit by the tables.
+
+        Nothing of another database, which looks after its pages itself.
+        """
+        if self._backend != "sqlite":
+            return []
+        with self._reading() as connection:
+            told = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]
+        return [text for text in told if text != "ok"]
 
     @classmethod
     def upgrade(cls, path: str | os.PathLike[str], clock: Clock | None = None) -> Upgraded:

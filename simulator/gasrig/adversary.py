@@ -312,7 +312,8 @@ class _Parts:
 
     def _meter_now(self, place: int) -> int:
         site = self.town.sites[place]
-        core = site.target.bench.meter  # type: ignore[attr-defined]
+        target: Any = site.target  # a town's targets are in this process, and have their bench at hand
+        core = target.bench.meter
         deadlines, watch = core.deadlines, site.watch
         key = (
             site.store,

@@ -312,5 +312,5 @@ def test_index_that_does_not_say_what_its_table_says_is_found(tmp_path):
     content[at : at + 10] = b"0000000077"
     path.write_bytes(content)
     ledger = Ledger(path, REGION)
-    assert any("integrity_check" in str(finding) for finding in audit(ledger).findings)
+    assert any("integrity check" in str(finding) for finding in audit(ledger).findings)
     ledger.close()
