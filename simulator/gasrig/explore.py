@@ -198,7 +198,7 @@ class Counter(Desk):
             if binding is None or known is None or old is None:
                 raise Violation("hall", f"the ledger has lost what it knew of meter {meter}")
             card = replace(books.add_card(binding.account, 0), replacement=old.replacement + 1)
-            order = self._hall._add_order(
+            order = self._hall.counter.add_order(
                 books,
                 binding,
                 known,
@@ -209,7 +209,7 @@ class Counter(Desk):
                 released=rows[-1].released,
                 fen=None,
                 flags=0,
-                now=self._hall._now(),
+                now=self._hall.counter.now(),
             )
             books.mark_card(card.number, psc_bytes=3, issued=True)
             books.mark_written(order.id)

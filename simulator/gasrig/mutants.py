@@ -648,6 +648,7 @@ def _siege(strategy: str, days: int) -> Check:
 
 
 _ACCOUNT = "meter/account.py"
+_COUNTER = "gashall/counter.py"
 _EVENTS = "meter/events.py"
 _FRAMES = "gascard/frames.py"
 _GUARDS = "meter/guards.py"
@@ -657,7 +658,6 @@ _LEDGER = "gashall/ledger.py"
 _LOCKOUT = "meter/lockout.py"
 _METER = "meter/meter.py"
 _REEDS = "meter/reeds.py"
-_SERVICES = "gashall/services.py"
 _SESSION = "meter/session.py"
 _STORE = "meter/store.py"
 _VALVE = "meter/valve.py"
@@ -1527,12 +1527,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "A begun order is taken back because the card does not bear it.",
         (
             Patch(
-                _SERVICES,
-                "        last: Order = _found(books.last_order(binding.id))\n",
-                "        last: Order = _found(books.last_order(binding.id))\n"
+                _COUNTER,
+                "        last: Order = found(books.last_order(binding.id))\n",
+                "        last: Order = found(books.last_order(binding.id))\n"
                 "        if last.state == PENDING and card.order.authentic and card.order.raw != last.frame:\n"
                 "            books.cancel(last.id)\n"
-                "            last = _found(books.last_order(binding.id))\n",
+                "            last = found(books.last_order(binding.id))\n",
             ),
             Patch(
                 _LEDGER,
@@ -1549,11 +1549,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "A begun order is finished with a new frame of the same sequence and total.",
         (
             Patch(
-                _SERVICES,
-                "            self._write_order(reader, card, order)\n\n",
-                "            values = dict(encode.decode_order(order.frame), time=self._now(), psc_mask=None)\n"
-                "            frame = encode.encode_order(self._signer, order.card, values)\n"
-                "            self._write_order(reader, card, replace(order, frame=frame))\n\n",
+                _COUNTER,
+                "            self.write_order(reader, card, order)\n\n",
+                "            values = dict(encode.decode_order(order.frame), time=self.now(), psc_mask=None)\n"
+                "            frame = encode.encode_order(self.signer, order.card, values)\n"
+                "            self.write_order(reader, card, replace(order, frame=frame))\n\n",
             ),
         ),
         (_hall("hall sale", 4),),
@@ -1563,11 +1563,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "An order's row says written before the card was.",
         (
             Patch(
-                _SERVICES,
-                "        reader.write(ORDER_AT, order.frame)\n        _check_read_back(reader, _with(",
+                _COUNTER,
+                "        reader.write(ORDER_AT, order.frame)\n        check_read_back(reader, spliced(",
                 "        with self.ledger.begin() as books:\n"
                 "            books.mark_written(order.id)\n"
-                "        reader.write(ORDER_AT, order.frame)\n        _check_read_back(reader, _with(",
+                "        reader.write(ORDER_AT, order.frame)\n        check_read_back(reader, spliced(",
             ),
         ),
         (_hall("hall sale", 4),),
@@ -1577,7 +1577,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "The hall does not look whether the card in its reader is still the one it has judged.",
         (
             Patch(
-                _SERVICES,
+                _COUNTER,
                 "        if reader.read(IDENTITY_AT, encode.IDENTITY_SIZE) != card.identity.raw:\n",
                 "        if False:\n",
             ),
@@ -1589,7 +1589,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "A byte of a new card's password is written before the ledger knows of it.",
         (
             Patch(
-                _SERVICES,
+                _COUNTER,
                 "                books.mark_card(row.number, psc_bytes=i, issued=False)\n"
                 "            reader.change_psc(passwords[i])\n",
                 "                pass\n            reader.change_psc(passwords[i])\n",
@@ -1600,13 +1600,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "sold on a waiting card",
         "The hall sells although the last purchase is still on the card.",
-        (Patch(_SERVICES, "        if last.state == WRITTEN:\n", "        if False:\n"),),
+        (Patch(_COUNTER, "        if last.state == WRITTEN:\n", "        if False:\n"),),
         (_story("one meter", 2),),
     ),
     Mutant(
         "older report believed",
         "A report older than the newest one known is taken at its word.",
-        (Patch(_SERVICES, "            if report_rank(report) < rank:\n", "            if False:\n"),),
+        (Patch(_COUNTER, "            if report_rank(report) < rank:\n", "            if False:\n"),),
         (_story("one meter", 3),),
     ),
     Mutant(
@@ -1619,7 +1619,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 '"_sequence": sequence, "_bought_total": bought_total}',
                 '"_sequence": sequence}',
             ),
-            Patch(_SERVICES, ' and values["bought_total"] >= last.released_pulses:', ":"),
+            Patch(_COUNTER, ' and values["bought_total"] >= last.released_pulses:', ":"),
         ),
         (Check("collage"),),
     ),
@@ -1628,8 +1628,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "A sale is booked as written without a look at the card.",
         (
             Patch(
-                _SERVICES,
-                "        _check_read_back(reader, _with(card.image, ORDER_AT, order.frame))\n        with self.ledger",
+                _COUNTER,
+                "        check_read_back(reader, spliced(card.image, ORDER_AT, order.frame))\n        with self.ledger",
                 "        with self.ledger",
             ),
         ),
@@ -1640,7 +1640,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "A report that is ahead of the ledger stops no sale.",
         (
             Patch(
-                _SERVICES,
+                _COUNTER,
                 'if values["sequence"] > last.sequence or values["bought_total"] > last.released_pulses:',
                 "if False:",
             ),
@@ -1652,7 +1652,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "The hall believes a report whoever has made it.",
         (
             Patch(
-                _SERVICES,
+                _COUNTER,
                 "        if not part.authentic:\n            reasons",
                 "        if part.values is None:\n            reasons",
             ),

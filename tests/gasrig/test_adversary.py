@@ -174,15 +174,15 @@ class Plant(NamedTuple):
 
 
 def _hall(name: str, bug: Any) -> list[tuple[Any, str, Any]]:
-    from gashall.services import Hall
+    from gashall.counter import Counter
 
-    return [(Hall, name, bug)]
+    return [(Counter, name, bug)]
 
 
 def _hall_judges(bug: Callable[[Any], Any]) -> list[tuple[Any, str, Any]]:
-    from gashall.services import Hall
+    from gashall.counter import Counter
 
-    return [(Hall, "_judge", bug(Hall._judge))]
+    return [(Counter, "judge", bug(Counter.judge))]
 
 
 def _books(name: str, bug: Any) -> list[tuple[Any, str, Any]]:
@@ -245,8 +245,8 @@ PLANTS = {
     "the hall takes an old report": Plant(
         "one meter", "report_newest", lambda: _books("last_report", _no_report_is_remembered)
     ),
-    "the hall sells while gas waits": Plant("overdraft", "waits", lambda: _hall("_next_order", _sold_while_gas_waits)),
-    "the hall takes an order for loaded": Plant("two meters", "done_true", lambda: _hall("_keep", _done_without_proof)),
+    "the hall sells while gas waits": Plant("overdraft", "waits", lambda: _hall("next_order", _sold_while_gas_waits)),
+    "the hall takes an order for loaded": Plant("two meters", "done_true", lambda: _hall("keep", _done_without_proof)),
     "a card cancels a paid order": Plant("pulls", "adds_up", lambda: _hall_judges(_card_cancels_the_row)),
 }
 

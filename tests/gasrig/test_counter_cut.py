@@ -16,8 +16,8 @@ from gashall.readers.chip import ChipReader
 
 require_part("sqlalchemy")
 from gashall import encode  # noqa: E402
+from gashall.counter import Counter  # noqa: E402
 from gashall.ledger import PENDING, WRITTEN, Books, Ledger  # noqa: E402
-from gashall.services import Hall  # noqa: E402
 from gasrig import checkers  # noqa: E402
 from gasrig.bench import TEST_REGION  # noqa: E402
 from gasrig.counter_cut import (  # noqa: E402
@@ -218,12 +218,12 @@ def test_row_marked_written_before_the_card_is_found(monkeypatch):
             books.mark_written(order.id)
         reader.write(ORDER_AT, order.frame)
 
-    monkeypatch.setattr(Hall, "_write_order", write_order)
+    monkeypatch.setattr(Counter, "write_order", write_order)
     assert "row_first" in rules(run("hall sale", 1, (1, 8)))
 
 
 def test_order_booked_only_after_the_card_is_written_is_found(monkeypatch):
-    real_book, real_write = Hall._book, Hall._write_order
+    real_book, real_write = Counter.book, Counter.write_order
     missing = []
 
     def book(self, books, standing, count, fen):
@@ -240,8 +240,8 @@ def test_order_booked_only_after_the_card_is_written_is_found(monkeypatch):
             books._connection.exec_driver_sql(f"INSERT INTO orders VALUES ({places})", missing[0])
         real_write(self, reader, card, order)
 
-    monkeypatch.setattr(Hall, "_book", book)
-    monkeypatch.setattr(Hall, "_write_order", write_order)
+    monkeypatch.setattr(Counter, "book", book)
+    monkeypatch.setattr(Counter, "write_order", write_order)
     assert rules(run("hall sale", 1, (1, 8))) & {"row_first", "frame_known"}
 
 
@@ -253,17 +253,17 @@ def test_pending_row_that_is_skipped_is_found(monkeypatch):
 
 
 def test_missing_look_at_the_card_before_the_booking_is_found(monkeypatch):
-    monkeypatch.setattr(Hall, "_check_same", lambda self, reader, card: None)
+    monkeypatch.setattr(Counter, "check_same", lambda self, reader, card: None)
     assert "booked_for_it" in rules(run("hall sale", 1, (1, 2)))
 
 
 def test_order_made_anew_when_it_is_resumed_is_found(monkeypatch):
-    real = Hall._write_order
+    real = Counter.write_order
 
     def write_order(self, reader, card, order):
-        values = encode.decode_card(_with_order(card.image, order.frame), self._signer).order.values
-        values = {name: value for name, value in values.items() if name != "psc_mask"} | {"time": self._now()}
-        frame = encode.encode_order(self._signer, card.number, values, 2)
+        values = encode.decode_card(_with_order(card.image, order.frame), self.signer).order.values
+        values = {name: value for name, value in values.items() if name != "psc_mask"} | {"time": self.now()}
+        frame = encode.encode_order(self.signer, card.number, values, 2)
         reader.write(ORDER_AT, frame)
         if frame == order.frame:
             return real(self, reader, card, order)
@@ -271,7 +271,7 @@ def test_order_made_anew_when_it_is_resumed_is_found(monkeypatch):
             books.mark_written(order.id)
         return None
 
-    monkeypatch.setattr(Hall, "_write_order", write_order)
+    monkeypatch.setattr(Counter, "write_order", write_order)
     assert run("hall sale", only="death/op 2").violations == []
     assert "frame_known" in rules(run("hall sale", 1, (1, 8)))
 
@@ -294,24 +294,24 @@ def test_password_byte_announced_too_late_is_found(monkeypatch):
 def test_last_try_spent_without_being_asked_for_is_found(monkeypatch):
     real = Reader.present
     monkeypatch.setattr(Reader, "present", lambda self, psc, *, rescue=False: real(self, psc, rescue=True))
-    monkeypatch.setattr(Hall, "_check_same", lambda self, reader, card: None)
+    monkeypatch.setattr(Counter, "check_same", lambda self, reader, card: None)
     case = "swap/op 2/neighbour, last try"
     assert rules(run("hall sale", only=case)) == {"stranger_whole"}
 
 
 def test_write_outside_the_order_is_found(monkeypatch):
-    real = Hall._write_order
+    real = Counter.write_order
 
     def write_order(self, reader, card, order):
         real(self, reader, card, order)
         reader.write(0xF0, b"\x00")
 
-    monkeypatch.setattr(Hall, "_write_order", write_order)
+    monkeypatch.setattr(Counter, "write_order", write_order)
     assert "card_places" in rules(run("hall sale", only="death/byte 3"))
 
 
 def test_commit_after_the_card_was_pulled_is_found(monkeypatch):
-    real = Hall._write_order
+    real = Counter.write_order
 
     def write_order(self, reader, card, order):
         try:
@@ -321,19 +321,19 @@ def test_commit_after_the_card_was_pulled_is_found(monkeypatch):
                 books.mark_written(order.id)
             raise
 
-    monkeypatch.setattr(Hall, "_write_order", write_order)
+    monkeypatch.setattr(Counter, "write_order", write_order)
     assert "pull_is_death" in rules(run("hall sale", only="pull/op 20"))
 
 
 def test_error_no_service_tells_of_is_found(monkeypatch):
-    real = Hall._write_order
+    real = Counter.write_order
 
     def write_order(self, reader, card, order):
         if order.released_pulses == 5000:
             raise ZeroDivisionError
         real(self, reader, card, order)
 
-    monkeypatch.setattr(Hall, "_write_order", write_order)
+    monkeypatch.setattr(Counter, "write_order", write_order)
     counts = run("hall sale")
     assert [(found.case, found.text) for found in counts.violations] == [("whole", "ZeroDivisionError: ")]
 

@@ -17,7 +17,7 @@ import meter.meter  # noqa: E402
 import meter.session  # noqa: E402
 import meter.store  # noqa: E402
 from gascard import codes  # noqa: E402
-from gashall.services import Hall  # noqa: E402
+from gashall.counter import Counter  # noqa: E402
 from gasrig import explore  # noqa: E402
 from gasrig.checkers import RULES, Violation  # noqa: E402
 from gasrig.explore import STEPS, Player, command, draw, play, read_story, shrink, written_out  # noqa: E402
@@ -241,7 +241,7 @@ def forgets_what_was_begun(monkeypatch):
         with self.ledger.begin() as books:
             books.mark_written(order.id)
 
-    monkeypatch.setattr(Hall, "_finish", planted)
+    monkeypatch.setattr(Counter, "finish", planted)
 
 
 # Bug: rules that may be broken by it, and how many steps the shrunk story has at most, the town's not counted.

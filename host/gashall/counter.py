@@ -1,0 +1,529 @@
+"""What every service at the counter does with a card: read, judge against the ledger, unlock, write, book.
+
+Each service reads and judges the card first, then writes the ledger, then the card, then the ledger again (DESIGN D5),
+so that it may die anywhere: whoever repeats it finishes the order that was begun and never makes it twice. The card's
+password is presented before the row is made, as the meter presents it before it journals: a chip that refuses it
+leaves nothing behind. Rules: RULES 1 (settling, ledger behind, last try), DOMAIN 3.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from gascard import codes, records
+from gascard.chip import DEFAULT_PSC
+from gascard.records import IDENTITY_AT, IMAGE_SIZE, ORDER_AT, S24_MAX, SEQUENCE_MAX, TOTAL_MAX
+from gashall import encode, errors, limits, prices, shifts, units
+from gashall.encode import Card, Part, Values, decode_card, report_rank
+from gashall.errors import CardError, GasError, LedgerError, RequestError
+from gashall.ledger import (
+    DONE,
+    PENDING,
+    WRITTEN,
+    Account,
+    Binding,
+    Books,
+    CardRow,
+    Clock,
+    Ledger,
+    MeterRow,
+    Order,
+    ReportRow,
+)
+from gashall.readers.base import Reader
+from gashall.signer import Signer
+from gashall.units import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """An order that is on its card. Totals in pulses, volume in m³, money in fen."""
+
+    account: str
+    meter: str
+    card: int
+    sequence: int
+    volume: Decimal
+    pulses: int
+    bought_total: int
+    fen: int | None
+    state: str
+    resumed: bool
+    """Whether this order had been begun earlier and was only finished now."""
+    price: Decimal | None = None
+    """Fen for one m³, None if the money was not computed from the price list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms an order is made: money in fen, the price that was computed from in hundredths of a fen, shift."""
+
+    fen: int | None
+    price: int | None
+    shift: int | None
+    now: int
+    """The minute it was judged by, which the order bears."""
+    uses_stock: bool = False
+    """Whether the card is one of the blank cards that are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A card of ours as the ledger sees it, the card's own report taken into account."""
+
+    card: Card
+    row: CardRow
+    account: Account
+    binding: Binding
+    meter: MeterRow
+    last: Order
+    report: Part | None
+    report_is_news: bool
+    report_code: int
+    known: Values | None
+    """The newest report of this binding, from the card or the ledger."""
+
+
+class Counter:
+    """One window: a ledger, a signer, a clock, and the steps services are made of.
+
+    What is asked of books must be asked within a transaction of ``ledger``.
+    """
+
+    def __init__(self, ledger: Ledger, signer: Signer, clock: Clock) -> None:
+        """``clock`` gives the time as an aware datetime."""
+        self.ledger = ledger
+        self.signer = signer
+        self.clock = clock
+
+    def now(self) -> int:
+        return units.minutes(self.clock())
+
+    def read_card(self, reader: Reader) -> Card:
+        return decode_card(reader.read(0, IMAGE_SIZE), self.signer)
+
+    def judge(self, books: Books, card: Card, *, reading: bool = False) -> Standing:
+        """Who this card is, and what it and its report say against the ledger. Writes nothing.
+
+        ``reading`` lets a damaged order pass, since nothing will be put in its place, and no forged one.
+        """
+        check_ours(card)
+        place = books.place(found(card.number))
+        if place is None:
+            raise CardError(errors.CARD_UNKNOWN, f"The ledger has no card {card.number}.")
+        if place.replaced:
+            raise CardError(codes.REPLACED)
+        row, account, binding, meter = place.card, place.account, place.binding, place.meter
+        if binding is None or meter is None:
+            raise LedgerError(errors.ACCOUNT_UNKNOWN, f"Account {row.account} has no meter.")
+        last: Order = found(books.last_order(binding.id))
+        # Once more with the ledger's key version, if the order on the card names another or, torn, none.
+        if card.order.values is None or card.order.values["key_version"] != meter.key_version:
+            card = decode_card(card.image, self.signer, key_version=meter.key_version)
+        _check_order(card.order, binding, last, reading)
+        report, code = _newest_report(card.reports, meter.number, binding.number)
+        news = False
+        kept = books.last_report(meter.number)
+        rank = (0, 0) if kept is None else (kept.binding, kept.report_number)
+        if report is not None:
+            values = found(report.values)
+            if values["sequence"] > last.sequence or values["bought_total"] > last.released_pulses:
+                raise LedgerError(
+                    errors.LEDGER_BEHIND,
+                    f"The meter reports order {values['sequence']} and {values['bought_total']} pulses; "
+                    f"the ledger knows {last.sequence} and {last.released_pulses}.",
+                )
+            if report_rank(report) < rank:
+                report, code = None, errors.REPORT_OLDER
+            else:
+                news = report_rank(report) > rank
+                if values["sequence"] >= last.sequence and values["bought_total"] >= last.released_pulses:
+                    last = replace(last, state=DONE)
+        known = None if report is None else report.values
+        if known is None and kept is not None and kept.binding == binding.number:
+            known = kept_report(kept)
+        return Standing(card, row, account, binding, meter, last, report, news, code, known)
+
+    def keep(self, books: Books, standing: Standing) -> None:
+        """Book what the card's report proves."""
+        if standing.report is None or not standing.report_is_news:
+            return
+        values = found(standing.report.values)
+        books.keep_report(
+            ReportRow(
+                standing.meter.number,
+                values["binding"],
+                values["report_number"],
+                standing.row.number,
+                standing.report.raw,
+                self.now(),
+            ),
+            standing.account.number,
+        )
+        books.mark_done(standing.binding.id, values["sequence"], values["bought_total"])
+
+    def next_order(self, standing: Standing, volume: Volume, fen: int | None) -> int:
+        """The pulses of a sale that may be made now; else the error that says why not."""
+        weight = standing.meter.pulse_weight
+        count = units.pulses(volume, weight, least=1, most=S24_MAX)
+        check_fen(fen)
+        last = standing.last
+        if last.state == WRITTEN:
+            if standing.report_code == codes.MAC:
+                raise CardError(codes.MAC, "The card's report was not made by the customer's meter.")
+            told = order_told(last, weight)
+            if last.sequence == 1:
+                raise CardError(errors.OPENING_NOT_LOADED, f"The opening card has not been in its meter yet: {told}.")
+            raise CardError(errors.GAS_ON_CARD, f"The last purchase is still on the card: {told}.")
+        if last.sequence >= SEQUENCE_MAX:
+            raise LedgerError(codes.NUMBER_USED_UP, "This binding has had all the orders it can have.")
+        if last.released_pulses + count > TOTAL_MAX:
+            raise RequestError(
+                codes.RANGE,
+                f"With {units.volume(count, weight)} m³ more the bought total would pass "
+                f"{units.volume(TOTAL_MAX, weight)} m³.",
+            )
+        known = standing.known
+        if known is not None:
+            # The meter's rule (RULES 1, "range"): its register must not end before its gas does.
+            left = encode.remaining(known) + last.released_pulses - known["bought_total"]
+            free = TOTAL_MAX - known["register"] - left
+            if count > free:
+                raise RequestError(
+                    codes.RANGE,
+                    f"With {units.volume(count, weight)} m³ more the meter's register would end before its gas.",
+                    f"Sell at most {units.volume(max(free, 0), weight)} m³; then the meter is to be exchanged.",
+                )
+        return count
+
+    def terms(
+        self, books: Books, account: str, count: int, meter: MeterRow, fen: int | None, price_agreed: bool
+    ) -> Terms:
+        """On which terms ``count`` pulses may be sold to ``account`` now; else the error that says why not."""
+        now, weight = self.now(), meter.pulse_weight
+        rules = books.rules(now)
+        shift = shifts.check(rules)
+        limits.check(books, rules, account, count * 10 ** (2 - weight), now)
+        return Terms(*prices.money(count, weight, rules.price, fen, price_agreed), shift, now)
+
+    def book(self, books: Books, standing: Standing, count: int, terms: Terms) -> Order:
+        self.keep(books, standing)
+        last = standing.last
+        return self.add_order(
+            books,
+            standing.binding,
+            standing.meter,
+            standing.row,
+            kind=records.ORDER_USER,
+            sequence=last.sequence + 1,
+            count=count,
+            released=last.released_pulses + count,
+            fen=terms.fen,
+            price=terms.price,
+            shift=terms.shift,
+            now=terms.now,
+            flags=0,
+        )
+
+    def add_order(
+        self,
+        books: Books,
+        binding: Binding,
+        meter: MeterRow,
+        card: CardRow,
+        *,
+        kind: int,
+        sequence: int,
+        count: int,
+        released: int,
+        fen: int | None,
+        flags: int,
+        now: int,
+        price: int | None = None,
+        shift: int | None = None,
+    ) -> Order:
+        values = {
+            "meter": meter.number,
+            "account": binding.account,
+            "binding": binding.number,
+            "replacement": card.replacement,
+            "key_version": meter.key_version,
+            "sequence": sequence,
+            "bought_total": released,
+            "amount": count,
+            "correction_total": 0,
+            "pulse_weight": meter.pulse_weight,
+            "alarm": binding.alarm,
+            "ceiling": binding.ceiling,
+            "overdraft": binding.overdraft,
+            "over_flow_seconds": binding.over_flow_seconds,
+            "time": now,
+            "flags": flags,
+        }
+        frame = encode.encode_order(self.signer, card.number, values, kind)
+        return books.add_order(
+            binding,
+            card.number,
+            frame,
+            sequence=sequence,
+            paid=count,
+            released=released,
+            fen=fen,
+            made_at=now,
+            price=price,
+            shift=shift,
+        )
+
+    def finish(self, reader: Reader, standing: Standing, order: Order, rescue: bool) -> None:
+        """Bring a begun order to its end: the same frame, whatever the card says (RULES 1, settling)."""
+        card = standing.card
+        if order.sequence == 1 and not standing.row.issued:
+            self.issue(reader, card, standing.row, order, presented=False)
+        elif card.order.raw == order.frame:
+            with self.ledger.begin() as books:
+                books.mark_written(order.id)
+        else:
+            self.unlock(reader, card, rescue)
+            self.write_order(reader, card, order)
+
+    def write_order(self, reader: Reader, card: Card, order: Order) -> None:
+        """Put the order's frame on the unlocked card, read it back, and book it as written."""
+        self.check_same(reader, card)
+        reader.write(ORDER_AT, order.frame)
+        check_read_back(reader, spliced(card.image, ORDER_AT, order.frame))
+        with self.ledger.begin() as books:
+            books.mark_written(order.id)
+
+    def unlock(self, reader: Reader, card: Card, rescue: bool) -> None:
+        """Present the card's own password; a last try only for a card that bears nothing forged.
+
+        CARD_SWAPPED, before and after: a stranger put in its place loses no try that could be saved.
+        """
+        self.check_same(reader, card)
+        sure = card.order.authentic and all(report.code != codes.MAC for report in card.reports)
+        if not reader.present(self.signer.card_psc(found(card.number)), rescue=rescue and sure):
+            raise CardError(
+                codes.PASSWORD_REFUSED,
+                "The card's data are genuine, but the chip does not take this card's password.",
+                "Keep the card: it is a copy, or its password memory is damaged. Issue a replacement card.",
+            )
+        self.check_same(reader, card)
+
+    def check_same(self, reader: Reader, card: Card) -> None:
+        if reader.read(IDENTITY_AT, encode.IDENTITY_SIZE) != card.identity.raw:
+            raise CardError(errors.CARD_SWAPPED)
+
+    def issue(self, reader: Reader, card: Card, row: CardRow, order: Order, *, presented: bool) -> None:
+        """Make the blank or half-made card in ``reader`` the card ``row`` with ``order`` on it, and book it.
+
+        Order, identity, read-back, protection, and the password last. A password byte is announced in the
+        ledger before it is written, so that whoever takes over has at most two passwords to choose from,
+        and three tries.
+        """
+        identity = encode.encode_identity(region=self.signer.region, card=row.number, issue_batch=row.issue_batch)
+        target = spliced(spliced(card.image, ORDER_AT, order.frame), IDENTITY_AT, identity)
+        # A byte cut short on a blank place has cleared some of the bits it should clear, and no others.
+        if not _is_half_made(card.image, target):
+            raise CardError(errors.CARD_NOT_BLANK)
+        own = self.signer.card_psc(row.number)
+        passwords = [own[:i] + DEFAULT_PSC[i:] for i in range(4)]
+        step = 0
+        if not presented:
+            marked = card.identity.raw == identity
+            step = self._unlock_half_made(reader, card, passwords, row.psc_bytes if marked else 0)
+            if row.psc_bytes and not marked:
+                with self.ledger.begin() as books:
+                    books.mark_card(row.number, psc_bytes=0, issued=False)
+        check_image(reader, card)
+        reader.write(ORDER_AT, order.frame)
+        reader.write(IDENTITY_AT, identity)
+        check_read_back(reader, target)
+        reader.protect(IDENTITY_AT, identity)
+        for i in range(step + 1, 4):
+            with self.ledger.begin() as books:
+                books.mark_card(row.number, psc_bytes=i, issued=False)
+            reader.change_psc(passwords[i])
+        # A card must not leave the counter with a password nobody knows: ask it once, from power-up.
+        reader.disconnect()
+        reader.connect()
+        if not reader.present(own):
+            raise CardError(errors.READ_BACK_DIFFERS, "The card does not take the password it was given.")
+        with self.ledger.begin() as books:
+            books.mark_card(row.number, psc_bytes=3, issued=True)
+            books.mark_written(order.id)
+
+    def _unlock_half_made(self, reader: Reader, card: Card, passwords: Sequence[bytes], announced: int) -> int:
+        """Present the password announced last, or the one before; how many bytes of it are the card's."""
+        candidates = [announced]
+        if announced and passwords[announced - 1] != passwords[announced]:
+            candidates.append(announced - 1)
+        for step in candidates:
+            check_image(reader, card)
+            if reader.present(passwords[step]):
+                return step
+        raise CardError(codes.PASSWORD_REFUSED, "", "Repeat the opening with another blank card.")
+
+
+def check_fen(fen: int | None) -> None:
+    if fen is not None and (isinstance(fen, bool) or not isinstance(fen, int) or not 0 <= fen <= units.FEN_MOST):
+        raise RequestError(
+            errors.AMOUNT,
+            f"{units.shown(fen)} is no sum of money in fen.",
+            "Give whole fen, 0 or more, or None for no money.",
+        )
+
+
+def check_reader(reader: Reader) -> None:
+    if not isinstance(reader, Reader):
+        raise RequestError(errors.FIELD, f"{reader!r} is no card reader.", "Give a Reader, such as FileReader(path).")
+
+
+def check_ours(card: Card) -> None:
+    """Whether the card is a readable customer card of this region; else the CardError that says why not."""
+    if not card.identity.written:
+        if card.blank:
+            raise CardError(errors.CARD_BLANK)
+        raise CardError(codes.NOT_OURS)
+    for code in (card.identity.code, card.region_code):
+        if code:
+            raise CardError(code)
+    if card.identity.kind != records.CARD_CUSTOMER:
+        raise CardError(codes.KIND)
+
+
+def _check_order(order: Part, binding: Binding, last: Order, reading: bool) -> None:
+    """The card's order against the ledger's last; while that is pending, whatever is not ahead will do."""
+    if order.raw == last.frame and order.authentic:
+        return
+    if not order.authentic:
+        if reading and order.code == codes.MAC:
+            raise CardError(codes.MAC, "The card's order was not made by this hall's key.")
+        if last.state == PENDING or (reading and order.code in (codes.SHAPE, codes.CRC)):
+            return
+        raise CardError(order.code if order.written else errors.ORDER_MISSING)
+    values = found(order.values)
+    if values["meter"] != binding.meter:
+        raise CardError(codes.METER, f"The card's order is for meter {values['meter']}, not {binding.meter}.")
+    place = values["binding"], values["sequence"]
+    known = binding.number, last.sequence
+    if place > known:
+        raise LedgerError(
+            errors.LEDGER_BEHIND,
+            f"The card bears order {place[1]} of binding {place[0]}, the ledger {known[1]} of {known[0]}.",
+        )
+    if place == known:
+        raise CardError(codes.SEQUENCE_CONFLICT)
+    if last.state != PENDING:
+        raise CardError(
+            codes.OLDER if place[0] == known[0] else codes.BINDING,
+            f"The card bears order {place[1]} of binding {place[0]}; the account's last is {known[1]} of {known[0]}.",
+            "Look for the account's other card or an unfinished window; else replace the card.",
+        )
+
+
+def _newest_report(reports: Sequence[Part], meter: str, binding: int) -> tuple[Part | None, int]:
+    """The newest authentic report of this meter and binding, or None and why (OK: none was written)."""
+    best: Part | None = None
+    reasons = []
+    for part in reports:
+        if not part.written:
+            continue
+        if not part.authentic:
+            reasons.append(part.code)
+            continue
+        values = found(part.values)
+        if values["meter"] != meter:
+            reasons.append(codes.METER)
+        elif values["binding"] > binding:
+            raise LedgerError(
+                errors.LEDGER_BEHIND,
+                f"The meter reports binding {values['binding']}; the ledger knows {binding}.",
+            )
+        elif values["binding"] < binding:
+            reasons.append(errors.REPORT_OLDER)
+        elif best is None or report_rank(part) > report_rank(best):
+            best = part
+    if best is not None or not reasons:
+        return best, codes.OK
+    return None, codes.MAC if codes.MAC in reasons else reasons[0]
+
+
+def check_blank(card: Card, reader: Reader) -> None:
+    """Whether nothing of ours stands on the card and the identity's place can still be written."""
+    if any(card.image[i] != 0xFF for i in _places()):
+        raise CardError(errors.CARD_NOT_BLANK)
+    writable = (1 << encode.IDENTITY_SIZE) - 1
+    if int.from_bytes(reader.protection(), "little") >> IDENTITY_AT & writable != writable:
+        raise CardError(errors.CARD_NOT_BLANK)
+
+
+def check_image(reader: Reader, card: Card) -> None:
+    """Whether the card in the reader is still the one that was read: one half made has no identity to know it by."""
+    if reader.read(0, IMAGE_SIZE) != card.image:
+        raise CardError(errors.CARD_SWAPPED)
+
+
+def _is_half_made(image: bytes, target: bytes) -> bool:
+    """Whether every byte we write is blank, or on its way to what it shall be; the maker's are not ours."""
+    return all(image[i] & target[i] == target[i] for i in _places())
+
+
+def _places() -> Iterator[int]:
+    yield from range(IDENTITY_AT, IDENTITY_AT + encode.IDENTITY_SIZE)
+    yield from range(ORDER_AT, IMAGE_SIZE)
+
+
+def check_read_back(reader: Reader, expected: bytes) -> None:
+    actual = reader.read(0, IMAGE_SIZE)
+    if actual != expected:
+        wrong = [f"{i:#04x}" for i in range(IMAGE_SIZE) if actual[i] != expected[i]]
+        raise CardError(errors.READ_BACK_DIFFERS, f"The card differs from what was written at {', '.join(wrong)}.")
+
+
+def order_told(order: Order, weight: int) -> str:
+    """Which order this is and where, so that a clerk knows his own when he repeats what he had finished."""
+    where = {
+        PENDING: "is not finished",
+        WRITTEN: f"is on card {order.card}, not yet loaded",
+        DONE: f"was loaded from card {order.card}",
+    }[order.state]
+    made = units.moment(order.made_at).strftime("%Y-%m-%d %H:%M UTC")
+    return f"order {order.sequence} over {units.volume(order.paid_pulses, weight)} m³ of {made} {where}"
+
+
+def sale_of(binding: Binding, order: Order, weight: int, *, resumed: bool) -> Sale:
+    return Sale(
+        account=binding.account,
+        meter=binding.meter,
+        card=order.card,
+        sequence=order.sequence,
+        volume=units.volume(order.paid_pulses, weight),
+        pulses=order.paid_pulses,
+        bought_total=order.released_pulses,
+        fen=order.fen,
+        state=order.state,
+        resumed=resumed,
+        price=None if order.price is None else units.price_fen(order.price),
+    )
+
+
+def spliced(image: bytes, at: int, data: bytes) -> bytes:
+    return image[:at] + data + image[at + len(data) :]
+
+
+def kept_report(kept: ReportRow) -> Values:
+    try:
+        return encode.decode_report(kept.frame)
+    except GasError as error:
+        raise LedgerError(
+            errors.LEDGER,
+            f"The ledger is damaged: reports.frame of meter {kept.meter} holds no report ({error.name}).",
+        ) from error
+
+
+def found(row: Any) -> Any:
+    """What foreign keys and earlier checks guarantee to be there."""
+    if row is None:
+        raise LedgerError(errors.LEDGER, "The ledger contradicts itself: a row that must exist is missing.")
+    return row

@@ -1,0 +1,227 @@
+"""Opening an account: a blank card becomes the one card that binds a meter (开户; DOMAIN 3)."""
+
+from dataclasses import dataclass, replace
+
+from gascard import codes, records
+from gascard.chip import DEFAULT_PSC
+from gascard.records import S24_MAX
+from gashall import errors, stock, units
+from gashall.counter import (
+    Counter,
+    Sale,
+    Terms,
+    check_blank,
+    check_fen,
+    check_image,
+    check_reader,
+    found,
+    order_told,
+    sale_of,
+)
+from gashall.errors import CardError, LedgerError, RequestError
+from gashall.ledger import DONE, PENDING, WRITTEN, Binding, Books, CardRow, MeterRow, Order
+from gashall.readers.base import Reader
+from gashall.units import Volume
+
+NAME_MOST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A checked request to open an account."""
+
+    meter: MeterRow
+    name: str
+    account: str | None
+    pulses: int
+    fen: int | None
+    price_agreed: bool
+    initial_reading: int
+    parameters: dict[str, int]
+    issue_batch: int
+
+
+def open_account(
+    counter: Counter,
+    reader: Reader,
+    *,
+    meter: str,
+    volume: Volume,
+    name: str = "",
+    account: str | None = None,
+    fen: int | None = None,
+    price_agreed: bool = False,
+    pulse_weight: int = 2,
+    initial_reading: Volume = 0,
+    wheel_digits: int = 5,
+    alarm: Volume = 5,
+    ceiling: Volume = 1000,
+    overdraft: Volume = 0,
+    over_flow_seconds: int = 0,
+    key_version: int = 1,
+    issue_batch: int = 0,
+) -> Sale:
+    """See ``Hall.open_account``."""
+    check_reader(reader)
+    request = _check_opening(
+        MeterRow(units.meter_number(meter), pulse_weight, 0, key_version, 0),
+        name=name,
+        account=account,
+        volume=volume,
+        fen=fen,
+        price_agreed=price_agreed,
+        initial_reading=initial_reading,
+        wheel_digits=wheel_digits,
+        alarm=alarm,
+        ceiling=ceiling,
+        overdraft=overdraft,
+        over_flow_seconds=over_flow_seconds,
+        issue_batch=issue_batch,
+    )
+    with reader:
+        card = counter.read_card(reader)
+        with counter.ledger.begin() as books:
+            begun = _begun_opening(counter, books, request)
+            if begun is None:
+                _opening_terms(counter, books, request)
+            elif card.number == begun[0].number:
+                standing = counter.judge(books, card)
+                counter.keep(books, standing)
+                if standing.last.state == DONE:
+                    return sale_of(standing.binding, standing.last, request.meter.pulse_weight, resumed=True)
+        if begun is None:
+            check_blank(card, reader)
+            check_image(reader, card)
+            if not reader.present(DEFAULT_PSC):
+                raise CardError(
+                    codes.PASSWORD_REFUSED,
+                    "The card looks blank but does not take the maker's password.",
+                    "Take another card from stock; put this one aside for a card check.",
+                )
+            with counter.ledger.begin() as books:
+                row, binding, order = _book_opening(counter, books, request)
+        else:
+            row, binding, order = begun
+        counter.issue(reader, card, row, order, presented=begun is None)
+    return sale_of(binding, replace(order, state=WRITTEN), request.meter.pulse_weight, resumed=begun is not None)
+
+
+def _begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[CardRow, Binding, Order] | None:
+    """The unfinished opening of this meter, None if the meter is free. Else LedgerError."""
+    number = request.meter.number
+    known = books.meter(number)
+    if known is not None and known.pulse_weight != request.meter.pulse_weight:
+        raise RequestError(codes.WEIGHT, f"Meter {number} is booked with a pulse weight of {known.pulse_weight}.")
+    binding = books.binding_on(number)
+    if binding is None:
+        if request.account is not None and books.account(request.account) is not None:
+            raise LedgerError(codes.ALREADY_BOUND, f"There is an account {request.account} already.")
+        return None
+    order, row = found(books.last_order(binding.id)), found(books.card_of(binding.account))
+    if order.state != PENDING or row.issued:
+        told = order_told(order, request.meter.pulse_weight)
+        raise LedgerError(codes.ALREADY_BOUND, f"Meter {number} belongs to account {binding.account}: {told}.")
+    account = found(books.account(binding.account))
+    begun = Opening(
+        meter=replace(found(known), highest_binding=0),
+        name=account.name,
+        account=None if request.account is None else account.number,
+        pulses=order.paid_pulses,
+        # What the price list said when it was begun is the money, whatever it says now.
+        fen=None if request.fen is None and order.price is not None else order.fen,
+        price_agreed=request.price_agreed,
+        initial_reading=binding.initial_reading,
+        parameters={name: getattr(binding, name) for name in request.parameters},
+        issue_batch=row.issue_batch,
+    )
+    if begun != request:
+        raise LedgerError(errors.OPENING_DIFFERS)
+    return row, binding, order
+
+
+def _book_opening(counter: Counter, books: Books, request: Opening) -> tuple[CardRow, Binding, Order]:
+    if _begun_opening(counter, books, request) is not None:
+        raise LedgerError(errors.PENDING_ELSEWHERE)
+    terms = _opening_terms(counter, books, request)
+    meter = books.meter(request.meter.number)
+    if meter is None:
+        meter = request.meter
+        books.add_meter(meter)
+    account = books.add_account(request.name, counter.now(), request.account)
+    binding = books.bind(meter, account.number, request.initial_reading, request.parameters)
+    row = books.add_card(account.number, request.issue_batch)
+    if terms.uses_stock:
+        books.move_stock(stock.USED, 1, at=terms.now, shift=terms.shift, card=row.number, account=account.number)
+    order = counter.add_order(
+        books,
+        binding,
+        meter,
+        row,
+        kind=records.ORDER_OPENING,
+        sequence=1,
+        count=request.pulses,
+        released=request.pulses,
+        fen=terms.fen,
+        price=terms.price,
+        shift=terms.shift,
+        now=terms.now,
+        flags=records.FLAG_PARAMETERS,
+    )
+    return row, binding, order
+
+
+def _opening_terms(counter: Counter, books: Books, request: Opening) -> Terms:
+    account = request.account or ""
+    terms = counter.terms(books, account, request.pulses, request.meter, request.fen, request.price_agreed)
+    return replace(terms, uses_stock=stock.check(books, terms.shift))
+
+
+def _check_opening(
+    meter: MeterRow,
+    *,
+    name: str,
+    account: str | None,
+    volume: Volume,
+    fen: int | None,
+    price_agreed: bool,
+    initial_reading: Volume,
+    wheel_digits: int,
+    alarm: Volume,
+    ceiling: Volume,
+    overdraft: Volume,
+    over_flow_seconds: int,
+    issue_batch: int,
+) -> Opening:
+    weight = units.check_weight(meter.pulse_weight)
+    units.whole(meter.key_version, "key_version", 1, 0xFF)
+    units.whole(over_flow_seconds, "over_flow_seconds", 0, 0xFF)
+    units.whole(issue_batch, "issue_batch", 0, 0xFFFF)
+    units.whole(wheel_digits, "wheel_digits", 1, 8 - weight)
+    if not isinstance(name, str) or len(name) > NAME_MOST:
+        raise RequestError(
+            errors.FIELD, f"name is text of at most {NAME_MOST} characters.", "Shorten the customer's name."
+        )
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise RequestError(errors.FIELD, "name holds half a character.", "Type the customer's name again.") from None
+    wheel = int(10 ** (wheel_digits + weight))
+    if account is not None and int(units.account_number(account)) == 0:
+        raise RequestError(errors.NUMBER_MALFORMED, "Account number 0 is not given out.")
+    check_fen(fen)
+    return Opening(
+        meter=replace(meter, wheel_pulses=wheel),
+        name=name,
+        account=account,
+        pulses=units.pulses(volume, weight, most=S24_MAX),
+        fen=fen,
+        price_agreed=price_agreed,
+        initial_reading=units.pulses(initial_reading, weight, most=wheel - 1, what="initial reading"),
+        parameters={
+            "alarm": units.pulses(alarm, weight, most=0xFFFF, what="alarm"),
+            "ceiling": units.pulses(ceiling, weight, most=0xFFFFFF, what="ceiling"),
+            "overdraft": units.pulses(overdraft, weight, most=0xFFFF, what="overdraft"),
+            "over_flow_seconds": over_flow_seconds,
+        },
+        issue_batch=issue_batch,
+    )

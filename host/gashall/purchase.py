@@ -1,0 +1,70 @@
+"""Selling gas to the customer whose card is in the reader (购气)."""
+
+from dataclasses import replace
+
+from gashall import errors, units
+from gashall.counter import Counter, Sale, Standing, check_reader, sale_of
+from gashall.errors import GasError, LedgerError, RequestError
+from gashall.ledger import PENDING, WRITTEN, Order
+from gashall.readers.base import Reader
+from gashall.units import Volume
+
+
+def sell(
+    counter: Counter,
+    reader: Reader,
+    volume: Volume,
+    *,
+    fen: int | None = None,
+    price_agreed: bool = False,
+    rescue: bool = False,
+) -> Sale:
+    """See ``Hall.sell``."""
+    check_reader(reader)
+    with reader:
+        card = counter.read_card(reader)
+        refusal: GasError | None = None
+        with counter.ledger.begin() as books:
+            standing = counter.judge(books, card)
+            begun = standing.last if standing.last.state == PENDING else None
+            if begun is None:
+                try:
+                    count = counter.next_order(standing, volume, fen)
+                    counter.terms(books, standing.account.number, count, standing.meter, fen, price_agreed)
+                except GasError as error:
+                    refusal = error
+            if begun is not None or refusal is not None:
+                counter.keep(books, standing)
+        if refusal is not None:
+            raise refusal
+        if begun is not None:
+            counter.finish(reader, standing, begun, rescue)
+            return _resumed(standing, begun, volume, fen)
+        counter.unlock(reader, card, rescue)
+        with counter.ledger.begin() as books:
+            standing = counter.judge(books, card)
+            if standing.last.state == PENDING:
+                raise LedgerError(errors.PENDING_ELSEWHERE)
+            count = counter.next_order(standing, volume, fen)
+            terms = counter.terms(books, standing.account.number, count, standing.meter, fen, price_agreed)
+            order = counter.book(books, standing, count, terms)
+        counter.write_order(reader, card, order)
+    return sale_of(standing.binding, replace(order, state=WRITTEN), standing.meter.pulse_weight, resumed=False)
+
+
+def _resumed(standing: Standing, order: Order, volume: Volume, fen: int | None) -> Sale:
+    weight = standing.meter.pulse_weight
+    try:
+        same = units.pulses(volume, weight) == order.paid_pulses
+        # Money left out is the price list's, as that stood when the order was made.
+        same = same and (fen == order.fen or (fen is None and order.price is not None))
+    except RequestError:
+        same = False
+    sale = sale_of(standing.binding, replace(order, state=WRITTEN), weight, resumed=True)
+    if not same:
+        raise RequestError(
+            errors.ORDER_FINISHED,
+            f"The unfinished order {sale.sequence} over {sale.volume} m³ has been finished on this card; "
+            "nothing else was sold.",
+        )
+    return sale

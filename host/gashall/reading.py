@@ -1,0 +1,61 @@
+"""Reading a card back: its report goes into the ledger, nothing goes on the card."""
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from gascard import codes
+from gashall import encode, units
+from gashall.counter import Counter, check_reader
+from gashall.encode import Values
+from gashall.errors import CardError
+from gashall.ledger import PENDING, WRITTEN
+from gashall.readers.base import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """What a card told the hall."""
+
+    account: str
+    meter: str
+    card: int
+    report: Values | None
+    """The newest authentic report of the card's meter, None if the card has not been in it."""
+    state: str
+    """State of the account's last order: pending, written or done."""
+    remaining: Decimal | None
+    """m³ left on the meter when it wrote the report."""
+    on_card: Decimal
+    """m³ released that no report shows loaded."""
+    damaged: tuple[str, ...]
+    """Parts of the card that are written but not whole; harmless if a report is given all the same."""
+
+
+def read_back(counter: Counter, reader: Reader) -> ReadBack:
+    """See ``Hall.read_back``."""
+    check_reader(reader)
+    with reader:
+        card = counter.read_card(reader)
+    with counter.ledger.begin() as books:
+        standing = counter.judge(books, card, reading=True)
+        counter.keep(books, standing)
+        last = standing.last
+        if last.state == PENDING and standing.row.issued and card.order.raw == last.frame:
+            books.mark_written(last.id)
+            last = replace(last, state=WRITTEN)
+    order_code = codes.OK if last.state == PENDING else standing.card.order.code
+    if standing.report is None and (standing.report_code or order_code):
+        raise CardError(standing.report_code or order_code)
+    weight = standing.meter.pulse_weight
+    report = None if standing.report is None else standing.report.values
+    loaded = 0 if report is None else report["bought_total"]
+    return ReadBack(
+        account=standing.account.number,
+        meter=standing.meter.number,
+        card=standing.row.number,
+        report=report,
+        state=last.state,
+        remaining=None if report is None else units.volume(encode.remaining(report), weight),
+        on_card=units.volume(last.released_pulses - loaded, weight),
+        damaged=tuple(part.name for part in standing.card.parts if part.written and not part.whole),
+    )
