@@ -22,7 +22,7 @@ from gascard import codes, frames, link, meanings, records, service  # noqa: E40
 from gascard.codec import unpack  # noqa: E402
 from gasrig import bench  # noqa: E402
 from gasrig.parts import CardSlot, Fram, Panel, ValveMotor  # noqa: E402
-from meter import display, factory, layouts, store  # noqa: E402
+from meter import display, factory, layouts, store, tools  # noqa: E402
 from meter.meter import Meter, Settings  # noqa: E402
 from meter.service import Service  # noqa: E402
 
@@ -135,10 +135,9 @@ def memory_table() -> str:
         ),
         *((at, copy, f"guards, copy {place}") for place, at in enumerate(layouts.GUARDS_AT)),
         (layouts.EVENTS_AT, events_end - layouts.EVENTS_AT, f"{layouts.EVENT_PLACES} events of {event} bytes"),
-        (
-            layouts.FINAL_RECORD_AT,
-            layouts.TALLY_AT - layouts.FINAL_RECORD_AT,
-            "final record of the last binding; unused in this version",
+        *(
+            (at, records.size_of(tools.FINAL_RECORD), f"final record of the last binding, copy {place}")
+            for place, at in enumerate(layouts.FINAL_RECORD_AT)
         ),
         (layouts.TALLY_AT, Settings().lanes * Settings().lane_length, "tally, of the usual length"),
     ]

@@ -77,8 +77,8 @@ FIELD_MEANINGS: dict[str, dict[str, tuple[str, str]]] = {
             "Reasons to stay shut that outlive a power cut: what guards have shut and nobody has reopened.",
         ),
         "report_number": ("", "Number of the last report begun; stored before the card is written."),
-        "service_number": ("", "Place for the highest service number a tool has used; 0 in this version."),
-        "test_gas": (PULSE, "Place for the test gas used before binding; 0 in this version."),
+        "service_number": ("", "Number of the last setting card taken; an older one is refused."),
+        "test_gas": (PULSE, "All test gas this meter was ever given; more than its model allows is refused."),
         "index_offset": (
             PULSE,
             "Added to the register, modulo the wheels, this is the index shown on the display.",
@@ -101,6 +101,7 @@ FIELD_MEANINGS: dict[str, dict[str, tuple[str, str]]] = {
             "",
             "How often the valve was moved because no gas had flowed for long; stops at its highest number.",
         ),
+        "test_gas_end": (PULSE, "Register at which the test gas is used up: unbound, the valve is shut from there on."),
         "spare": _SPARE,
         "spare_more": _SPARE,
         "crc": _CRC32,
@@ -223,4 +224,8 @@ EVENT_MEANINGS: dict[int, tuple[str, str, str]] = {
         "The key was held for the self-test.",
         "absolute value of the code it showed; 0: nothing is wrong",
     ),
+    events.ENDED: ("ended", "A clear or transfer card has ended the binding.", "the binding number"),
+    events.TEST_GAS: ("test_gas", "A test card has given gas to a meter without a binding.", "pulses given"),
+    events.SET: ("set", "A setting card was taken.", "what it set: the sum of clock 1, index 2, guards 4"),
+    events.KEYED: ("keyed", "A key card has given the meter its keys.", "their version"),
 }

@@ -32,6 +32,10 @@ BATTERY = const(18)
 BROWN_OUT = const(19)
 VALVE_SLOW = const(20)
 SELF_TEST = const(21)
+ENDED = const(22)  # these four by tool cards
+TEST_GAS = const(23)
+SET = const(24)
+KEYED = const(25)
 
 _SIZE = const(16)
 _AT_ONCE = const(4)  # entries read together at power-up: a page

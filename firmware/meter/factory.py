@@ -31,11 +31,12 @@ if TYPE_CHECKING:
 
 def create(memory: "Memory", key_memory: "Memory", settings: "Settings", values: dict) -> None:
     """Write a new meter. ``values``: meter (14 digits), register (its first count), index (what the wheels read),
-    and, where it leaves the factory keyed, region, key_version, key and tool_key; guards, fields of layouts.GUARDS, all
-    0 (every guard off) if not given. StoreFault if the memory fails.
+    and, where it leaves the factory keyed, region, key_version, key and tool_key, else factory_key, by which a key card
+    gives it those; guards, fields of layouts.GUARDS, all 0 (every guard off) if not given. StoreFault if the memory
+    fails.
     """
     keyed = KEYED if values.get("key") else FACTORY
-    keys = {"state": keyed, "meter": values["meter"]}
+    keys = {"state": keyed, "meter": values["meter"], "key": values.get("factory_key") or bytes(16)}
     for name in ("region", "key_version", "key", "tool_key"):
         if values.get(name):
             keys[name] = values[name]

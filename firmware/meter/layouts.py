@@ -60,7 +60,8 @@ STATE = Layout(
     ("last_code", U8),
     ("brown_outs", U8),
     ("exercises", U8),
-    ("spare", RAW16),
+    ("test_gas_end", TOTAL),
+    ("spare", RAW12),
     ("spare_more", RAW6),
     ("crc", U32),
 )
@@ -128,6 +129,6 @@ LOCKOUT_PLACES = const(8)
 LOCKOUT_STRIDE = const(64)
 EVENTS_AT = const(0x0400)
 EVENT_PLACES = const(176)
-FINAL_RECORD_AT = const(0x0F00)
+FINAL_RECORD_AT = (0x0F00, 0x0F80)
 TALLY_AT = const(0x1000)
 KEYS_AT = (0x0000, 0x0040)

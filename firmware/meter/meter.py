@@ -83,6 +83,7 @@ class Settings:
         travel_limit_ms: int = 10000,
         travel_slow_ms: int = 8000,
         clock_minutes: int = 480,
+        test_gas: int = 1000,
     ) -> None:
         self.lanes = lanes
         self.lane_length = lane_length
@@ -91,6 +92,7 @@ class Settings:
         self.travel_limit_ms = travel_limit_ms
         self.travel_slow_ms = travel_slow_ms  # a valve that takes longer is entered in the log
         self.clock_minutes = clock_minutes  # what the display's clock is ahead of UTC
+        self.test_gas = test_gas  # pulses a meter may give away for tests in its whole life
 
 
 class Meter:
@@ -123,6 +125,8 @@ class Meter:
         self.last_code = codes.OK
         self.battery_mv = 0
         self._known = 0  # guards whose fact holds now
+        self.ending = 0  # SHUT_UNBOUND while a card that ends the binding waits for the valve
+        self.clock_set = 0  # minutes a setting card has brought: the board sets its clock by them, and this to 0
         self._present = 0  # SHUT_ reasons that hold as long as their cause does: magnet, cover, battery
         self._battery_low = False
         self._backs = self._wrongs = 0  # what the reeds had found when the core last looked
@@ -142,7 +146,7 @@ class Meter:
         self._latched = 0
         self._page = display.REST
         self._code = codes.OK  # what the page CODE shows
-        self._memory = memory
+        self.memory = memory
         self.pulse: "Callable[[], None]" = self._pulse_lost
         self.pulses: "Callable[[int], None]" = self._pulses_lost
 
@@ -175,7 +179,7 @@ class Meter:
                     whole = False  # what does not answer at last cannot be read either
             if not whole:
                 self._latched |= SHUT_STORE_LOST
-                self._review()
+                self.review()
                 return codes.STORE_LOST
             self.lockout.recover()
             values["boots"] = min(0xFFFF, values["boots"] + 1)
@@ -184,9 +188,9 @@ class Meter:
             elif values["warned"] == _WARNED_BEHIND:
                 self.reeds.fall_behind()
             values["warned"] = 0
-            self._note(events.BOOT, values["boots"])
+            self.note(events.BOOT, values["boots"])
             if self.register.scrubbed:
-                self._note(events.SCRUBBED, self.register.scrubbed)
+                self.note(events.SCRUBBED, self.register.scrubbed)
             self.save_state()
             if not self.lockout.full:
                 self.deadlines.set(REFILL, _REFILL_MS)
@@ -204,10 +208,10 @@ class Meter:
         """
         self._latched |= SHUT_POWER
         self.session.end()
-        self._review()
+        self.review()
         if not self._latched & SHUT_STORE_LOST:
             self.state.values["warned"] = _WARNED_BEHIND if self.reeds.behind else _WARNED
-            self._note(events.POWER_FAILING, 0)
+            self.note(events.POWER_FAILING, 0)
             self._safely(self.save_state)
 
     def power_back(self) -> None:
@@ -220,9 +224,9 @@ class Meter:
             values = self.state.values
             values["warned"] = 0
             values["brown_outs"] = min(0xFF, values["brown_outs"] + 1)
-            self._note(events.BROWN_OUT, values["brown_outs"])
+            self.note(events.BROWN_OUT, values["brown_outs"])
             self._safely(self.save_state)
-        self._review()
+        self.review()
 
     def _safely(self, work: "Callable[..., None]", *arguments: int) -> None:
         # What goes wrong in ``work`` as a core must expect it latches FAULT.
@@ -243,16 +247,16 @@ class Meter:
         self.session.end()
         if first:
             what = cause.args[0] if cause.args else 0
-            self._note(events.FAULT, what if isinstance(what, int) else 0)
-        self._review()
+            self.note(events.FAULT, what if isinstance(what, int) else 0)
+        self.review()
 
     # --- pulses
 
     def _count(self) -> None:
         # Hand the pulses to the hot path (meter.hot) for as long as the register can take them.
         cells = self.register.cells
-        self.pulse = make_pulse(cells, self._memory, self._reached)
-        self.pulses = make_pulses(cells, self._memory, self._reached)
+        self.pulse = make_pulse(cells, self.memory, self._reached)
+        self.pulses = make_pulses(cells, self.memory, self._reached)
         self._reached()
 
     def _stop_counting(self) -> None:
@@ -273,14 +277,14 @@ class Meter:
         try:
             if register.cells[COUNT] >= register.capacity:
                 register.checkpoint()
-            self._review()
+            self.review()
         except FAULTS as cause:
             self.fail(cause)
 
-    def _review(self) -> None:
-        # Which reasons to stay shut hold now, when do the next arise, and does the valve agree?
+    def review(self) -> None:
+        """Which reasons to stay shut hold now, when do the next arise, and does the valve agree?"""
         register = self.register
-        reasons = self._latched
+        reasons = self._latched | self.ending
         if not reasons & (SHUT_STORE_LOST | SHUT_FAULT):
             account = self.account
             value = register.value
@@ -289,7 +293,11 @@ class Meter:
                 reasons |= SHUT_REGISTER_END
                 self._stop_counting()
             if not account.bound:
-                reasons |= SHUT_UNBOUND
+                left = self.state.values["test_gas_end"] - value
+                if left > 0:
+                    ahead = min(ahead, left)
+                else:
+                    reasons |= SHUT_UNBOUND
             else:
                 values = account.values
                 left = account.remaining(value)
@@ -318,11 +326,11 @@ class Meter:
         if fresh:
             self._show(display.REST)
         if fresh & SHUT_ALARM:
-            self._note(events.ALARM, 0)
+            self.note(events.ALARM, 0)
         if fresh & SHUT_ZERO:
-            self._note(events.ZERO, 0)
+            self.note(events.ZERO, 0)
         if fresh & SHUT_REGISTER_END:
-            self._note(events.REGISTER_END, 0)
+            self.note(events.REGISTER_END, 0)
 
     def _alarm_seen(self) -> bool:
         # The alarm shuts once for a binding and sequence: until a card or the key has answered it.
@@ -487,7 +495,7 @@ class Meter:
                 state["latched"] |= 1 << guards.REASON_BITS[guard] & 0xFFFF
         if state != before:
             self.save_state()
-        self._review()
+        self.review()
 
     def magnet(self, present: bool) -> None:
         """The magnet switch closed or opened. Counted; shut and latched if the guard's bit says so, until a card or
@@ -508,7 +516,7 @@ class Meter:
         if holds and not self.state.values["latched"] & reason and (shuts or not self._known & 1 << guard):
             self._safely(self._tripped, 1 << guard)
         elif before != self._present:
-            self._safely(self._review)
+            self._safely(self.review)
         self._known = self._known | 1 << guard if holds else self._known & ~(1 << guard)
 
     def battery(self, millivolts: int) -> None:
@@ -532,7 +540,7 @@ class Meter:
         elif not low:
             # A cell that recovers while nothing is drawn from it is not a new one.
             self._present &= ~SHUT_BATTERY
-        self._safely(self._review)
+        self._safely(self.review)
 
     # --- valve
 
@@ -557,13 +565,13 @@ class Meter:
             if latched & ~holds:
                 self.state.values["latched"] = latched & holds
                 self.save_state()
-        self._review()
+        self.review()
         self._drive_stuck()
         if self._exercise and not self.reasons:
             self._exercise = False
             if self.valve.state == valve.OPEN:
                 self.state.values["exercises"] = min(0xFF, self.state.values["exercises"] + 1)
-                self._note(events.EXERCISED, self.state.values["exercises"])
+                self.note(events.EXERCISED, self.state.values["exercises"])
                 self.save_state()
                 self.valve.tell(valve.ASK_SHUT)  # and the window opens it again
 
@@ -594,9 +602,9 @@ class Meter:
             self._note_once(_NOTED_VALVE, kind, self.valve.cause)
             self._show(display.REST)
         elif not self.valve.attempts:  # else it is but the way back
-            self._note(kind, self.reasons)
+            self.note(kind, self.reasons)
             if self.valve.measured and self.valve.travel_ms > self.settings.travel_slow_ms:
-                self._note(events.VALVE_SLOW, min(0xFFFF, self.valve.travel_ms))
+                self.note(events.VALVE_SLOW, min(0xFFFF, self.valve.travel_ms))
         if not self._latched & SHUT_POWER:
             self.save_state()
         # A window that ran out while the motor was shutting opens nothing; one still running may.
@@ -672,13 +680,13 @@ class Meter:
     def _answer(self, code: int) -> int:
         self.last_code = code
         if code == codes.REPORT_NOT_WRITTEN:
-            self._note(events.REPORT_NOT_WRITTEN, 0)
+            self.note(events.REPORT_NOT_WRITTEN, 0)
         elif code in (codes.OK, codes.REPEAT):
             self._refused = self._noted = 0
         elif not self._refused >> -code & 1:
             # Once until a card is served: cards that anybody can make must not push the rest out of the log.
             self._refused |= 1 << -code
-            self._note(events.REFUSED, -code)
+            self.note(events.REFUSED, -code)
         self._code = code
         if not self.session.active:
             self.panel.beep(display.BEEP_REFUSED)
@@ -699,7 +707,7 @@ class Meter:
         opening = not self.account.bound
         # An opening stands in both copies as well: without its only one the same card would bind the meter again.
         self.account.commit(values, lowers or opening)
-        self._note(events.BOUND if opening else events.LOADED, values["sequence"])
+        self.note(events.BOUND if opening else events.LOADED, values["sequence"])
         self._set_limits()
 
     def save_state(self) -> None:
@@ -710,8 +718,8 @@ class Meter:
         values["last_code"] = -self.last_code
         self.state.save()
 
-    def _note(self, kind: int, detail: int) -> None:
-        # The log is for people: a meter whose log does not take an entry goes on serving gas.
+    def note(self, kind: int, detail: int) -> None:
+        """An entry in the log. It is for people: a meter whose log does not take one goes on serving gas."""
         if self._latched & SHUT_STORE_LOST:
             return
         try:
@@ -723,7 +731,7 @@ class Meter:
         # Until a card is served, as refused cards are: whoever plays with magnet or key must not push the rest out.
         if not self._noted >> number & 1:
             self._noted |= 1 << number
-            self._note(kind, detail)
+            self.note(kind, detail)
 
     # --- what people see
 

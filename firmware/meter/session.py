@@ -9,9 +9,12 @@ except ImportError:
     const = lambda x: x  # noqa: E731
 
 from gascard import codes
-from gascard.frames import HEAD, build, check, frame_size
+from gascard.frames import HEAD, build, check
 from gascard.keys import REPORT_KEY, WRAP_KEY, derive, mask_psc
 from gascard.records import (
+    CARD_CUSTOMER,
+    CARD_TEST,
+    IDENTITY_AT,
     IMAGE_SIZE,
     ORDER_AT,
     REPORT,
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from meter.parts import Slot
 
 _LINE_HIGH = const(0xFF)  # what an empty slot reads: the pull-up
+_KIND_AT = const(4)  # the card's kind in the identity
 
 
 class Session:
@@ -60,6 +64,13 @@ class Session:
 
     def _load(self) -> int:
         meter = self._meter
+        if CARD_CUSTOMER < self._image[IDENTITY_AT + _KIND_AT] <= CARD_TEST:
+            try:
+                from meter import tools
+            except ImportError:
+                pass  # a build without them answers KIND
+            else:
+                return tools.visit(self, meter, self._image)
         keys = meter.keys.values
         account = meter.account
         settings = meter.settings
@@ -72,7 +83,7 @@ class Session:
             return code
         psc = mask_psc(derive(keys["key"], WRAP_KEY), identity["card"], order["psc_mask"])
         del order  # a small heap wants the room back before the report is built
-        verified = self._verify(identity["card"], psc)
+        verified = self.verify(identity["card"], psc)
         if verified not in (codes.OK, codes.REPORT_NOT_WRITTEN):
             return verified
         if values:
@@ -81,11 +92,11 @@ class Session:
             account.confirm()
         meter.asked()
         if not verified:
-            verified = self._prepare(identity)
+            verified = self.prepare(identity)
         return verified or code
 
-    def _verify(self, card: int, psc: bytes) -> int:
-        # OK: writing is open. REPORT_NOT_WRITTEN: too few tries to dare it. Else the credit is not to be given.
+    def verify(self, card: int, psc: bytes) -> int:
+        """Present the password: OK, writing is open; REPORT_NOT_WRITTEN, too few tries to dare it; else no credit."""
         state = self._meter.state
         security = bytearray(4)
         slot = self._slot
@@ -113,8 +124,10 @@ class Session:
             state.values["barred_card"] = 0
         return codes.OK
 
-    def _prepare(self, identity: dict) -> int:
-        # The report goes into the slot that does not hold the newest one; its number is stored before it is used.
+    def prepare(self, identity: dict, at: int = 0) -> int:
+        """Have a report written at ``at``, else into the slot that does not hold the newest one: OK, or
+        REPORT_NOT_WRITTEN. Its number is stored before it is used.
+        """
         meter = self._meter
         state = meter.state
         if state.values["report_number"] >= REPORT_NUMBER_MAX:
@@ -123,11 +136,16 @@ class Session:
         meter.save_state()
         keys = meter.keys.values
         key = derive(keys["key"], REPORT_KEY)
-        self._frame = build(REPORT_DATA, meter.report(), REPORT, identity["card"], identity["region"], key)
-        self._at = REPORT_AT[1] if self._newest() == 0 else REPORT_AT[0]
+        frame = build(REPORT_DATA, meter.report(), REPORT, identity["card"], identity["region"], key)
+        self.put(frame, at or (REPORT_AT[1] if self._newest() == 0 else REPORT_AT[0]))
+        return codes.OK
+
+    def put(self, frame: bytes, at: int) -> None:
+        """Have ``frame`` written to the card at ``at``, step by step."""
+        self._frame = frame
+        self._at = at
         self._next = 0
         self.active = True
-        return codes.OK
 
     def _newest(self) -> int:
         # Of this meter's whole reports the one of the latest binding, and of that the highest number; read in place,
@@ -157,7 +175,7 @@ class Session:
         if place < len(frame):
             self._slot.write(UPDATE_MAIN, at + place, frame[place])
             return codes.OK
-        back = bytearray(frame_size(REPORT_DATA))
+        back = bytearray(len(frame))
         self._slot.read(READ_MAIN, at, back)
         self.end()
         return codes.OK if back == frame else codes.REPORT_NOT_WRITTEN

@@ -47,3 +47,10 @@ SMALL_FLOW = -38
 LONG_FLOW = -39
 PAST_VALVE = -40
 BATTERY_LOW = -41  # only by the self-test
+
+# Only of tool cards (gascard.tools).
+CARD_FULL = -42  # a management card with two reports nobody has read yet
+NO_FINAL_RECORD = -43  # a transfer card that has not been in the old meter
+EXPIRED = -44
+TEST_GAS = -45  # more than a meter gives away for tests in its whole life
+NOT_UNBOUND = -46  # what is set only on a meter that is bound to nobody

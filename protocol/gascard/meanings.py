@@ -512,6 +512,36 @@ CODES: dict[int, tuple[str, str, str, str]] = {
         "电池电量低",
         "Change the battery soon.",
     ),
+    codes.CARD_FULL: (
+        "CARD_FULL",
+        "The management card holds two reports that nobody has read yet.",
+        "管理卡已满",
+        "Read the card at the hall, then come back with it.",
+    ),
+    codes.NO_FINAL_RECORD: (
+        "NO_FINAL_RECORD",
+        "The transfer card bears no final record of the old meter yet.",
+        "转移卡尚未插入旧表",
+        "Put the card into the old meter first and leave it in until the display is done.",
+    ),
+    codes.EXPIRED: (
+        "EXPIRED",
+        "The tool card's time is over.",
+        "工具卡已过期",
+        "Have a new one written at the hall.",
+    ),
+    codes.TEST_GAS: (
+        "TEST_GAS",
+        "This would be more test gas than a meter gives away in its whole life.",
+        "测试气量超限",
+        "Put the meter into service with an opening card.",
+    ),
+    codes.NOT_UNBOUND: (
+        "NOT_UNBOUND",
+        "Only a meter that is bound to nobody takes this: guards and shown index of any, test gas of a new one.",
+        "仅限未开户的表",
+        "Set the meter before its opening card, or after a clear.",
+    ),
 }
 
 # The order in which an order is judged (RULES 1): the first rule broken names the answer. Everything before LOCKED_OUT

@@ -4,7 +4,7 @@ from gasrig.parts import Eeprom, Fram
 from meter.events import BOOT, LOADED, Events
 from meter.layouts import EVENT_PLACES, EVENTS_AT, FINAL_RECORD_AT
 
-SIZE = FINAL_RECORD_AT
+SIZE = FINAL_RECORD_AT[0]
 ENTRY = 16
 
 
@@ -15,7 +15,7 @@ def log(memory=None):
 
 
 def test_ring_fits_its_area():
-    assert EVENTS_AT + EVENT_PLACES * ENTRY == FINAL_RECORD_AT
+    assert EVENTS_AT + EVENT_PLACES * ENTRY == FINAL_RECORD_AT[0]
 
 
 def test_blank_log_is_empty():

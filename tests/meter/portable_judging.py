@@ -8,7 +8,7 @@ from gascard.codec import unpack
 from gascard.crc import crc16
 from gascard.records import (
     CARD_CUSTOMER,
-    CARD_KEY,
+    CARD_TEST,
     FLAG_PARAMETERS,
     FLAG_REFUND,
     IDENTITY_AT,
@@ -131,7 +131,7 @@ class Stand:
     def dump(self):
         """All that is stored, but for lockout ring and event log."""
         cells = bytes(self.memory.cells)
-        return cells[:LOCKOUT_AT] + cells[0x380:EVENTS_AT] + cells[FINAL_RECORD_AT:] + bytes(self.key_memory.cells)
+        return cells[:LOCKOUT_AT] + cells[0x380:EVENTS_AT] + cells[FINAL_RECORD_AT[0]:] + bytes(self.key_memory.cells)
 
 
 # --- how to break each rule; several may be broken in one card
@@ -177,7 +177,7 @@ BREAK = {
     codes.CRC: ({}, spoil_crc),
     codes.VERSION: ({}, set_version),
     codes.REGION: ({}, identity_byte(3, 0xFE)),
-    codes.KIND: ({}, identity_byte(4, CARD_KEY)),
+    codes.KIND: ({}, identity_byte(4, CARD_TEST + 1)),
     codes.METER: ({"meter": "00000000000018"}, None),
     codes.ALREADY_BOUND: ({"kind": ORDER_OPENING, "binding": 2}, None),
     codes.BINDING: ({"binding": 3}, None),
