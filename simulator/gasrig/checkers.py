@@ -624,7 +624,10 @@ def _log_page(page: bytes) -> dict[int, bytes]:
         entry = page[at : at + _LOG_ENTRY]
         number = int.from_bytes(entry[:3], "big")
         if number and _x25(entry[:14]) == int.from_bytes(entry[14:], "big"):
-            found[number] = entry
+            # Garbage whose sixteen bits agree by chance is no entry if its fields hold what none can (SPEC 1).
+            register, minutes = int.from_bytes(entry[6:10], "big"), int.from_bytes(entry[10:14], "big")
+            if register <= _MOST_PULSES and minutes <= _MOST_MINUTES:
+                found[number] = entry
     return found
 
 

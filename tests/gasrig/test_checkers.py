@@ -890,3 +890,17 @@ def test_log_keeps_every_whole_entry_but_the_oldest():
             cells[spoilt : spoilt + 16] = bytes(16)
         with pytest.raises(Violation, match="log_kept"):
             checkers.log_kept(before, bytes(cells), most)
+
+
+def test_log_entry_whose_checksum_agrees_by_chance_is_none():
+    # Found by "over-flow of the account" at depth 2: ten new bytes of a page, FF from there on, and a right CRC.
+    from gascard.crc import crc16
+
+    def log(minutes):
+        entry = bytearray((7).to_bytes(3, "big") + b"\x10" + bytes(6) + minutes.to_bytes(4, "big"))
+        cells = bytearray(0x1000)
+        cells[0x0470:0x0480] = bytes(entry) + crc16(entry, 0, 14).to_bytes(2, "big")
+        return checkers.read_log(bytes(cells))
+
+    assert list(log(0x3FFFFFFF)) == [7]
+    assert log(0xFFFFFFFF) == {}
