@@ -919,9 +919,9 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _METER,
-                '        self._note(events.BOUND if opening else events.LOADED, values["sequence"])\n',
+                '        self.note(events.BOUND if opening else events.LOADED, values["sequence"])\n',
                 "        keys.save(True)\n"
-                '        self._note(events.BOUND if opening else events.LOADED, values["sequence"])\n',
+                '        self.note(events.BOUND if opening else events.LOADED, values["sequence"])\n',
             ),
             Patch(_METER, "            keys.save(True)  # the only", "            pass  # the only"),
         ),
@@ -1047,11 +1047,11 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _SESSION,
-                '        verified = self._verify(identity["card"], psc)\n',
+                '        verified = self.verify(identity["card"], psc)\n',
                 "        if values:\n"
                 "            meter.journal(values, lowers)\n"
                 "            values = None\n"
-                '        verified = self._verify(identity["card"], psc)\n',
+                '        verified = self.verify(identity["card"], psc)\n',
             ),
         ),
     ),
@@ -1199,7 +1199,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 _METER,
                 '["alarm_sequence"] = values["sequence"]\n                self.save_state()\n',
                 '["alarm_sequence"] = values["sequence"]\n'
-                "                self._review()\n"
+                "                self.review()\n"
                 "                self.save_state()\n",
             ),
         ),

@@ -57,7 +57,7 @@ _newer = judging._newer
 _addressed = judging._addressed
 _left = account._left
 _boot = Meter.boot
-_prepare = session.Session._prepare
+_prepare = session.Session.prepare
 _load = store.Pair.load
 
 
@@ -213,7 +213,7 @@ PLANTS = {
         lambda: [
             (judging, "_addressed", _let_through(codes.METER)),
             (judging, "mac_right", lambda *arguments: True),
-            (session.Session, "_verify", lambda self, card, psc: codes.REPORT_NOT_WRITTEN),
+            (session.Session, "verify", lambda self, card, psc: codes.REPORT_NOT_WRITTEN),
         ],
     ),
     "the binding is not checked": Plant(
@@ -233,13 +233,13 @@ PLANTS = {
     ),
     "the valve opens by itself": Plant("one meter", "opened_by_person", lambda: [(Meter, "boot", _opens_by_itself)]),
     "a report's number is used and not stored": Plant(
-        "one meter", "reports_true", lambda: [(session.Session, "_prepare", _number_used_and_not_stored)]
+        "one meter", "reports_true", lambda: [(session.Session, "prepare", _number_used_and_not_stored)]
     ),
     "a report goes over the newest one": Plant(
         "pulls", "report_kept", lambda: [(session.Session, "_newest", lambda self: 1)]
     ),
     "the meter kills the card": Plant(
-        "two ledgers", "tries_kept", lambda: [(session.Session, "_verify", _spends_the_last_try)]
+        "two ledgers", "tries_kept", lambda: [(session.Session, "verify", _spends_the_last_try)]
     ),
     "a lost store is mended": Plant("store", "lost_stays", lambda: [(store.Pair, "load", _mends_what_it_cannot_read)]),
     "the hall takes an old report": Plant(

@@ -878,11 +878,11 @@ def test_bound_holds() -> None:
 def test_log_keeps_every_whole_entry_but_the_oldest():
     stand = Stand()
     for number in range(200):
-        stand.meter._note(6, number)
+        stand.meter.note(6, number)
     before = bytes(stand.memory.cells)
     newest = max(checkers.read_log(before))
     assert len(checkers.read_log(before)) == 176
-    stand.meter._note(6, 0)
+    stand.meter.note(6, 0)
     checkers.log_kept(before, bytes(stand.memory.cells), 1)
     for spoilt, most in ((0x400 + newest % 176 * 16, 2), (None, 0)):
         cells = bytearray(stand.memory.cells)

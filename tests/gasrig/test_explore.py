@@ -200,13 +200,13 @@ def forgives_forged_orders(monkeypatch):
 
 def credits_strangers_chips(monkeypatch):
     """A refused password stops the report and not the credit."""
-    verify = meter.session.Session._verify
+    verify = meter.session.Session.verify
 
     def planted(self, card, psc):
         code = verify(self, card, psc)
         return codes.REPORT_NOT_WRITTEN if code == codes.PASSWORD_REFUSED else code
 
-    monkeypatch.setattr(meter.session.Session, "_verify", planted)
+    monkeypatch.setattr(meter.session.Session, "verify", planted)
 
 
 def opens_by_itself(monkeypatch):
