@@ -457,16 +457,19 @@ class Cutter:
         if base is None:
             self._rebase(stored)
             base = stored
-        self.meter.back(1)
-        self.meter.jam(jammed)
+        self.meter.back_in(
+            1,
+            jammed=jammed,
+            place=stored.place,
+            index=stored.wheels,
+            index_milli=stored.wheels_milli,
+            minutes=stored.minutes,
+        )
         for kind, have, want in ((STORE, base.cells, stored.cells), (KEYS, base.keys, stored.keys)):
             if have == want:
                 continue
             for at in _pages_changed(have, want):
                 self.meter.poke(kind, at, want[at : at + 64])
-        self.meter.world(
-            place=stored.place, index=stored.wheels, index_milli=stored.wheels_milli, minutes=stored.minutes
-        )
 
     # ------------------------------------------------------------------ what is checked
 
