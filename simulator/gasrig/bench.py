@@ -470,8 +470,8 @@ class Bench:
             return b""
         if identifier == WEAR:
             memory = self.memory
-            if isinstance(memory, MappedFram):
-                raise ValueError("a mapped memory counts no wear")
+            if isinstance(memory, MappedFram) or not memory.counts_wear:
+                raise ValueError("a mapped or recorded memory counts no wear")
             most = {"cell_most": max(memory.wear), "page_most": max(memory.page_wear)}
             most["written"], most["writes"] = memory.written, memory.writes
             return pack(WEAR_ANSWER, most)

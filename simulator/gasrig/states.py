@@ -245,13 +245,14 @@ def _events(raw: bytes) -> tuple[bytes, ...]:
 
 @lru_cache(maxsize=1 << 14)
 def _event_page(page: bytes) -> bytes:
+    return b"|".join([_event(page[at : at + 16]) for at in range(0, _PAGE, 16)])
+
+
+@lru_cache(maxsize=1 << 14)
+def _event(entry: bytes) -> bytes:
     # Of a whole entry its number, kind and detail; not the register it tells.
-    parts = []
-    for at in range(0, _PAGE, 16):
-        entry = page[at : at + 16]
-        whole = any(entry) and crc16(entry, 0, 14) == int.from_bytes(entry[14:], "big")
-        parts.append(entry[:6] + entry[10:14] if whole else entry)
-    return b"|".join(parts)
+    whole = any(entry) and crc16(entry, 0, 14) == int.from_bytes(entry[14:], "big")
+    return entry[:6] + entry[10:14] if whole else entry
 
 
 def _is_report(frame: bytes) -> bool:
