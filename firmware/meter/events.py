@@ -34,7 +34,7 @@ VALVE_SLOW = const(20)
 SELF_TEST = const(21)
 
 _SIZE = const(16)
-_AT_ONCE = const(4)  # entries read together at power-up: a page
+_AT_ONCE = const(16)  # entries read together at power-up: four pages
 _NUMBER_MAX = const(0xFFFFFF)  # numbers never wrap: after sixteen million events the log is closed
 
 
