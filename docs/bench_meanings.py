@@ -36,7 +36,7 @@ REQUESTS: dict[str, tuple[str, str]] = {
     "PANEL": ("", "symbols (1), sounds so far, modulo 256 (1), length (1) and bytes of the last pattern, text"),
     "PORT": ("bytes to the meter's service port", "the bytes it answers"),
     "RECORD_READ": (
-        "",
+        "nothing, or 1 byte: all entries are forgotten unread",
         "1 if more are left (1), whole entries of the record, oldest first: gasrig.recorder.HEAD and the bytes written",
     ),
     "KEEP": ("number (1): keep all that is stored under it", NOTHING),

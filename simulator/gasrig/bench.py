@@ -72,7 +72,7 @@ FIRED = 0xF01E
 PANEL = 0xF01F
 PORT = 0xF020
 # On a bench of recorded parts only:
-RECORD_READ = 0xF012  # the oldest entries of the record; they are forgotten
+RECORD_READ = 0xF012  # the oldest entries of the record; they are forgotten, or all unread
 KEEP = 0xF013  # keep all that is stored, under a number
 BACK = 0xF014  # all that is stored becomes what was kept under a number; no power
 POKE = 0xF015  # stored bytes become others; no power
@@ -510,6 +510,8 @@ class Bench:
         if not recorder:
             raise ValueError("these parts are not recorded")
         if identifier == RECORD_READ:
+            if body:
+                recorder.entries = []
             taken = recorder.take(MAX_ENTRIES)
             return bytes((len(recorder.entries) > 0,)) + taken
         if identifier == KEYS_READ:

@@ -544,13 +544,17 @@ def read_card(dump: bytes, keys: KeySet) -> Card:
     """The authentic frames of an image of 264 bytes, or its first 256 (SPEC 2 to 5). ValueError for another length."""
     if len(dump) not in (_MAIN, _DUMP):
         raise ValueError("a card image is 256 or 264 bytes")
-    dump = bytes(dump)
-    identity = _identity(dump[_IDENTITY_AT : _IDENTITY_AT + 13])
+    return _card(bytes(dump[:_MAIN]), keys.order, keys.report)
+
+
+@lru_cache(maxsize=1024)
+def _card(main: bytes, order_key: bytes, report_key: bytes) -> Card:
+    identity = _identity(main[_IDENTITY_AT : _IDENTITY_AT + 13])
     if identity is None:
         return Card(0, None, ())
     card, region = identity
-    order = _order(dump[_ORDER_AT:_ORDER_END], card, region, keys.order)
-    reports = [_report(dump[start:end], card, region, keys.report) for start, end in _SLOTS]
+    order = _order(main[_ORDER_AT:_ORDER_END], card, region, order_key)
+    reports = [_report(main[start:end], card, region, report_key) for start, end in _SLOTS]
     return Card(card, order, tuple([report for report in reports if report is not None]))
 
 
@@ -613,6 +617,7 @@ def binding_first(store: Store) -> None:
 
 _LOG, _LOG_END = 0x0400, 0x0F00
 _LOG_ENTRY = 16
+_UNWRITTEN = bytes(_PAGE)  # as the factory leaves a page: no entry has the number 0
 _LOG_PLACES = (_LOG_END - _LOG) // _LOG_ENTRY
 
 
@@ -630,7 +635,9 @@ def _log_page(page: bytes) -> dict[int, bytes]:
 def _log(pages: bytes) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     for at in range(0, len(pages), _PAGE):
-        found |= _log_page(pages[at : at + _PAGE])
+        page = pages[at : at + _PAGE]
+        if page != _UNWRITTEN:
+            found |= _log_page(page)
     return found
 
 

@@ -112,10 +112,12 @@ class _Ends(NamedTuple):
     after: Store
     credit: tuple[Any, ...]
     credit_after: tuple[Any, ...]
+    key: int  # of both credits
 
     @classmethod
     def of(cls, before: Store, after: Store) -> "_Ends":
-        return cls(before, after, credit_of(before), credit_of(after))
+        credits = credit_of(before), credit_of(after)
+        return cls(before, after, *credits, hash(credits))
 
 
 class _Visit(NamedTuple):
@@ -274,7 +276,7 @@ class Cutter:
         meter = self.meter
         player.step(step)
         meter.stop_at(NEVER)
-        meter.entries()
+        meter.forget()
         size = 0x1000 + self._config["lanes"] * self._config["lane_length"]
         world = meter.world_now()
         fresh = Stored(
@@ -371,7 +373,7 @@ class Cutter:
         if not self._wanted(case):
             return
         self._fires()
-        key = hash((self._memory, self._same.state(stored), between.credit, between.credit_after))
+        key = hash((self._memory, self._same.state(stored), between.key))
         if key in self._seen and self.case is None:
             return
         self._seen.add(key)
@@ -528,16 +530,23 @@ class Cutter:
         checkers.reports_true(read_card(stored.card, self.keys), store)
         checkers.guard_kept(before, after, store, snapshot["reasons"])
         self._told(snapshot, store)
-        written = [(entry.address, entry.address + len(entry.data)) for entry in entries if entry.kind == STORE]
-        for start, end in written:
-            if not any(first <= start and end <= last for first, last in BOOT_SPANS):
-                raise Violation("outside_unchanged", f"power-up writes {start:04X} to {end - 1:04X}")
-        if any(entry.kind == KEYS for entry in entries):
-            raise Violation("outside_unchanged", "power-up writes the key record")
+        self._places(entries)
         self._drives(entries)
         checkers.log_kept(stored.cells, booted.cells, MOST_EVENTS)
         self._carry_on_once(edge, stored, booted, store, credit)
         return entries
+
+    def _places(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            if entry.kind == KEYS:
+                raise Violation("outside_unchanged", "power-up writes the key record")
+            if entry.kind == STORE:
+                start, end = entry.address, entry.address + len(entry.data)
+                for first, last in BOOT_SPANS:
+                    if first <= start and end <= last:
+                        break
+                else:
+                    raise Violation("outside_unchanged", f"power-up writes {start:04X} to {end - 1:04X}")
 
     def _register(self, store: Store, stored: Stored, between: _Ends, in_flight: int) -> None:
         least, most = between.before.register, between.after.register
@@ -681,9 +690,10 @@ class Cutter:
 
     def _shown(self, card: bytes) -> None:
         """A card as a meter left it, shown to the hall and to another meter: it tells the truth and changes nothing."""
-        if card not in self._told_cards:
+        main = card[:256]
+        if main not in self._told_cards:
             self._told_by_hall(card)
-            self._told_cards.add(card)  # what the hall says depends on nothing else
+            self._told_cards.add(main)  # what the hall says depends on nothing else
         if self._stranger is not None and read_card(card, self.keys).order is not None:
             self._stranger.shown(card)
 
@@ -711,7 +721,7 @@ class Cutter:
         meter.stop_at(calls)
         for step in steps[1:-1]:
             player.step(step)
-        meter.entries()
+        meter.forget()
         try:
             player.step(steps[-1])
             player.step(("wait", SETTLE_MS))  # power-up itself makes no call; the next are in what follows
@@ -860,7 +870,7 @@ class _Stranger:
         self._meter = RecordedMeter(target)
         key, tool_key = KeyFileSigner(ROOT, TEST_REGION).meter_keys(OTHER_METER, 1)
         self._meter.build(meter=OTHER_METER, key=key, tool_key=tool_key, lane_length=LANE_LENGTH)
-        self._meter.entries()
+        self._meter.forget()
         self._seen: set[bytes] = set()
 
     def shown(self, card: bytes) -> None:
@@ -878,4 +888,4 @@ class _Stranger:
             raise Violation("credited_once", f"another customer's meter answers {code}")
         if self._meter.last["tokens"] != 8:
             raise Violation("lockout_held", "a card for another meter has cost a token")
-        self._meter.entries()
+        self._meter.forget()

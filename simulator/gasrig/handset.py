@@ -43,6 +43,9 @@ class Panel(NamedTuple):
     pattern: bytes
 
 
+_HEAD = struct.Struct(recorder.HEAD)
+
+
 def _snapshot(answer: bytes) -> Snapshot:
     values = dict(zip(bench.SNAPSHOT.names, struct.unpack(bench.SNAPSHOT_WIRE, answer), strict=True))
     values["code"] = -values["code"]
@@ -213,11 +216,15 @@ class RecordedMeter(MeterUnderTest):
             record = self.target.ask(bench.RECORD_READ)
             more, at = record[0], 1
             while at < len(record):
-                kind, length, address, *rest = struct.unpack_from(recorder.HEAD, record, at)
-                at += recorder.HEAD_SIZE
+                kind, length, address, *rest = _HEAD.unpack_from(record, at)
+                at += _HEAD.size
                 found.append(Entry(kind, address, record[at : at + length], *rest))
                 at += length
         return found
+
+    def forget(self) -> None:
+        """Forget what was written down."""
+        self.target.ask(bench.RECORD_READ, b"\x01")
 
     def memory(self, size: int) -> bytes:
         """The first ``size`` bytes of the meter's nonvolatile memory."""
