@@ -40,7 +40,9 @@ def pack_into(layout: "Layout", values: dict, buffer: bytearray, offset: int = 0
                     raise ValueError
                 if (value < 0 or value >> 8 * size) if sort == 0 else not _within(kind, value):
                     raise ValueError
-                raw = (value & (1 << 8 * size) - 1).to_bytes(size, "big")
+                if value < 0:
+                    value += 1 << 8 * size
+                raw = value.to_bytes(size, "big")
         except (KeyError, ValueError, TypeError, AttributeError):
             raise RecordError(name) from None
         record += raw
