@@ -61,10 +61,14 @@ class Recorder:
 
 
 class RecordedFram(Fram):
-    """An FRAM whose writes are noted before they are made. ``kind`` says which memory it is."""
+    """An FRAM whose writes are noted before they are made. ``kind`` says which memory it is.
+
+    It is booted a million times over and nobody asks for its wear, so that is not counted.
+    """
 
     recorder: "Recorder | None" = None
     kind = STORE
+    counts_wear = False
 
     def write(self, address: int, data: "Data") -> None:
         if self.recorder:
@@ -80,6 +84,7 @@ class RecordedEeprom(Eeprom):
 
     recorder: "Recorder | None" = None
     kind = STORE
+    counts_wear = False
 
     def write(self, address: int, data: "Data") -> None:
         if self.recorder:
