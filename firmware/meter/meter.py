@@ -294,7 +294,8 @@ class Meter:
                 self._stop_counting()
             if not account.bound:
                 left = self.state.values["test_gas_end"] - value
-                if left > 0:
+                # For a meter that was never bound: test gas does not come back.
+                if left > 0 and not account.values["binding"]:
                     ahead = min(ahead, left)
                 else:
                     reasons |= SHUT_UNBOUND
@@ -367,7 +368,7 @@ class Meter:
     @property
     def next_ms(self) -> int:
         """So long the board may sleep before the next tick, if nothing else happens."""
-        if self.session.active:
+        if self.session.active and not (self.ending and self.valve.moving):
             return 0
         if self.valve.moving:
             return valve.POLL_MS

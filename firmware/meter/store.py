@@ -61,13 +61,14 @@ def write_checked(memory: "Memory", address: int, data: bytes | bytearray) -> No
 
 
 def write_small(memory: "Memory", address: int, layout: "Layout", values: dict) -> None:
-    """Write a record whose last field is a CRC-16 over the rest. StoreFault as write_checked."""
+    """Write a record whose last field is a CRC-16 over the rest, page by page. StoreFault as write_checked."""
     raw = bytearray(size_of(layout))
     values["crc"] = 0
     end = pack_into(layout, values, raw) - 2
     crc = crc16(raw, 0, end)
     raw[end], raw[end + 1] = crc >> 8, crc & 0xFF
-    write_checked(memory, address, raw)
+    for start in range(0, end, COPY_SIZE):
+        write_checked(memory, address + start, raw[start : start + COPY_SIZE])
 
 
 def read_small(memory: "Memory", address: int, layout: "Layout") -> "dict | None":

@@ -158,6 +158,8 @@ def _end(
             return codes.STORE_LOST
         if (final["new_meter"], final["new_binding"]) != heir:
             return codes.SEQUENCE_CONFLICT
+        # A cut may have left it over in one copy only: with that one lost the binding would run again.
+        meter.account.confirm()
     elif meter.state.values["report_number"] >= REPORT_NUMBER_MAX:
         return codes.NUMBER_USED_UP
     code = _unlock(session, identity, order, keys["key"])
@@ -238,7 +240,6 @@ class Closing:
         meter = self._meter
         state = meter.state.values
         state["report_number"] += 1
-        state["test_gas_end"] = 0
         meter.save_state()
         values = meter.report()
         values["new_meter"], values["new_binding"] = self._heir
@@ -284,7 +285,10 @@ def _take_in(session: "Session", meter: "Meter", image: bytearray, identity: dic
     mac = mac_at(image, TRANSFER_IN_AT, size)
     if code:
         same = order["binding"] == account.values["binding"] and equal(mac, account.values["order_mac"])
-        return codes.REPEAT if code == codes.BINDING and same else code
+        if code == codes.BINDING and same:
+            account.confirm()
+            code = codes.REPEAT
+        return code
     final = None
     if not check(image, FINAL_AT, size_of(REPORT_DATA)) and image[FINAL_AT + 1] == FINAL:
         final = read(REPORT_DATA, image, FINAL_AT)
@@ -348,8 +352,8 @@ def _test(session: "Session", meter: "Meter", image: bytearray, identity: dict, 
     if code:
         return code
     total, more = order["bought_total"], order["bought_total"] - state["test_gas"]
-    register = meter.register.value
-    end = max(register, state["test_gas_end"]) + more
+    # What passed beyond the last end, while the valve shut, is owed.
+    end = (state["test_gas_end"] or meter.register.value) + more
     if more < 0:
         return codes.OLDER
     if total > meter.settings.test_gas:
@@ -436,6 +440,7 @@ def _give_keys(session: "Session", meter: "Meter", image: bytearray, identity: d
     if values["meter"] != keys["meter"]:
         return codes.METER
     if version <= keys["key_version"]:
+        meter.keys.confirm()  # a cut may have left the key before it in the other copy
         return codes.KEY_VERSION
     code = _judge(meter, image, TOOL_AT, size_of(KEY_BLOCK), identity, parent)
     if not code:

@@ -27,10 +27,21 @@ from gascard.records import (
     size_of,
 )
 from gascard.sle4442 import tries_left
-from gasrig.parts import CardSlot, Fram, Panel, ValveMotor
+from gasrig.parts import CardSlot, Eeprom, Fram, Panel, ValveMotor
 from meter import events, valve
 from meter.factory import create
-from meter.layouts import BOUND, CLOSED, FACTORY, FINAL_RECORD_AT, KEYED, TALLY_AT, TRANSFERRED
+from meter.layouts import (
+    ACCOUNT_AT,
+    BOUND,
+    CLOSED,
+    FACTORY,
+    FINAL_RECORD_AT,
+    KEYED,
+    KEYS_AT,
+    STATE_AT,
+    TALLY_AT,
+    TRANSFERRED,
+)
 from meter.meter import Meter, Settings
 from meter.tools import Closing
 
@@ -152,10 +163,10 @@ def key_card(meter=OLD, above=FACTORY_KEY, version=1, region=REGION, key=None, t
 class Stand:
     """A meter on the table; ``bought``: bound, with so much, its valve open."""
 
-    def __init__(self, number=OLD, bought=0, burned=0, keyed=True, register=0, test_gas=100):
+    def __init__(self, number=OLD, bought=0, burned=0, keyed=True, register=0, test_gas=100, part=Fram):
         self.number = number
         self.settings = Settings(1, LENGTH, 2, test_gas=test_gas)
-        self.memory, self.key_memory = Fram(TALLY_AT + LENGTH), Fram(0x80)
+        self.memory, self.key_memory = part(TALLY_AT + LENGTH), part(0x80)
         self.motor, self.slot, self.panel = ValveMotor(TRAVEL_MS), CardSlot(), Panel()
         values = {"meter": number, "register": register}
         if keyed:
@@ -313,6 +324,92 @@ def test_switch_that_bounces_begins_anew():
     stand.settle()
     assert stand.account["state"] == CLOSED
     final(chip, KEY[OLD])
+
+
+def test_binding_ends_on_a_memory_whose_writes_stay_in_their_page():
+    stand = Stand(bought=1000, burned=100, part=Eeprom)
+    chip = clear()
+    assert stand.visit(chip) == codes.OK
+    assert stand.account["state"] == CLOSED
+    for at in FINAL_RECORD_AT:
+        stand.memory.cells[at ^ 0x80] ^= 1  # of two copies either will do
+        again = clear()
+        assert stand.visit(again) == codes.REPEAT and final(again, KEY[OLD]) == final(chip, KEY[OLD])
+        stand.memory.cells[at ^ 0x80] ^= 1
+
+
+def test_core_may_sleep_while_a_binding_that_ends_waits_for_the_valve():
+    stand = Stand(bought=1000)
+    stand.insert(clear())
+    assert stand.meter.next_ms == valve.POLL_MS
+    for _ in range(TRAVEL_MS // valve.POLL_MS):
+        assert stand.account["state"] == BOUND
+        stand.pass_time(valve.POLL_MS)
+    assert stand.account["state"] == CLOSED and stand.meter.next_ms == 0
+
+
+# --- what a cut has left in one copy only stands in both before the card says it
+
+
+class Stubborn(Fram):
+    """A memory that refuses one place: what has been written up to there is what a cut there leaves."""
+
+    refused = -1
+
+    def write(self, address, data):
+        if address == self.refused:
+            raise OSError(5)
+        super().write(address, data)
+
+
+def newest(memory, places):
+    """Which of two copies is the newer entry; the second to be written over when both are."""
+    first, second = (memory.cells[at] << 8 | memory.cells[at + 1] for at in places)
+    return places[0] if first > second else places[1]
+
+
+def cut_between_copies(stand, chip, memory, places):
+    """The card comes and the power goes between the two copies of an entry, and comes back."""
+    memory.refused = newest(memory, places)
+    assert stand.visit(chip) == codes.FAULT or stand.meter.reasons
+    memory.refused = -1
+    chip.power_off()
+    stand.boot()
+
+
+def test_final_record_goes_on_the_card_when_both_copies_say_that_it_is_over():
+    for make, state in ((clear, CLOSED), (transfer, TRANSFERRED)):
+        stand = Stand(bought=1000, burned=100, part=Stubborn)
+        chip = make()
+        cut_between_copies(stand, chip, stand.memory, ACCOUNT_AT)
+        assert stand.account["state"] == state and chip.main[tools.FINAL_AT] == 0xFF
+        assert stand.visit(chip) == codes.REPEAT
+        # With the newest copy gone, as memories do, it is still over.
+        stand.memory.cells[newest(stand.memory, ACCOUNT_AT) + 8] ^= 1
+        stand.boot()
+        assert stand.account["state"] == state, make
+
+
+def test_transfer_card_shown_again_has_its_credit_in_both_copies():
+    old, new = Stand(OLD, 1000, 100), Stand(NEW, part=Stubborn)
+    chip = transfer()
+    assert old.visit(chip) == codes.OK
+    cut_between_copies(new, chip, new.memory, ACCOUNT_AT)
+    assert new.visit(chip) == codes.REPEAT
+    new.memory.cells[newest(new.memory, ACCOUNT_AT) + 8] ^= 1
+    new.boot()
+    assert new.account["state"] == BOUND and new.visit(chip) == codes.REPEAT
+
+
+def test_key_card_shown_again_leaves_no_key_that_is_over():
+    for keyed, above in ((True, KEY[OLD]), (False, FACTORY_KEY)):
+        stand = Stand(keyed=keyed, part=Stubborn)
+        chip = key_card(above=above, version=2, key=b"k" * 16)
+        cut_between_copies(stand, chip, stand.key_memory, KEYS_AT)
+        assert stand.meter.keys.values["key"] == b"k" * 16
+        assert above in bytes(stand.key_memory.cells)
+        assert stand.visit(chip) == codes.KEY_VERSION
+        assert above not in bytes(stand.key_memory.cells)
 
 
 # --- what tool cards are refused for: (rule, meter as it stands, card)
@@ -653,6 +750,35 @@ def test_test_gas_is_dropped_at_binding_and_does_not_come_back():
     stand.meter.key()
     stand.settle()
     assert stand.meter.valve.state == valve.SHUT
+
+
+def test_test_gas_beyond_the_end_is_owed():
+    # What passes while the valve shuts: a life's test gas is no more for being given in many small cards.
+    stand = Stand(register=500)
+    assert stand.visit(gas_card(total=30)) == codes.OK
+    stand.meter.pulses(33)
+    stand.settle()
+    assert stand.visit(gas_card(total=32)) == codes.OK
+    assert stand.meter.valve.state == valve.SHUT
+    assert stand.visit(gas_card(total=40)) == codes.OK
+    stand.meter.pulses(7)
+    stand.settle()
+    assert stand.meter.valve.state == valve.SHUT and stand.meter.register.value == 540
+
+
+def test_test_gas_does_not_come_back_with_an_older_copy():
+    stand = Stand()
+    assert stand.visit(gas_card(total=100)) == codes.OK
+    stand.meter.pulses(10)
+    granted = bytes(stand.memory.cells[STATE_AT[0] : STATE_AT[1] + 64])
+    assert stand.visit(customer(kind=ORDER_OPENING, bought_total=40)) == codes.OK
+    assert stand.visit(clear()) == codes.OK
+    # Whatever is left of the state that says so, the account knows better.
+    stand.memory.cells[STATE_AT[0] : STATE_AT[1] + 64] = granted
+    stand.boot()
+    stand.meter.key()
+    stand.settle()
+    assert stand.meter.valve.state == valve.SHUT and stand.meter.reasons == SHUT_UNBOUND
 
 
 # --- the log
