@@ -2,7 +2,7 @@
 
 from binascii import hexlify, unhexlify
 
-from gascard.records import TIME, TIME_MAX, TOTAL, TOTAL_MAX, U8, kind_size
+from gascard.records import TIME, TIME_MAX, TOTAL, TOTAL_MAX, U8, U16, kind_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +76,9 @@ def unpack(layout: "Layout", data: bytes | bytearray, offset: int = 0) -> dict:
         if offset > len(data):
             raise RecordError(name)
         if kind == U8:
-            value = data[start]  # most fields are such
+            value = data[start]  # most fields are such, or the next
+        elif kind == U16:
+            value = data[start] << 8 | data[start + 1]
         else:
             raw = data[start:offset]
             sort = kind >> 4

@@ -342,7 +342,7 @@ def _register(cells: bytes, lanes: int, length: int) -> int | None:
     return base + count
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _records(cells: bytes, key_cells: bytes) -> tuple[tuple[Any, ...], bool, tuple[Any, ...]]:
     # Of the pages from the accounts to the end of the ring and the key record: the values of a Store after its
     # register, whether one of the records is lost, and the values behind that.
@@ -547,7 +547,7 @@ def read_card(dump: bytes, keys: KeySet) -> Card:
     return _card(bytes(dump[:_MAIN]), keys.order, keys.report)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _card(main: bytes, order_key: bytes, report_key: bytes) -> Card:
     identity = _identity(main[_IDENTITY_AT : _IDENTITY_AT + 13])
     if identity is None:
@@ -654,7 +654,7 @@ def log_kept(before: bytes, after: bytes, most: int) -> None:
     _log_pages_kept(bytes(before[_LOG:_LOG_END]), bytes(after[_LOG:_LOG_END]), most)
 
 
-@lru_cache(maxsize=1024)  # of what holds only: a Violation is found anew each time
+@lru_cache(maxsize=256)  # of what holds only: a Violation is found anew each time
 def _log_pages_kept(before: bytes, after: bytes, most: int) -> None:
     old, new = _log(before), _log(after)
     last, now = max(old, default=0), max(new, default=0)

@@ -351,8 +351,9 @@ class Cutter:
         if entry.kind in (STORE, KEYS):
             memory = stored.cells if entry.kind == STORE else stored.keys
             for model in self._models:
+                model_name = model.name
                 for torn in torn_writes(model, memory, entry.address, entry.data):
-                    yield f"{model.name} {torn.name}", stored.torn(entry.kind, torn.address, torn.content)
+                    yield f"{model_name} {torn.name}", stored.torn(entry.kind, torn.address, torn.content)
         elif entry.kind == CARD:
             for value in _torn_card(entry, stored):
                 yield f"CARD {value:02X}", stored.torn(CARD, entry.address, bytes((value,)))

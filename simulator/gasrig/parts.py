@@ -45,7 +45,7 @@ class Fram:
     """A ferroelectric memory: byte by byte, at bus speed. ``cells`` is the storage itself.
 
     ``written`` counts bytes written, ``wear`` writes of each cell, ``page_wear`` writes that touched each
-    page of ``page`` bytes (for an FRAM a page is only a place to count).
+    page of ``page`` bytes (for an FRAM a page is only a place to count); neither where ``counts_wear`` is False.
     """
 
     page = 64

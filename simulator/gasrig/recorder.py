@@ -23,7 +23,6 @@ DRIVE = 3  # the valve's motor told another direction: one byte, direction + 1
 # kind, length, address, calls of the core, wheels' pulses and thousandths, motor's place in ms, milliseconds since a
 # card or key (-1: none since power-up), operations on the card's bus
 HEAD = ">BBHIIHHiH"
-HEAD_SIZE = struct.calcsize(HEAD)
 
 
 class Recorder:

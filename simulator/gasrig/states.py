@@ -27,6 +27,7 @@ _EVENTS, _EVENTS_END = 0x400, 0xF00
 _REPORTS = ((0x5B, 0xA5), (0xA5, 0xEF))
 _QUARTER = 250  # thousandths of a pulse: the reeds read alike within
 _NEAR = 3  # pulses from a threshold within which counts make a difference
+_FAR = (2 * _NEAR,) * 3  # from all thresholds
 
 
 class Stored(NamedTuple):
@@ -130,11 +131,12 @@ class Sameness:
         )
 
 
-# Of one state its meaning is asked for several times in a row.
-_read = lru_cache(maxsize=1 << 8)(read_store)
+# Of one state its meaning is asked for several times in a row, and the next state differs from it in little: more than
+# is kept here would be asked for hardly more often.
+_read = lru_cache(maxsize=1 << 6)(read_store)
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=1 << 9)
 def _records(cells: bytes, keys: bytes, masked: bool) -> tuple[Any, ...]:
     # All pages below the log: checkpoints, pairs of records, ring.
     pairs = [_pair(cells[at : at + _PAGE], cells[at + _PAGE : at + 2 * _PAGE], alike, masked) for at, alike in _PAIRS]
@@ -147,7 +149,7 @@ def _records(cells: bytes, keys: bytes, masked: bool) -> tuple[Any, ...]:
     )
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=1 << 9)
 def _tally(tally: bytes, lanes: int, lane_length: int) -> tuple[Any, ...]:
     # Each lane as what follows the run of marks at its head, without the blank rest, and where the runs stand
     # to each other: the count itself only where it is near one of its ends.
@@ -158,7 +160,7 @@ def _tally(tally: bytes, lanes: int, lane_length: int) -> tuple[Any, ...]:
     return (ends, tuple([(mark, run - least, rest) for mark, run, rest in shapes]))
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 10)
 def _lane(raw: bytes) -> tuple[int, int, bytes]:
     mark = raw[:1]
     run = len(raw) - len(raw.lstrip(mark))
@@ -169,11 +171,13 @@ def _lane(raw: bytes) -> tuple[int, int, bytes]:
 def _near(store: Store) -> tuple[int, ...]:
     # How the counts stand to the thresholds they are compared with.
     left = store.remaining
+    if left - store.alarm >= _NEAR:
+        return _FAR  # the nearest of the three
     distances = (left, left + store.overdraft, left - store.alarm)
     return tuple([max(0, min(2 * _NEAR, distance + _NEAR)) for distance in distances])
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 10)
 def _checkpoints(first: bytes, second: bytes, masked: bool) -> tuple[Any, ...]:
     # Generation and base are pulse counts; what differs is which are whole and how the generations stand to each other.
     whole = [
@@ -209,7 +213,7 @@ def _record(raw: bytes, masked: bool) -> bytes:
 _PAIRS = ((0x80, _account), (0x100, _state), (0x380, _record))
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 11)
 def _pair(first: bytes, second: bytes, alike: Callable[[bytes, bool], bytes], masked: bool) -> tuple[Any, ...]:
     # Two copies: masked, which is the newer one is all that their entry numbers say.
     whole = [_whole(raw) for raw in (first, second)]
@@ -222,7 +226,7 @@ def _pair(first: bytes, second: bytes, alike: Callable[[bytes, bool], bytes], ma
     return (*whole, *order, *copies)
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=1 << 9)
 def _ring(raw: bytes) -> tuple[bytes, ...]:
     entries = []
     for at in range(0, len(raw), _PAGE):
@@ -232,7 +236,7 @@ def _ring(raw: bytes) -> tuple[bytes, ...]:
     return tuple(entries)
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=1 << 9)
 def _events(raw: bytes) -> tuple[bytes, ...]:
     found = []
     for at in range(0, len(raw), _PAGE):
@@ -242,12 +246,12 @@ def _events(raw: bytes) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 9)
 def _event_page(page: bytes) -> bytes:
     return b"|".join([_event(page[at : at + 16]) for at in range(0, _PAGE, 16)])
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 10)
 def _event(entry: bytes) -> bytes:
     # Of a whole entry its number, kind and detail; not the register it tells.
     whole = any(entry) and crc16(entry, 0, 14) == int.from_bytes(entry[14:], "big")
@@ -259,7 +263,7 @@ def _is_report(frame: bytes) -> bool:
     return outline and crc16(frame, 1, len(frame) - 3) == int.from_bytes(frame[-3:-1], "big")
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 10)
 def _card(dump: bytes, masked: bool) -> tuple[Any, ...]:
     if not dump:
         return ()
