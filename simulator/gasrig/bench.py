@@ -108,6 +108,7 @@ CONFIG = Layout(
     ("key_version", U8),
     ("key", RAW16),
     ("tool_key", RAW16),
+    ("factory_key", RAW16),  # where it is not all nought the meter leaves the factory with this key only
     ("register", TOTAL),
     ("index", TOTAL),
     ("wheels", TOTAL),
@@ -232,6 +233,10 @@ class Bench:
         self.battery = Battery()
         self.settings = Settings(config["lanes"], config["lane_length"], config["pulse_weight"], config["wheels"])
         self.minutes = config["minutes"]
+        if any(config["factory_key"]):
+            config = dict(config)
+            for name in ("region", "key_version", "key", "tool_key"):
+                config[name] = 0
         create(self.memory, self.key_memory, self.settings, config)
         if self._recorder:
             self._recorder.entries = []
@@ -298,6 +303,12 @@ class Bench:
             if self._pull_early and self.slot.pulled is not None:
                 self._pull_early = False
                 self.meter.card_out()
+
+    def _set_clock(self) -> None:
+        # As a board does with what a setting card has brought.
+        if self.meter.clock_set:
+            self.minutes = self.meter.clock_set
+            self.meter.clock_set = 0
 
     def _asked(self) -> None:
         # Somebody is at the meter, from the moment the core hears of it.
@@ -447,8 +458,14 @@ class Bench:
             self._asked()
             meter.card_in()
             self._called()
+            drawn = 0
+            if body:
+                # Somebody cooks meanwhile: so much gas, as long as the valve lets it through.
+                request = unpack(RUN_REQUEST, body)
+                _, drawn = self.run(request["milliseconds"], request["milli_pulses"])
             spent = self.settle()  # the report may still fail
-            return self.snapshot(-meter.last_code, spent)
+            self._set_clock()
+            return self.snapshot(-meter.last_code, spent, drawn)
         if identifier == REMOVE:
             out = self.slot.remove()
             pulled = self._pulled()

@@ -11,7 +11,7 @@ import hmac
 import struct
 from binascii import crc_hqx
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 from zlib import crc32
@@ -19,6 +19,7 @@ from zlib import crc32
 __all__ = [
     "RULES",
     "Card",
+    "Final",
     "GasBooks",
     "KeySet",
     "Order",
@@ -30,7 +31,11 @@ __all__ = [
     "alarm_true",
     "binding_first",
     "credited_once",
+    "final_kept",
+    "final_told",
+    "final_true",
     "guard_kept",
+    "keys_whole",
     "lockout_held",
     "log_kept",
     "never_back",
@@ -43,15 +48,20 @@ __all__ = [
     "register_true",
     "report_kept",
     "reports_true",
+    "settings_kept",
+    "test_gas_steady",
+    "test_gas_true",
     "tries_kept",
+    "unread_kept",
     "valve_true",
 ]
 
 RULES: dict[str, str] = {
-    "never_back": "Binding, key version and report number never fall, nor within a binding sequence and replacement "
-    "number, and the register only by what a cut had in flight. (RULES 1: binding, no number wraps; DESIGN 9)",
-    "account_steady": "Within a binding its register never changes, and without a newer order nothing of the credit "
-    "does. (RULES 1: equal, other MAC; DESIGN D2)",
+    "never_back": "Binding, key version, report number, service number and test gas never fall, nor within a binding "
+    "sequence and replacement number, and the register only by what a cut had in flight. (RULES 1: binding, no number "
+    "wraps; DESIGN 9)",
+    "account_steady": "Within a binding its register never changes, without a newer order nothing of the credit does, "
+    "and what is over does not begin again. (RULES 1: equal, other MAC; DESIGN D2)",
     "binding_first": "The key record's binding is never behind the account's: it is raised there first. "
     "(RULES 1: binding)",
     "store_kept": "No cut makes a record or the register unreadable. (DESIGN 9: power cut; RULES 2)",
@@ -64,11 +74,23 @@ RULES: dict[str, str] = {
     "reports_true": "No report says more than the store holds, and no report number is used twice. "
     "(RULES 1: state; DESIGN D5; SPEC 5)",
     "report_kept": "The newest whole report stays on the card while the next is written. (SPEC 2; DESIGN D5)",
-    "only_report_slots": "The meter writes into one report slot in a visit and nowhere else, but for the chip's error "
-    "counter. (RULES 1: one meter; DESIGN D5)",
+    "only_report_slots": "The meter writes into one report slot in a visit, on most company cards a certain one, and "
+    "nowhere else, but for the chip's error counter. (RULES 1: one meter; DESIGN D5)",
+    "unread_kept": "A whole report on a management card stays until the hall has read it. (RULES 1: tool limits)",
     "tries_kept": "A visit risks at most one try of the password, and never the last. (SPEC 2.2; DESIGN D4)",
     "outside_unchanged": "Nothing outside the places named is written. (RULES 2, 5)",
-    "valve_true": "At rest gas flows only on a bound meter with gas or overdraft left. (SPEC 5: status; DESIGN 6)",
+    "valve_true": "At rest gas flows only on a bound meter with gas or overdraft left, or within the test gas of one "
+    "that was never bound. (SPEC 5: status; DESIGN 6)",
+    "test_gas_true": "Test gas is what the hall's orders grant in all, within the meter's limit, counted from one "
+    "register. (RULES 1: tool limits)",
+    "settings_kept": "A cut leaves the settings before it or those after it, and nothing between. (RULES 1: setting)",
+    "keys_whole": "A meter has one whole set of keys, and one that a key card replaced stands nowhere any more. "
+    "(RULES 4)",
+    "final_true": "What is over has a final record in both copies, of its own binding, that says what the account had "
+    "when the valve had shut. (RULES 1: transfer, money back)",
+    "final_kept": "The final record of a binding never changes. (RULES 1: transfer)",
+    "final_told": "A final record on a card says what the meter's own says, and stands on none before the binding is "
+    "over. (RULES 1: transfer, lowering)",
     "alarm_true": "At the alarm the valve shuts and stays shut until a card or the key has answered it. (DESIGN 6)",
     "opened_by_person": "The valve moves to open only within 60 s of a card or key. (RULES 1: valve; DESIGN 6)",
     "guard_kept": "What a guard has shut stays shut through a power cut, until a card or the key. (SPEC 10.4)",
@@ -106,8 +128,8 @@ def _x25(data: bytes) -> int:
     return (_TURNED[low] << 8 | _TURNED[high]) ^ 0xFFFF
 
 
-def _below(parent: bytes, label: bytes) -> bytes:
-    return hmac.digest(parent, b"icgas/1 " + label + b"\x00", "sha256")[:16]
+def _below(parent: bytes, label: bytes, context: bytes = b"") -> bytes:
+    return hmac.digest(parent, b"icgas/1 " + label + b"\x00" + context, "sha256")[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +170,7 @@ _STATES = (0x0100, 0x0140)
 _RING = 0x0180
 _RING_ENTRIES = 8
 _TOKENS_FULL = 8
-_RECORDS, _RECORDS_END = 0x0080, 0x0380  # accounts, states and ring
+_RECORDS, _RECORDS_END = 0x0080, 0x0400  # accounts, states, ring and limits
 _TALLY = 0x1000
 _KEYS = (0x0000, 0x0040)
 _PAGE = 64
@@ -158,13 +180,18 @@ _REACH = 64
 _PROOF = 4
 
 _BOUND = 3  # state of the account
+_OVER = (4, 5)  # transferred, closed
+_LIMITS = (0x0380, 0x03C0)
+_FINALS = (0x0F00, 0x0F80)
+_FINAL_SIZE = 69
+_TEST_GAS_MOST = 1000  # pulses in a meter's life, where its model says nothing else
 _KEYED = 2  # state of the key record
 
 _CHECKPOINT_FIELDS = struct.Struct(">HIH")
 _RING_FIELDS = struct.Struct(">HBBH")
 _ACCOUNT_FIELDS = struct.Struct(">HBBBBI5sHII3sH3sHBI8s12xI")
-_STATE_FIELDS = struct.Struct(">HBBHH3s3xII38xI")
-_KEY_FIELDS = struct.Struct(">HBBH7sBB16s29xI")
+_STATE_FIELDS = struct.Struct(">HBBHH3s3sII16xI18xI")
+_KEY_FIELDS = struct.Struct(">HBBH7sBB32s13xI")
 
 
 class Store(NamedTuple):
@@ -197,6 +224,26 @@ class Store(NamedTuple):
     ceiling: int = 0
     over_flow_seconds: int = 0
     latched: int = 0  # reasons to stay shut that wait for somebody
+    test_gas: int = 0  # granted in the meter's life
+    test_gas_end: int = 0  # the register at which it ends; 0: none was granted
+    service_number: int = 0
+    index_offset: int = 0
+    limits: bytes = b""  # of the guards, as they are stored
+    key: bytes = b""  # Km and Kt, 32 bytes
+    final: "Final | None" = None
+    finals_alike: bool = True  # whether both copies of the final record are whole and the same
+
+    @property
+    def over(self) -> bool:
+        """Whether a binding has ended and none has begun since."""
+        return self.state in _OVER
+
+    @property
+    def test_gas_left(self) -> int:
+        """Pulses of test gas a meter that was never bound may still let through; 0 or less: none."""
+        if self.lost or self.register is None or self.bound or self.binding:
+            return 0
+        return self.test_gas_end - self.register
 
     @property
     def remaining(self) -> int:
@@ -243,24 +290,30 @@ def _account(raw: bytes) -> tuple[Any, ...] | None:
 
 
 @lru_cache(maxsize=8192)
-def _state(raw: bytes) -> tuple[int, int, tuple[int, int], int] | None:
+def _state(raw: bytes) -> tuple[int, int, tuple[int, int], int, tuple[int, int, int, int]] | None:
     if not _whole(raw):
         return None
-    entry, _, binding, sequence, latched, number, test_gas, offset, _ = _STATE_FIELDS.unpack(raw)
-    if test_gas > _MOST_PULSES or offset > _MOST_PULSES:
+    entry, _, binding, sequence, latched, number, service, test_gas, offset, end, _ = _STATE_FIELDS.unpack(raw)
+    if max(test_gas, offset, end) > _MOST_PULSES:
         return None
-    return entry, int.from_bytes(number, "big"), (binding, sequence), latched
+    settings = test_gas, end, int.from_bytes(service, "big"), offset
+    return entry, int.from_bytes(number, "big"), (binding, sequence), latched, settings
 
 
 @lru_cache(maxsize=8192)
-def _key_record(raw: bytes) -> tuple[int, bool, int, int, int, str] | None:
+def _limits(raw: bytes) -> tuple[int, bytes] | None:
+    return (int.from_bytes(raw[:2], "big"), raw[3:60]) if _whole(raw) else None
+
+
+@lru_cache(maxsize=8192)
+def _key_record(raw: bytes) -> tuple[int, bool, int, int, int, str, bytes] | None:
     if not _whole(raw):
         return None
-    entry, _, state, region, meter, version, binding, _, _ = _KEY_FIELDS.unpack(raw)
+    entry, _, state, region, meter, version, binding, key, _ = _KEY_FIELDS.unpack(raw)
     digits = meter.hex()
     if not digits.isdigit():
         return None
-    return entry, state == _KEYED, region, version, binding, digits
+    return entry, state == _KEYED, region, version, binding, digits, key
 
 
 def _newest(first: _Record | None, second: _Record | None) -> _Record | None:
@@ -350,12 +403,14 @@ def _records(cells: bytes, key_cells: bytes) -> tuple[tuple[Any, ...], bool, tup
     state = _newest(*[_state(cells[at - _RECORDS : at - _RECORDS + 64]) for at in _STATES])
     keys = _newest(*[_key_record(key_cells[at : at + 64]) for at in _KEYS])
     _, what, *numbers, ceiling, over_flow = account or _NO_ACCOUNT
-    _, keyed, region, version, key_binding, meter = keys or (0, False, 0, 0, 0, "")
-    _, number, alarm_seen, latched = state or (0, None, (0, 0), 0)
+    limits = _newest(*[_limits(cells[at - _RECORDS : at - _RECORDS + 64]) for at in _LIMITS])
+    _, keyed, region, version, key_binding, meter, key = keys or (0, False, 0, 0, 0, "", b"")
+    _, number, alarm_seen, latched, settings = state or (0, None, (0, 0), 0, (0, 0, 0, 0))
     tokens = _tokens(cells[_RING - _RECORDS :])
     values = (what, what == _BOUND, *numbers, number, tokens, key_binding, version, keyed, alarm_seen)
     lost = account is None or state is None or keys is None
-    return values, lost, (meter, region, keys is None, ceiling, over_flow, latched)
+    more = (meter, region, keys is None, ceiling, over_flow, latched, *settings)
+    return values, lost, (*more, limits[1] if limits else b"", key)
 
 
 def read_store(cells: bytes, key_cells: bytes, lanes: int = 1, lane_length: int = 4096) -> Store:
@@ -365,7 +420,9 @@ def read_store(cells: bytes, key_cells: bytes, lanes: int = 1, lane_length: int 
     cells = bytes(cells)
     register = _register(cells, lanes, lane_length)
     values, lost, more = _records(cells[_RECORDS:_RECORDS_END], bytes(key_cells[:0x80]))
-    return Store._make((register, *values, lost or register is None, *more))
+    finals = [_final(cells[at : at + _FINAL_SIZE]) for at in _FINALS]
+    alike = finals[0] is not None and finals[0] == finals[1]
+    return Store._make((register, *values, lost or register is None, *more, finals[0] or finals[1], alike))
 
 
 _NO_ACCOUNT: tuple[Any, ...] = (0, None, 0, 0, 0, 0, 0, 0, 0, 0, b"", 0, "", 0, 0)
@@ -386,6 +443,17 @@ _REFUND = 0x01
 _FLAGS = 0x0F
 
 _IDENTITY_FIELDS = struct.Struct(">BBHBIHH")
+_CLEAR = 0x03
+_TEST = 0x04
+_TRANSFER_IN = 0x05
+_TRANSFER_OUT = 0x06
+_FINAL = 0x82
+_TRANSFER_CARD = 2
+_CLEAR_CARD = 3
+_MANAGEMENT_CARD = 4
+# In which report slots a company's card is written, by its kind; a customer's in either.
+_WRITTEN = {_TRANSFER_CARD: (1,), _CLEAR_CARD: (1,), 5: (1,), 6: (1,)}
+
 _ORDER_FIELDS = struct.Struct(">7s5sBBBHI3s3sBH3sHBI3sB")
 _REPORT_FIELDS = struct.Struct(">3s7sBBBHI3sIII3sBBIHBHBBBH3sHB")
 
@@ -464,12 +532,36 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Final:
+    """What a meter says last of a binding (a report without MAC), and whom its gas goes to, meter and binding.
+
+    On a card nobody is named: there the key it was made with says so.
+    """
+
+    said: Report
+    heir: tuple[str, int]
+
+    @property
+    def remaining(self) -> int:
+        """What the account had left, in pulses; below zero is overdraft."""
+        return self.said.bought_total - self.said.used - self.said.correction_total
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
-    """What on a card is authentic for one meter; ``number`` 0 and nothing else if the identity is damaged."""
+    """What on a card is authentic for one meter; ``number`` 0 and nothing else if the identity is damaged.
+
+    ``tool`` is the order of a clear or test gas card; ``incoming`` a transfer's, with the totals that its final record
+    makes of it; ``final`` the final record there is.
+    """
 
     number: int
     order: Order | None
     reports: tuple[Report, ...]
+    kind: int = 1
+    tool: Order | None = None
+    incoming: Order | None = None
+    final: Final | None = None
 
     @property
     def newest(self) -> Report | None:
@@ -478,11 +570,11 @@ class Card:
 
 
 @lru_cache(maxsize=8192)
-def _identity(raw: bytes) -> tuple[int, int] | None:
-    mark, version, region, _, card, _, crc = _IDENTITY_FIELDS.unpack(raw)
+def _identity(raw: bytes) -> tuple[int, int, int] | None:
+    mark, version, region, kind, card, _, crc = _IDENTITY_FIELDS.unpack(raw)
     if mark != 0x69 or version != 1 or _x25(raw[:11]) != crc:
         return None
-    return card, region
+    return card, region, kind
 
 
 def _is_frame(frame: bytes) -> bool:
@@ -502,8 +594,8 @@ def _mac_of(frame: bytes, card: int, region: int, key: bytes) -> bytes:
 
 
 @lru_cache(maxsize=8192)
-def _order(frame: bytes, card: int, region: int, key: bytes) -> Order | None:
-    if frame[1] not in (_OPENING, _USER) or not _is_frame(frame):
+def _order(frame: bytes, card: int, region: int, key: bytes, kinds: tuple[int, ...]) -> Order | None:
+    if frame[1] not in kinds or not _is_frame(frame):
         return None
     mac = frame[-11:-3]
     if _mac_of(frame, card, region, key) != mac:
@@ -523,13 +615,17 @@ def _order(frame: bytes, card: int, region: int, key: bytes) -> Order | None:
 
 
 @lru_cache(maxsize=8192)
-def _report(frame: bytes, card: int, region: int, key: bytes) -> Report | None:
-    if frame[1] != _REPORT or not _is_frame(frame):
+def _report(frame: bytes, card: int, region: int, key: bytes, kind: int = _REPORT) -> Report | None:
+    if frame[1] != kind or not _is_frame(frame):
         return None
     mac = frame[-11:-3]
     if _mac_of(frame, card, region, key) != mac:
         return None
-    number, meter, *middle, alarm, ceiling, overdraft, over_flow = _REPORT_FIELDS.unpack(frame[4:-11])
+    return _said(frame[4:-11], mac)
+
+
+def _said(data: bytes, mac: bytes) -> Report | None:
+    number, meter, *middle, alarm, ceiling, overdraft, over_flow = _REPORT_FIELDS.unpack(data)
     binding, replacement, versions, sequence, bought, correction, register, used, index, status, *rest = middle
     digits = meter.hex()
     if not digits.isdigit() or max(bought, register, used, index) > _MOST_PULSES or rest[2] > _MOST_MINUTES:
@@ -540,22 +636,79 @@ def _report(frame: bytes, card: int, region: int, key: bytes) -> Report | None:
     return Report(*values)
 
 
-def read_card(dump: bytes, keys: KeySet) -> Card:
-    """The authentic frames of an image of 264 bytes, or its first 256 (SPEC 2 to 5). ValueError for another length."""
+@lru_cache(maxsize=8192)
+def _final(raw: bytes) -> Final | None:
+    # As the meter keeps it: a report's data, the heir, a CRC.
+    if _x25(raw[:-2]) != int.from_bytes(raw[-2:], "big"):
+        return None
+    said = _said(raw[:59], b"")
+    digits = raw[59:66].hex()
+    return Final(said, (digits, raw[66])) if said is not None and digits.isdigit() else None
+
+
+_NOBODY = ("00000000000000", 0)
+
+
+def read_card(dump: bytes, keys: KeySet | tuple[KeySet, ...], heirs: tuple[KeySet, ...] = ()) -> Card:
+    """The authentic frames of an image of 264 bytes, or its first 256 (SPEC 2 to 5). ValueError for another length.
+
+    Several ``keys`` are those a meter has had, ``heirs`` those of meters its gas may go to.
+    """
     if len(dump) not in (_MAIN, _DUMP):
         raise ValueError("a card image is 256 or 264 bytes")
-    return _card(bytes(dump[:_MAIN]), keys.order, keys.report)
+    return _card(bytes(dump[:_MAIN]), (keys,) if isinstance(keys, KeySet) else keys, heirs)
 
 
 @lru_cache(maxsize=256)
-def _card(main: bytes, order_key: bytes, report_key: bytes) -> Card:
+def _card(main: bytes, keys: tuple[KeySet, ...], heirs: tuple[KeySet, ...]) -> Card:
     identity = _identity(main[_IDENTITY_AT : _IDENTITY_AT + 13])
     if identity is None:
         return Card(0, None, ())
-    card, region = identity
-    order = _order(main[_ORDER_AT:_ORDER_END], card, region, order_key)
-    reports = [_report(main[start:end], card, region, report_key) for start, end in _SLOTS]
-    return Card(card, order, tuple([report for report in reports if report is not None]))
+    card, region, kind = identity
+    frame = main[_ORDER_AT:_ORDER_END]
+    orders = [_order(frame, card, region, key.order, (_OPENING, _USER)) for key in keys]
+    tools = [_order(frame, card, region, key.order, (_CLEAR, _TEST)) for key in keys]
+    reports = [_report(main[start:end], card, region, key.report) for start, end in _SLOTS for key in keys]
+    final, incoming = None, None
+    if kind == _CLEAR_CARD:
+        finals = [_report(main[_SLOTS[1][0] : _SLOTS[1][1]], card, region, key.report, _FINAL) for key in keys]
+        final = next((Final(said, _NOBODY) for said in finals if said is not None), None)
+    elif kind == _TRANSFER_CARD:
+        final = _final_of_transfer(main, card, region, (*keys, *heirs))
+        incoming = _incoming(main, card, region, keys, final)
+    return Card(
+        card,
+        next((order for order in orders if order is not None), None),
+        tuple([report for report in reports if report is not None]),
+        kind,
+        next((order for order in tools if order is not None), None),
+        incoming,
+        final,
+    )
+
+
+def _final_of_transfer(main: bytes, card: int, region: int, heirs: tuple[KeySet, ...]) -> Final | None:
+    # Made with the transfer's key, below the heir's: for its coming binding, of that meter and binding.
+    out = main[_ORDER_AT + 4 : _ORDER_AT + 21]
+    if main[_ORDER_AT + 1] != _TRANSFER_OUT:
+        return None
+    context = out[16:17] + out[:7] + out[7:8]
+    for heir in heirs:
+        key = _below(_below(heir.key, b"transfer", context), b"report")
+        said = _report(main[_SLOTS[1][0] : _SLOTS[1][1]], card, region, key, _FINAL)
+        if said is not None:
+            return Final(said, (out[9:16].hex(), out[16]))
+    return None
+
+
+def _incoming(main: bytes, card: int, region: int, keys: tuple[KeySet, ...], final: Final | None) -> Order | None:
+    at = _SLOTS[0][0]
+    for key in keys:
+        order = _order(main[at : at + 59], card, region, key.order, (_TRANSFER_IN,))
+        if order is not None and final is not None and final.heir == (order.meter, order.binding):
+            left = final.remaining
+            return replace(order, bought_total=max(0, min(left, order.bought_total)), correction_total=max(0, -left))
+    return None
 
 
 # ---------------------------------------------------------------------- checks of the store
@@ -569,6 +722,8 @@ def never_back(before: Store, after: Store, *, allow: int = 0) -> None:
         fallen += [("key version", before.key_version, after.key_version)]
     if before.report_number is not None and after.report_number is not None:
         fallen += [("report number", before.report_number, after.report_number)]
+        fallen += [("service number", before.service_number, after.service_number)]
+        fallen += [("test gas", before.test_gas, after.test_gas)]
     if before.state is not None and after.state is not None:
         fallen += [("binding", before.binding, after.binding)]
         if before.binding == after.binding:
@@ -587,7 +742,9 @@ def account_steady(before: Store, after: Store) -> None:
         return
     if before.bound and not after.bound and after.state < _BOUND:
         raise Violation("account_steady", f"a bound account is in state {after.state}")
-    if not before.bound or not after.bound:
+    if before.over and before.state != after.state:
+        raise Violation("account_steady", f"binding {before.binding} was over, is in state {after.state}")
+    if not (before.bound and after.bound or before.over):
         return
     names = ["register_at_binding"]
     if before.sequence == after.sequence:
@@ -693,10 +850,13 @@ def valve_true(store: Store, flows: bool, *, uncounted: int = 0) -> None:
         return
     if store.lost or store.register is None:
         raise Violation("valve_true", "gas flows and the store is lost")
-    if not store.bound:
-        raise Violation("valve_true", f"gas flows and the meter is bound to nobody, state {store.state}")
     if store.register >= _MOST_PULSES:
         raise Violation("valve_true", "gas flows and the register is at its end")
+    if not store.bound:
+        if store.test_gas_left - uncounted <= 0:
+            ended = f"state {store.state}, test gas left {store.test_gas_left}"
+            raise Violation("valve_true", f"gas flows and the meter is bound to nobody, {ended}")
+        return
     credit = store.remaining + store.overdraft - uncounted
     if credit <= 0:
         raise Violation("valve_true", f"gas flows with a remaining {store.remaining}, overdraft {store.overdraft}")
@@ -727,6 +887,85 @@ def opened_by_person(asked_ms: int | None) -> None:
         raise Violation("opened_by_person", "the valve opens and nobody has asked since power came")
     if asked_ms > 60_000:
         raise Violation("opened_by_person", f"the valve opens {asked_ms} ms after the last card or key")
+
+
+def test_gas_true(store: Store, orders: Iterable[Order] | None = None, most: int = _TEST_GAS_MOST) -> None:
+    """The test gas is no more than ``most`` and what one of the ``orders``, if given, grants. Violation (RULES 1)."""
+    if store.state is None or not store.test_gas:
+        return
+    if store.test_gas > most:
+        raise Violation("test_gas_true", f"{store.test_gas} granted, {most} at most in a life")
+    if store.register is not None and store.test_gas_end > store.register + store.test_gas:
+        ended = f"ends at {store.test_gas_end}, the register is {store.register}"
+        raise Violation("test_gas_true", f"{store.test_gas} granted, {ended}")
+    if orders is not None and store.test_gas not in {order.bought_total for order in orders if order.kind == _TEST}:
+        raise Violation("test_gas_true", f"{store.test_gas} granted, and no order says so")
+
+
+def test_gas_steady(before: Store, after: Store) -> None:
+    """What more was granted ends so much later, whatever was burned between. Violation (RULES 1: tool limits)."""
+    if before.state is None or after.state is None or not before.test_gas:
+        return
+    begun, begins = before.test_gas_end - before.test_gas, after.test_gas_end - after.test_gas
+    if begun != begins:
+        raise Violation("test_gas_true", f"counted from {begun} before, from {begins} now")
+
+
+def settings_kept(before: Store, after: Store, booted: Store) -> None:
+    """Settings, test gas and keys stand ``booted`` as ``before`` or ``after`` the write that was cut. Violation."""
+    for names in (("test_gas", "test_gas_end", "service_number", "index_offset"), ("limits",)):
+        said = tuple([getattr(booted, name) for name in names])
+        old, new = (tuple([getattr(store, name) for name in names]) for store in (before, after))
+        if said not in (old, new):
+            raise Violation("settings_kept", f"{', '.join(names)}: {said}; before {old}, after {new}")
+    if booted.key not in (before.key, after.key):
+        raise Violation("keys_whole", "the keys are neither those before the cut nor those after it")
+
+
+def keys_whole(key_cells: bytes) -> None:
+    """Both copies of the key record hold the same keys. Violation (RULES 4: the keys before stand nowhere)."""
+    first, second = (_key_record(bytes(key_cells[at : at + 64])) for at in _KEYS)
+    if first is None or second is None or first[1:] != second[1:]:
+        raise Violation("keys_whole", "the two copies of the key record are not the same, or one cannot be read")
+
+
+def final_true(store: Store, *, now: bool = False) -> None:
+    """A binding that is over has its final record, in both copies, of its own account. Violation (RULES 1: transfer).
+
+    ``now``: no pulse has come since, so the record's register is the store's.
+    """
+    if not store.over or store.lost or store.register is None:
+        return
+    final = store.final
+    if final is None or not store.finals_alike:
+        raise Violation("final_true", f"state {store.state} and the final record cannot be read in both copies")
+    said = final.said
+    told = (said.meter, said.binding, said.sequence, said.bought_total, said.correction_total)
+    held = (store.meter, store.binding, store.sequence, store.bought_total, store.correction_total)
+    if told != held:
+        raise Violation("final_true", f"meter, binding, sequence, totals {told}; the account has {held}")
+    if said.used != said.register - store.register_at_binding or said.register > store.register:
+        raise Violation("final_true", f"{said.used} used at {said.register}, begun at {store.register_at_binding}")
+    if now and said.register != store.register:
+        raise Violation("final_true", f"said at {said.register}, and the meter has counted to {store.register} since")
+
+
+def final_kept(before: Store, after: Store) -> None:
+    """While a binding is over its final record stays as it is. Violation (RULES 1: transfer)."""
+    if before.over and after.over and before.binding == after.binding and before.final != after.final:
+        raise Violation("final_kept", f"final record {before.final} has become {after.final}")
+
+
+def final_told(card: Card, store: Store) -> None:
+    """A final record on a card is the meter's own, of a binding that is over, or another's. Violation (RULES 1)."""
+    told = card.final
+    if told is None or store.state is None or (told.said.meter, told.said.binding) != (store.meter, store.binding):
+        return
+    kept = store.final
+    if not store.over or kept is None:
+        raise Violation("final_told", f"a card bears a final record, and the account is in state {store.state}")
+    if replace(told.said, mac=b"") != kept.said or told.heir != kept.heir:
+        raise Violation("final_told", f"the card says {told}, the meter {kept}")
 
 
 def credited_once(store: Store, orders: Iterable[Order]) -> None:
@@ -801,16 +1040,28 @@ def _report_of_account(report: Report, store: Store, which: str) -> None:
             raise Violation("reports_true", f"{which}: total, correction, replacement {said}, the account has {held}")
 
 
-def report_kept(before: bytes, after: bytes, keys: KeySet) -> None:
+def report_kept(before: bytes, after: bytes, keys: KeySet | tuple[KeySet, ...]) -> None:
     """The newest authentic report of ``before`` is still whole in ``after``. Violation (SPEC 2). Images of one visit.
 
-    Only where every whole report on the card was this meter's: it ranks what it finds whole, without its MAC.
+    Only where every whole report on the card was this meter's: it ranks what it finds whole, without its MAC. And only
+    where the card has two places for reports: a setting or key card has one.
     """
+    if before[_IDENTITY_AT + 4] in _WRITTEN:
+        return
     old = read_card(before, keys)
     whole = [1 for start, end in _SLOTS if before[start + 1] == _REPORT and _is_frame(bytes(before[start:end]))]
     newest = old.newest
     if newest is not None and len(whole) == len(old.reports) and newest not in read_card(after, keys).reports:
         raise Violation("report_kept", f"report {newest.rank} is gone")
+
+
+def unread_kept(before: bytes, after: bytes) -> None:
+    """Whole reports on a management card stay there. Violation (RULES 1). Images."""
+    if before[_IDENTITY_AT + 4] != _MANAGEMENT_CARD:
+        return
+    for start, end in _SLOTS:
+        if _is_frame(bytes(before[start:end])) and before[start:end] != after[start:end]:
+            raise Violation("unread_kept", f"the report at {start:02X} is gone")
 
 
 def only_report_slots(before: bytes, after: bytes, *, slots: int = 1) -> None:
@@ -821,9 +1072,12 @@ def only_report_slots(before: bytes, after: bytes, *, slots: int = 1) -> None:
         raise ValueError("a dump is 264 bytes")
     if before[:_ORDER_END] != after[:_ORDER_END] or before[0xEF:260] != after[0xEF:260] or before[261:] != after[261:]:
         raise Violation("only_report_slots", f"written at {_places(before, after)}")
-    written = sum([before[start:end] != after[start:end] for start, end in _SLOTS])
-    if written > slots:
-        raise Violation("only_report_slots", f"{written} report slots written in {slots} visit(s)")
+    written = [slot for slot, (start, end) in enumerate(_SLOTS) if before[start:end] != after[start:end]]
+    if len(written) > slots:
+        raise Violation("only_report_slots", f"{len(written)} report slots written in {slots} visit(s)")
+    kind = before[_IDENTITY_AT + 4]
+    if not set(written) <= set(_WRITTEN.get(kind, (0, 1))):
+        raise Violation("only_report_slots", f"a card of kind {kind} is written at {_places(before, after)}")
 
 
 def tries_kept(before: bytes, after: bytes, *, visits: int = 1) -> None:
@@ -928,9 +1182,13 @@ class Watch:
         if last is not None:
             never_back(last, store, allow=self._allow)
             account_steady(last, store)
+            final_kept(last, store)
+            test_gas_steady(last, store)
             if not powered:
                 lockout_held(last, store)
         binding_first(store)
+        test_gas_true(store)
+        final_true(store)
         register_true(store, self._register, index - self._index, self.behind + uncounted, self.ahead)
         if flows is not None and powered:
             valve_true(store, flows, uncounted=uncounted)
@@ -953,6 +1211,7 @@ class Watch:
         reports_true(card, self.read(cells, key_cells), allow=self._allow)
         if visits == 1:
             report_kept(before, after, self.keys)
+            unread_kept(before, after)
         for report in card.reports:
             stands = (card.number, report.mac)
             if self._numbers.setdefault(report.report_number, stands) != stands:

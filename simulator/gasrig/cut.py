@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from gascard import codes
 from gascard.chip import SECURITY, Chip
+from gascard.records import CARD_CLEAR, CARD_CUSTOMER, CARD_KEY, CARD_TEST, CARD_TRANSFER, IDENTITY_AT
 from gascard.sle4442 import TRIES_FULL
 from gashall.encode import decode_card
 from gashall.signer import KeyFileSigner
@@ -24,7 +25,19 @@ from gasrig import checkers
 from gasrig.bench import MEMORY_EEPROM, MEMORY_FRAM, NO_PULL, TEST_REGION
 from gasrig.checkers import Store, Violation, read_card
 from gasrig.faults import FaultModel, torn_card_byte, torn_writes
-from gasrig.flows import FLOWS, METER, ORDER_DEFAULTS, OTHER_METER, ROOT, Flow, Player, Step, new_card, write_order
+from gasrig.flows import (
+    FLOWS,
+    HEIR,
+    METER,
+    ORDER_DEFAULTS,
+    OTHER_METER,
+    ROOT,
+    Flow,
+    Player,
+    Step,
+    new_card,
+    write_order,
+)
 from gasrig.handset import BUILD_DEFAULTS, Entry, RecordedMeter, Snapshot, SupplyFailed
 from gasrig.parts import MILLI
 from gasrig.recorder import CARD, DRIVE, KEYS, STORE
@@ -34,12 +47,14 @@ from meter.valve import POLL_MS
 
 __all__ = ["Counts", "Cutter", "Found", "flow_names"]
 
+ACCOUNTS, ACCOUNTS_END = 0x0080, 0x0100  # where the account's copies lie (RULES 2)
 LANE_LENGTH = 64  # of the tally, where the flow does not say: checkpoints come often
 TALLY = 0x1000  # where it begins (RULES 2)
 NEVER = (1 << 32) - 1
 REFILL_MS = 1_800_000  # after so long powered a token is back (RULES 3)
 SETTLE_MS = 60_000  # longer than a valve takes that must be driven three times
 MOST_EVENTS = 4  # that power-up enters: boot, scrubbed, alarm, zero
+FOR_ONE_METER = (CARD_CLEAR, CARD_KEY, CARD_TEST, CARD_TRANSFER)
 STRANGER = 78  # number of a card that is not the customer's
 
 # Which faults each kind of memory has, and in how many lanes its tally runs (RULES 2).
@@ -102,7 +117,12 @@ class _Edge:
         """Pulses that may be on their way at one moment of it."""
         if self.step[0] == "pulses":
             return int(self.step[1]) + self.blind
-        return self.blind + 1 if self.step[0] == "gas" else self.blind
+        return self.blind + 1 if self.step[0] == "gas" or self.cooks else self.blind
+
+    @property
+    def cooks(self) -> bool:
+        """Whether gas is drawn while the card is in."""
+        return self.step[0] == "insert" and len(self.step) > 1
 
 
 class _Ends(NamedTuple):
@@ -136,7 +156,7 @@ def flow_names() -> list[str]:
 
 
 def credit_of(store: Store) -> tuple[Any, ...]:
-    """All that an order has made of the account."""
+    """All that cards have made of the account, the settings and the keys."""
     return (
         store.state,
         store.binding,
@@ -152,6 +172,14 @@ def credit_of(store: Store) -> tuple[Any, ...]:
         store.order_mac,
         store.card,
         store.account,
+        # What the company's cards change besides.
+        store.limits,
+        store.index_offset,
+        store.service_number,
+        store.test_gas,
+        store.test_gas_end,
+        store.key_version,
+        store.key,
     )
 
 
@@ -186,8 +214,9 @@ class Cutter:
         self._analysed: dict[tuple[str, tuple[str, ...]], Counts] = {}
         self._told_cards: set[bytes] = set()
         self._signer = KeyFileSigner(ROOT, TEST_REGION)
-        key, _ = self._signer.meter_keys(METER, 1)
-        self.keys = checkers.KeySet(key)
+        # Of the meter, as key cards bring them, and of the one that its gas may go to or come from.
+        self.keys = tuple([checkers.KeySet(self._signer.meter_keys(METER, version)[0]) for version in (1, 2)])
+        self._heirs = (checkers.KeySet(self._signer.meter_keys(HEIR, 1)[0]),)
 
     # ------------------------------------------------------------------ flows
 
@@ -256,9 +285,8 @@ class Cutter:
                 blind += 1 + meter.last["drawn_milli"] // MILLI
             if step[0] in ("card", "chip"):
                 stored = stored._replace(card=player.card.dump())
-                order = read_card(stored.card, self.keys).order
-                if order is not None:
-                    orders.append(order)
+                card = self._read(stored.card)
+                orders += [order for order in (card.order, card.tool, card.incoming) if order is not None]
                 continue
             before, found = stored, []
             for entry in meter.entries():
@@ -288,15 +316,26 @@ class Cutter:
 
     def _now(self, stored: Stored) -> Stored:
         world = self.meter.world_now()
-        return stored._replace(place=world["place"], wheels=world["index"], wheels_milli=world["index_milli"])
+        place, wheels, milli, minutes = world["place"], world["index"], world["index_milli"], world["minutes"]
+        return stored._replace(place=place, wheels=wheels, wheels_milli=milli, minutes=minutes)
+
+    def _read(self, card: bytes) -> checkers.Card:
+        return read_card(card, self.keys, self._heirs)
 
     # ------------------------------------------------------------------ one step
 
     def _edge(self, edge: _Edge, steps: tuple[Step, ...]) -> None:
         edge.outcomes = frozenset([self._reference(edge, stored) for stored in self._clean(edge)])
+        if edge.step[0] == "insert":
+            rest = f"{self._memory}/{edge.name}/rest"
+            # Nothing more has come than is in a final record, if this visit has ended the binding.
+            ends_here = not self._same.store(edge.before).over
+            self._judge(edge, rest, self._over, self._same.store(edge.after), ends_here)
         stops: set[int] = set()
         travels: set[int] = set()
         for number, (entry, stored) in enumerate(edge.entries):
+            if entry.kind == STORE and ACCOUNTS <= entry.address < ACCOUNTS_END and not edge.jammed:
+                self._judge(edge, f"{self._memory}/{edge.name}/{number}", self._ended_shut, entry, stored)
             if entry.kind == DRIVE:
                 self._judge(edge, f"{self._memory}/{edge.name}/{number}", self._justified, entry, stored)
                 if entry.data == b"\x01":
@@ -409,11 +448,18 @@ class Cutter:
         return known
 
     def _half_a_report(self, edge: _Edge, stored: Stored, between: _Ends) -> None:
-        checkers.reports_true(read_card(stored.card, self.keys), between.before)
-        checkers.report_kept(edge.before.card, stored.card, self.keys)
-        checkers.only_report_slots(edge.before.card, stored.card)
-        checkers.tries_kept(edge.before.card, stored.card)
+        card = self._read(stored.card)
+        checkers.reports_true(card, between.before)
+        checkers.final_told(card, between.before)
+        self._left_on_card(edge.before.card, stored.card)
         self._shown(stored.card)
+
+    def _left_on_card(self, before: bytes, after: bytes) -> None:
+        # What a visit, or half of one, has left on the card.
+        checkers.report_kept(before, after, self.keys)
+        checkers.unread_kept(before, after)
+        checkers.only_report_slots(before, after)
+        checkers.tries_kept(before, after)
 
     def _again(
         self,
@@ -498,6 +544,15 @@ class Cutter:
             checkers.valve_true(store, True)
             checkers.alarm_true(store, True)
 
+    def _ended_shut(self, entry: Entry, stored: Stored) -> None:
+        # Between the writing of what a binding had left and the end of it nothing may flow.
+        after = self._same.store(stored.torn(entry.kind, entry.address, entry.data))
+        if after.over and not self._same.store(stored).over and entry.place:
+            raise Violation("final_true", f"the account is over and the valve stands at {entry.place} ms of its travel")
+
+    def _over(self, store: Store, now: bool) -> None:
+        checkers.final_true(store, now=now)
+
     def _driven(self, entry: Entry) -> None:
         if entry.data == b"\x02":
             checkers.opened_by_person(None if entry.asked_ms < 0 else entry.asked_ms)
@@ -523,12 +578,18 @@ class Cutter:
                 "account_steady", f"credit {credit}; before {between.credit}, after {between.credit_after}"
             )
         checkers.never_back(before, store)
+        checkers.settings_kept(before, after, store)
         checkers.binding_first(store)
         checkers.credited_once(store, edge.orders)
+        checkers.test_gas_true(store, edge.orders)
+        checkers.test_gas_steady(before, store)
+        checkers.final_true(store)
+        checkers.final_kept(before, store)
+        checkers.final_told(self._read(stored.card), store)
         self._register(store, stored, between, in_flight)
         if store.tokens > max(before.tokens, after.tokens):
             checkers.lockout_held(before, store)
-        checkers.reports_true(read_card(stored.card, self.keys), store)
+        checkers.reports_true(self._read(stored.card), store)
         checkers.guard_kept(before, after, store, snapshot["reasons"])
         self._told(snapshot, store)
         self._places(entries)
@@ -585,7 +646,8 @@ class Cutter:
         Such a card is loaded and its password not asked for (RULES 1, last try), and pulls spend tries.
         """
         yield from (edge.before, edge.after)
-        if edge.before.card and edge.before.card[260] & TRIES_FULL:
+        # A company's card with one try left does nothing; no single pull brings it there.
+        if edge.before.card and edge.before.card[260] & TRIES_FULL and _is_customers(edge.before.card):
             last_try = edge.before.card[:260] + b"\x01" + edge.before.card[261:]
             yield edge.before._replace(card=last_try)
 
@@ -623,7 +685,7 @@ class Cutter:
         stored = stored.after(self._taken())
         store = self._same.store(stored)
         checkers.valve_true(store, bool(snapshot["flows"]))
-        should = store.bound and store.remaining + store.overdraft > 0
+        should = store.remaining + store.overdraft > 0 if store.bound else store.test_gas_left > 0
         if should != bool(snapshot["flows"]) and not snapshot["failures"]:
             raise Violation("valve_true", f"remaining {store.remaining} and gas flows: {snapshot['flows']}")
         counted = meter.run(3_600_000, 3000)
@@ -657,33 +719,49 @@ class Cutter:
         meter = self.meter
         chip = Chip()
         chip.restore(stored.card)
-        before = read_card(stored.card, self.keys)
+        before = self._read(stored.card)
         code = meter.insert(chip)
         card = meter.remove().dump()
         stored = stored.after(self._taken())._replace(card=card)
         after, old = self._same.store(stored), store
-        checkers.only_report_slots(before_card := chip.dump(), card)
-        checkers.tries_kept(before_card, card)
-        checkers.report_kept(before_card, card, self.keys)
+        self._left_on_card(chip.dump(), card)
+        checkers.final_kept(old, after)
+        checkers.final_true(after, now=not old.over)
+        checkers.test_gas_true(after, edge.orders)
+        checkers.test_gas_steady(old, after)
         checkers.never_back(old, after)
         checkers.account_steady(old, after)
         checkers.binding_first(after)
         checkers.credited_once(after, edge.orders)
-        shown = read_card(card, self.keys)
+        shown = self._read(card)
         checkers.reports_true(shown, after)
-        order = before.order
+        checkers.final_told(shown, after)
+        order = before.order or before.incoming
         self._answer = code
         if code in (codes.OK, codes.REPEAT):
             self._reported(code, shown, after)
-        if code in (codes.OK, codes.REPEAT, codes.REPORT_NOT_WRITTEN):
-            if order is None or (after.binding, after.sequence) != (order.binding, order.sequence):
+        if _is_customers(card) or shown.incoming:
+            if code not in (codes.OK, codes.REPEAT, codes.REPORT_NOT_WRITTEN):
+                pass
+            elif order is None or (after.binding, after.sequence) != (order.binding, order.sequence):
                 raise Violation("credited_once", f"answer {code}, and order {order} is not what is loaded")
-        elif credit_of(after) != credit_of(old):
+        elif code == codes.REPORT_NOT_WRITTEN and credit_of(after) != credit_of(old):
+            raise Violation("account_steady", "a company's card with one try left has changed something")
+        if code in (codes.OK, codes.KEY_VERSION) and shown.kind == CARD_KEY:
+            checkers.keys_whole(stored.keys)
+        if code not in (codes.OK, codes.REPEAT, codes.REPORT_NOT_WRITTEN) and credit_of(after) != credit_of(old):
             raise Violation("account_steady", f"answer {code}, and the credit is another")
         self._shown(card)
         return stored, after
 
     def _reported(self, code: int, shown: checkers.Card, store: Store) -> None:
+        if shown.kind in (CARD_CLEAR, CARD_TRANSFER) and not shown.incoming:
+            # Whoever ends a binding takes its final record along.
+            if shown.final is None or not store.over or shown.final.said.binding != store.binding:
+                raise Violation("final_told", f"answer {code}, state {store.state}, and the card bears {shown.final}")
+            return
+        if shown.incoming:
+            return  # its order stays where a report would be
         newest = shown.newest
         held = (store.report_number, store.sequence, store.bought_total)
         if newest is None or (newest.report_number, newest.sequence, newest.bought_total) != held:
@@ -695,12 +773,13 @@ class Cutter:
         if main not in self._told_cards:
             self._told_by_hall(card)
             self._told_cards.add(main)  # what the hall says depends on nothing else
-        if self._stranger is not None and read_card(card, self.keys).order is not None:
+        shown = self._read(card)
+        if self._stranger is not None and (shown.order is not None or shown.kind in FOR_ONE_METER):
             self._stranger.shown(card)
 
     def _told_by_hall(self, card: bytes) -> None:
         shown = decode_card(card, self._signer)
-        mine = read_card(card, self.keys)
+        mine = self._read(card)
         ours = shown.order.authentic and shown.order.values is not None and shown.order.values["meter"] == METER
         if ours != (mine.order is not None):
             raise Violation("reports_true", f"the hall finds the order authentic: {shown.order.authentic}")
@@ -800,15 +879,17 @@ class Cutter:
         self._drives(visit.entries)
         checkers.never_back(before, store)
         checkers.account_steady(before, store)
+        checkers.final_true(store)
+        checkers.final_kept(before, store)
+        checkers.test_gas_true(store, edge.orders)
         checkers.binding_first(store)
         checkers.credited_once(store, edge.orders)
-        shown = read_card(card, self.keys)
+        shown = self._read(card)
         checkers.reports_true(shown, store)
+        checkers.final_told(shown, store)
         if other is None and visit.answer in (codes.OK, codes.REPEAT):
             self._reported(visit.answer, shown, store)
-        checkers.only_report_slots(edge.before.card, card)
-        checkers.tries_kept(edge.before.card, card)
-        checkers.report_kept(edge.before.card, card, self.keys)
+        self._left_on_card(edge.before.card, card)
         if other is not None:
             # Nobody can know that a card is another before it has been asked: one try at most, its own data untouched.
             there = self.meter.other().dump()
@@ -835,6 +916,10 @@ class Cutter:
         for value in _torn_card(entry, stored):
             torn = stored.torn(CARD, entry.address, bytes((value,)))
             self._try(edge, f"{case}/CARD {value:02X}", torn, between, 0, self.depth)
+
+
+def _is_customers(card: bytes) -> bool:
+    return bool(card[IDENTITY_AT + 4] == CARD_CUSTOMER)
 
 
 def _pages_changed(have: bytes, want: bytes) -> Iterator[int]:

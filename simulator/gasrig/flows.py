@@ -6,8 +6,11 @@ place, and so needs the steps, not a function. A step is a plain tuple:
     ("build", {...})            a new meter; fields of bench.CONFIG that differ from the usual
     ("card", kind, {...})       an order of ``kind`` ("opening", "user") on the card in hand; fields that
                                 differ from the last order's, and of PRANKS
+    ("card", tool, {...})       a card of the company's, TOOLS, comes into the hand instead: fields of its frame that
+                                differ from the usual, of PRANKS, and "final" of a transfer (write_tool)
     ("chip", {...})             the card in hand itself: {"counter": tries' bits, "psc": 3 bytes}
     ("insert",) ("remove",)     the card goes in; comes out
+    ("insert", milli, ms)       the card goes in, and meanwhile gas is drawn
     ("gas", milli, ms)          so much gas, in thousandths of a pulse, through the wheels, in so much time
     ("pulses", n)               a batch of n pulses
     ("key",) ("wait", ms)       the key, ("key", ms) held for so long; powered time without gas
@@ -27,9 +30,16 @@ from typing import Any, NamedTuple, TypeAlias
 from gascard import codes
 from gascard.chip import Chip
 from gascard.crc import crc16
-from gascard.frames import HEAD, build_identity
+from gascard.frames import HEAD, build, build_identity
+from gascard.keys import ORDER_KEY, REPORT_KEY, WRAP_KEY, derive, mask_psc
 from gascard.records import (
+    CARD_CLEAR,
     CARD_CUSTOMER,
+    CARD_KEY,
+    CARD_MANAGEMENT,
+    CARD_SETTING,
+    CARD_TEST,
+    CARD_TRANSFER,
     FLAG_PARAMETERS,
     FLAG_REFUND,
     FORMAT_VERSION,
@@ -39,6 +49,7 @@ from gascard.records import (
     ORDER_AT,
     ORDER_OPENING,
     ORDER_USER,
+    REPORT_DATA,
     SHUT_ALARM,
     SHUT_BATTERY,
     SHUT_COVER,
@@ -58,9 +69,36 @@ from gascard.records import (
     STATUS_SENSOR,
     STATUS_VALVE_FAULT,
     STATUS_VALVE_OPEN,
+    Layout,
     size_of,
 )
 from gascard.sle4442 import TRIES_FULL
+from gascard.tools import (
+    ANY,
+    FINAL,
+    FINAL_AT,
+    KEY,
+    KEY_BLOCK,
+    KEY_WRAP,
+    MANAGE,
+    MANAGEMENT,
+    ORDER_CLEAR,
+    ORDER_TEST,
+    SET,
+    SET_CLOCK,
+    SET_GUARDS,
+    SET_INDEX,
+    SETTING,
+    TOOL_AT,
+    TRANSFER,
+    TRANSFER_IN,
+    TRANSFER_IN_AT,
+    TRANSFER_KEY,
+    TRANSFER_OUT,
+    masked,
+    transfer_context,
+    wrap_context,
+)
 from gashall.encode import encode_order
 from gashall.signer import KeyFileSigner
 from gasrig.bench import MEMORY_EEPROM, TEST_REGION
@@ -90,12 +128,16 @@ __all__ = [
     "PRANKS",
     "Player",
     "ROOT",
+    "TOOLS",
     "Flow",
     "FlowError",
     "Step",
+    "key_above",
     "new_card",
+    "new_tool",
     "play",
     "write_order",
+    "write_tool",
 ]
 
 Step: TypeAlias = tuple[Any, ...]
@@ -103,13 +145,26 @@ Step: TypeAlias = tuple[Any, ...]
 ROOT = bytes(range(32))
 METER = "00202500000017"
 OTHER_METER = "00202500000018"
+HEIR = "00202500000019"  # the other side of a transfer
+FACTORY_KEY = bytes(range(100, 116))
 CARD = 77
+TOOL_CARD = 90
 KEY_VERSION = 1
 
 # What an order's fields may hold beside ORDER's own: a changed MAC, another card number it is signed for.
 PRANKS = ("wrong_mac", "signed_for")
 
 _KINDS = {"opening": ORDER_OPENING, "user": ORDER_USER}
+# The company's cards: kind of card, of frame, its layout.
+TOOLS: dict[str, tuple[int, int, Layout]] = {
+    "clear": (CARD_CLEAR, ORDER_CLEAR, ORDER),
+    "test gas": (CARD_TEST, ORDER_TEST, ORDER),
+    "transfer out": (CARD_TRANSFER, TRANSFER_OUT, TRANSFER),
+    "transfer in": (CARD_TRANSFER, TRANSFER_OUT, TRANSFER),
+    "management": (CARD_MANAGEMENT, MANAGE, MANAGEMENT),
+    "setting": (CARD_SETTING, SET, SETTING),
+    "key": (CARD_KEY, KEY, KEY_BLOCK),
+}
 ORDER_DEFAULTS: dict[str, Any] = {
     "meter": METER,
     "account": "0000000001",
@@ -176,10 +231,10 @@ class FlowError(AssertionError):
     """A snapshot is not what the flow says."""
 
 
-def new_card(card: int = CARD) -> Chip:
+def new_card(card: int = CARD, kind: int = CARD_CUSTOMER) -> Chip:
     """An issued card without an order: identity written and protected, its own password."""
     chip = Chip()
-    identity = {"mark": MARK, "format": FORMAT_VERSION, "region": TEST_REGION, "kind": CARD_CUSTOMER}
+    identity = {"mark": MARK, "format": FORMAT_VERSION, "region": TEST_REGION, "kind": kind}
     raw = build_identity({**identity, "card": card, "issue_batch": 1})
     chip.main[IDENTITY_AT : IDENTITY_AT + len(raw)] = raw
     for place in range(IDENTITY_AT, IDENTITY_AT + len(raw)):
@@ -199,6 +254,79 @@ def write_order(chip: Chip, kind: str, fields: Mapping[str, Any]) -> None:
         frame[end - 1] ^= fields["wrong_mac"]
         frame[end : end + 2] = crc16(frame, 1, end).to_bytes(2, "big")
     chip.main[ORDER_AT : ORDER_AT + len(frame)] = frame
+
+
+def key_above(meter: str, version: int, factory_key: bytes = b"") -> bytes:
+    """The key that a meter has while its key version is this; 0: its factory's."""
+    return KeyFileSigner(ROOT, TEST_REGION).meter_keys(meter, version)[0] if version else factory_key or FACTORY_KEY
+
+
+def new_tool(kind: str, fields: Mapping[str, Any], card: int = TOOL_CARD) -> Chip:
+    """A card of the company's with its frames: ``kind`` of TOOLS, ``fields`` as ``write_tool``."""
+    chip = new_card(card, TOOLS[kind][0])
+    write_tool(chip, kind, fields)
+    return chip
+
+
+def write_tool(chip: Chip, kind: str, fields: Mapping[str, Any]) -> None:
+    """Put the frames of a company's card on ``chip``: ``kind`` of TOOLS.
+
+    ``fields`` are of its layout and of PRANKS, those of ORDER_DEFAULTS where the layout has them and they are not
+    given. Besides: ``key_from``, the version a key card finds (0: the factory's key); of a transfer ``heir``, the
+    fields of its order for the new meter, and ``final``, those of the final record that is on it already.
+    """
+    signer = KeyFileSigner(ROOT, TEST_REGION)
+    _, frame_kind, layout = TOOLS[kind]
+    card = int.from_bytes(chip.main[IDENTITY_AT + 5 : IDENTITY_AT + 9], "big")
+    values: dict[str, Any] = {**dict.fromkeys(layout.names, 0), **ORDER_DEFAULTS, **fields}
+    key = key_above(values["meter"], values["key_version"])
+    if layout in (MANAGEMENT, SETTING):
+        key = signer.meter_keys(values["meter"], values["key_version"])[1]
+    if kind == "setting" and fields.get("meter") is None and not values["what"] & SET_INDEX:
+        values["meter"] = ANY
+    if layout is KEY_BLOCK:
+        key = key_above(values["meter"], fields.get("key_from", 0))
+        _mask_keys(values, key)
+    elif layout is TRANSFER:
+        _write_heir(chip, card, values, fields)
+    values["psc_mask"] = mask_psc(derive(key, WRAP_KEY), card, bytes(chip.security[1:4]))
+    _put_frame(chip, TOOL_AT, layout, values, frame_kind, fields.get("signed_for", card), derive(key, ORDER_KEY))
+    if fields.get("wrong_mac"):
+        end = TOOL_AT + HEAD + size_of(layout) + 8
+        chip.main[end - 1] ^= fields["wrong_mac"]
+        chip.main[end : end + 2] = crc16(chip.main, TOOL_AT + 1, end).to_bytes(2, "big")
+
+
+def _put_frame(
+    chip: Chip, at: int, layout: Layout, values: Mapping[str, Any], kind: int, card: int, key: bytes
+) -> None:
+    frame = build(layout, {name: values[name] for name in layout.names}, kind, card, TEST_REGION, key)
+    chip.main[at : at + len(frame)] = frame
+
+
+def _mask_keys(values: dict[str, Any], above: bytes) -> None:
+    # The keys of the new version, each under a mask of its own below the key that the meter has.
+    wrap, version = derive(above, WRAP_KEY), values["key_version"]
+    for number, plain in enumerate(KeyFileSigner(ROOT, TEST_REGION).meter_keys(values["meter"], version)):
+        mask = derive(wrap, KEY_WRAP, bytes((version, number)))
+        values["key" if not number else "tool_key"] = masked(plain, mask)
+
+
+def _write_heir(chip: Chip, card: int, values: dict[str, Any], fields: Mapping[str, Any]) -> None:
+    # The transfer's key for the old meter, the order for the new one, and what the old one has said.
+    heir = {**ORDER_DEFAULTS, "meter": HEIR, "bought_total": 100_000, **fields.get("heir", {})}
+    values["new_meter"], values["new_binding"] = heir["meter"], heir["binding"]
+    new, old = key_above(heir["meter"], heir["key_version"]), key_above(values["meter"], values["key_version"])
+    plain = derive(new, TRANSFER_KEY, transfer_context(values["meter"], values["binding"], heir["binding"]))
+    context = wrap_context(values["binding"], heir["meter"], heir["binding"])
+    values["transfer_key"] = masked(plain, derive(derive(old, WRAP_KEY), TRANSFER_KEY, context))
+    heir["psc_mask"] = mask_psc(derive(new, WRAP_KEY), card, bytes(chip.security[1:4]))
+    _put_frame(chip, TRANSFER_IN_AT, ORDER, heir, TRANSFER_IN, card, derive(new, ORDER_KEY))
+    said = fields.get("final")
+    if said is not None:
+        usual = {"meter": values["meter"], "binding": values["binding"], "report_number": 9, "sequence": 4}
+        told = {**dict.fromkeys(REPORT_DATA.names, 0), **usual, **said}
+        _put_frame(chip, FINAL_AT, REPORT_DATA, told, FINAL, card, derive(plain, REPORT_KEY))
 
 
 def play(flow: Flow, under_test: MeterUnderTest, *, judge: bool = True) -> list[Snapshot]:
@@ -261,7 +389,19 @@ class Player:
         self.fields["pulse_weight"] = config.get("pulse_weight", 2)
         return self.meter.build(**{**usual, **config})
 
+    def _tool(self, kind: str, fields: Mapping[str, Any]) -> None:
+        # What the account's orders say last is what the hall knows: binding, key version, pulse weight.
+        known = {name: self.fields[name] for name in ("binding", "key_version", "pulse_weight")}
+        self.card = new_tool(kind, {**known, **fields}, fields.get("card", TOOL_CARD))
+        if kind == "key":
+            self.fields["key_version"] = fields["key_version"]
+
     def _card(self, kind: str, fields: Mapping[str, Any]) -> None:
+        if kind in TOOLS:
+            self._tool(kind, fields)
+            return
+        if self.card.main[IDENTITY_AT + 4] != CARD_CUSTOMER:
+            self.card = new_card()
         # A prank is played once; everything else holds for the orders after it.
         lasting = {name: value for name, value in fields.items() if name not in PRANKS}
         self.fields |= lasting
@@ -273,8 +413,8 @@ class Player:
         if "psc" in state:
             self.card.security[1:4] = state["psc"]
 
-    def _insert(self) -> Snapshot:
-        self.code = self.meter.insert(self.card)
+    def _insert(self, milli_pulses: int = 0, milliseconds: int = 0) -> Snapshot:
+        self.code = self.meter.insert(self.card, milliseconds=milliseconds, milli_pulses=milli_pulses)
         return self.meter.last
 
     def _remove(self) -> Snapshot:
@@ -337,6 +477,11 @@ _OPENED = _BUILD + _FIRST
 _GUARDED = (*_OPENED, ("guards", {}))
 _SECOND: Step = ("card", "user", {"sequence": 2, "bought_total": 5000, "amount": 2000})
 _FORGED: Step = ("card", "user", {"sequence": 2, "bought_total": 90000, "amount": 2000, "wrong_mac": 1})
+_BURNED: Step = ("gas", 1_000_000, _HOUR)
+_CLOCK = {"clock": 13_000_500}
+# A transfer card whose gas is for the meter under test, from another.
+_TO_ME: dict[str, Any] = {"meter": HEIR, "heir": {"meter": METER}}
+_MOST = {"bought_total": 1500}
 
 FLOWS: dict[str, Flow] = {
     "binding": Flow(
@@ -972,5 +1117,240 @@ FLOWS: dict[str, Flow] = {
             *_says(codes.MAC),
         ),
         {"code": codes.MAC, "bought_total": 3000, "tokens": 7, "counter": TRIES_FULL},
+    ),
+    # --- the company's cards
+    "clear": Flow(
+        (
+            *_OPENED,
+            _BURNED,
+            ("card", "clear", {}),
+            *_says(codes.OK, **_SHUT),
+            ("gas", 10_000, _HOUR),
+            ("expect", {"drawn_milli": 0}),
+        ),
+        {"code": codes.OK, "binding": 1, "remaining": 0, "register": 1000, "reasons": SHUT_UNBOUND, **_SHUT},
+    ),
+    # A pulse a second while the valve shuts: all of them are in the final record.
+    "clear while gas flows": Flow(
+        (
+            *_OPENED,
+            _BURNED,
+            ("card", "clear", {}),
+            ("insert", 20_000, 20_000),
+            ("expect", {"code": codes.OK}),
+            ("remove",),
+        ),
+        {"register": 1003, "index": 1503, "reasons": SHUT_UNBOUND, "remaining": 0, **_SHUT},
+    ),
+    "clear, then the next binding": Flow(
+        (
+            *_OPENED,
+            _BURNED,
+            ("card", "clear", {}),
+            *_says(codes.OK),
+            ("power_off", True),
+            ("power_on",),
+            *_says(codes.REPEAT),
+            ("card", "clear", {}),
+            *_says(codes.REPEAT),
+            _SECOND,
+            *_says(codes.NOT_BOUND),
+            ("card", "opening", {"binding": 2, "sequence": 1, "bought_total": 700}),
+            *_says(codes.OK, remaining=700, **_OPEN),
+            ("card", "clear", {"binding": 1}),
+            *_says(codes.BINDING),
+            ("card", "clear", {}),
+            *_says(codes.OK),
+        ),
+        {"code": codes.OK, "binding": 2, "remaining": 0, "reasons": SHUT_UNBOUND, **_SHUT},
+    ),
+    "clear of a valve that is stuck": Flow(
+        (*_OPENED, ("jam", True), ("card", "clear", {}), *_says(codes.OK), ("jam", False), ("key",), ("wait", 60_000)),
+        {"reasons": SHUT_UNBOUND, "remaining": 0, **_SHUT},
+    ),
+    "clear below zero": Flow(
+        (
+            *_BUILD,
+            ("card", "opening", {"bought_total": 100, "alarm": 0, "overdraft": 50}),
+            *_says(codes.OK),
+            ("gas", 130_000, _HOUR),
+            ("card", "clear", {}),
+            *_says(codes.OK),
+        ),
+        {"code": codes.OK, "register": 130, "remaining": 0, "reasons": SHUT_UNBOUND, **_SHUT},
+    ),
+    "transfer out": Flow(
+        (*_OPENED, _BURNED, ("card", "transfer out", {}), *_says(codes.OK), *_says(codes.REPEAT)),
+        {"code": codes.REPEAT, "binding": 1, "remaining": 0, "reasons": SHUT_UNBOUND, **_SHUT},
+    ),
+    "transfer out, another heir": Flow(
+        (
+            *_OPENED,
+            _BURNED,
+            ("card", "transfer out", {}),
+            *_says(codes.OK),
+            ("card", "transfer out", {"card": 91}),
+            *_says(codes.REPEAT),
+            ("card", "transfer out", {"heir": {"binding": 2}}),
+            *_says(codes.SEQUENCE_CONFLICT),
+            ("card", "clear", {}),
+            *_says(codes.NOT_BOUND),
+        ),
+        {"code": codes.NOT_BOUND, "binding": 1, "remaining": 0, "reasons": SHUT_UNBOUND, **_SHUT},
+    ),
+    "transfer in": Flow(
+        (
+            *_BUILD,
+            ("card", "transfer in", {**_TO_ME, "final": {"bought_total": 3000, "used": 1000, "register": 1000}}),
+            *_says(codes.OK, remaining=2000, **_OPEN),
+            *_says(codes.REPEAT),
+            ("card", "user", {"sequence": 2, "bought_total": 2500, "amount": 500}),
+            *_says(codes.OK),
+        ),
+        {"code": codes.OK, "binding": 1, "sequence": 2, "bought_total": 2500, "remaining": 2500, **_OPEN},
+    ),
+    "transfer in, no more than may be": Flow(
+        (
+            *_BUILD,
+            ("card", "transfer in", {**_TO_ME, "final": {"bought_total": 99_000}, "heir": {"meter": METER, **_MOST}}),
+            *_says(codes.OK),
+        ),
+        {"code": codes.OK, "binding": 1, "bought_total": 1500, "remaining": 1500, **_OPEN},
+    ),
+    "transfer in of what is owed": Flow(
+        (
+            *_BUILD,
+            ("card", "transfer in", {**_TO_ME, "final": {"bought_total": 1000, "used": 1030, "register": 1030}}),
+            *_says(codes.OK, remaining=-30, **_SHUT),
+            ("card", "user", {"sequence": 2, "bought_total": 500, "amount": 500, "correction_total": 30}),
+            *_says(codes.OK),
+        ),
+        {"code": codes.OK, "binding": 1, "bought_total": 500, "remaining": 470},
+    ),
+    "transfer in before out": Flow(
+        (*_BUILD, ("card", "transfer in", _TO_ME), *_says(codes.NO_FINAL_RECORD)),
+        {"code": codes.NO_FINAL_RECORD, "binding": 0, "tokens": 8, "counter": TRIES_FULL, "reasons": SHUT_UNBOUND},
+    ),
+    "management": Flow(
+        (*_OPENED, _BURNED, ("card", "management", {}), *_says(codes.OK), *_says(codes.OK), *_says(codes.CARD_FULL)),
+        {"code": codes.CARD_FULL, "remaining": 2000, "tokens": 8, "counter": TRIES_FULL, **_OPEN},
+    ),
+    "setting": Flow(
+        (
+            *_BUILD,
+            ("card", "setting", {"service_number": 3, "what": SET_CLOCK | SET_GUARDS, **GUARD_LIMITS, **_CLOCK}),
+            *_says(codes.OK),
+            *_says(codes.REPEAT),
+            ("card", "setting", {"service_number": 4, "what": SET_INDEX, "index": 123_456}),
+            *_says(codes.OK),
+            ("card", "setting", {"service_number": 2, "what": SET_GUARDS}),
+            *_says(codes.OLDER),
+            *_FIRST,
+            ("gas", 30_000, 30_000),
+        ),
+        {"reasons": SHUT_LARGE_FLOW, "binding": 1, **_SHUT},
+    ),
+    "setting all at once": Flow(
+        (
+            *_BUILD,
+            ("card", "setting", {"service_number": 1, "what": SET_GUARDS, "shut": 1, "report": 1}),
+            *_says(codes.OK),
+            ("card", "setting", {"service_number": 2, "what": 7, "index": 77, **GUARD_LIMITS, **_CLOCK}),
+            *_says(codes.OK),
+        ),
+        {"code": codes.OK, "reasons": SHUT_UNBOUND, "counter": TRIES_FULL, **_SHUT},
+    ),
+    "clock of a bound meter": Flow(
+        (
+            *_OPENED,
+            ("card", "setting", {"service_number": 1, "what": SET_CLOCK, **_CLOCK}),
+            *_says(codes.OK),
+            ("card", "setting", {"service_number": 2, "what": SET_GUARDS}),
+            *_says(codes.NOT_UNBOUND),
+        ),
+        {"code": codes.NOT_UNBOUND, "remaining": 3000, "tokens": 8, **_OPEN},
+    ),
+    "keys from the factory": Flow(
+        (
+            ("build", {"factory_key": FACTORY_KEY}),
+            ("card", "opening", {"bought_total": 3000}),
+            *_says(codes.REGION),
+            ("card", "key", {"key_version": 1}),
+            *_says(codes.OK),
+            *_says(codes.KEY_VERSION),
+            *_FIRST,
+        ),
+        {"code": codes.OK, "binding": 1, "remaining": 3000, **_OPEN},
+    ),
+    "keys of a bound meter": Flow(
+        (
+            *_OPENED,
+            _BURNED,
+            ("card", "key", {"key_version": 2, "key_from": 1}),
+            *_says(codes.OK),
+            ("card", "key", {"key_version": 2, "key_from": 1}),
+            *_says(codes.KEY_VERSION),
+            _SECOND,
+            *_says(codes.OK),
+        ),
+        {"code": codes.OK, "sequence": 2, "bought_total": 5000, "remaining": 4000, **_OPEN},
+    ),
+    "test gas": Flow(
+        (
+            *_BUILD,
+            ("card", "test gas", {"bought_total": 30}),
+            *_says(codes.OK, remaining=0, **_OPEN),
+            # A pulse a second: three pass while the valve shuts, and are owed.
+            ("gas", 60_000, 60_000),
+            ("expect", {"register": 33, "reasons": SHUT_UNBOUND, **_SHUT}),
+            *_says(codes.REPEAT, **_SHUT),
+            ("card", "test gas", {"bought_total": 29}),
+            *_says(codes.OLDER),
+            ("card", "test gas", {"bought_total": 1001}),
+            *_says(codes.TEST_GAS),
+            ("card", "test gas", {"bought_total": 40}),
+            *_says(codes.OK, **_OPEN),
+            ("gas", 7_000, _HOUR),
+        ),
+        {"register": 40, "remaining": 0, "reasons": SHUT_UNBOUND, **_SHUT},
+    ),
+    "test gas, then a customer": Flow(
+        (
+            *_BUILD,
+            ("card", "test gas", {"bought_total": 1000}),
+            *_says(codes.OK, **_OPEN),
+            ("gas", 20_000, _HOUR),
+            *_FIRST,
+            ("gas", 10_000, _HOUR),
+            ("expect", {"remaining": 2990}),
+            ("card", "clear", {}),
+            *_says(codes.OK, **_SHUT),
+            ("key",),
+            ("expect", {"reasons": SHUT_UNBOUND, **_SHUT}),
+            ("card", "test gas", {"bought_total": 1000, "binding": 2}),
+            *_says(codes.NOT_UNBOUND),
+        ),
+        {"code": codes.NOT_UNBOUND, "register": 30, "reasons": SHUT_UNBOUND, **_SHUT},
+    ),
+    "company card of another meter": Flow(
+        (
+            *_OPENED,
+            *(
+                step
+                for kind in ("clear", "test gas", "transfer out", "key")
+                for step in (("card", kind, {"meter": OTHER_METER, "key_version": 1}), *_says(codes.METER))
+            ),
+        ),
+        {"code": codes.METER, "remaining": 3000, "tokens": 8, "counter": TRIES_FULL, **_OPEN},
+    ),
+    "company card that is forged": Flow(
+        (
+            *_OPENED,
+            ("card", "clear", {"wrong_mac": 1}),
+            *_says(codes.MAC, tokens=7),
+            ("card", "management", {"wrong_mac": 1}),
+            *_says(codes.MAC, tokens=6),
+        ),
+        {"code": codes.MAC, "remaining": 3000, "tokens": 6, "counter": TRIES_FULL, **_OPEN},
     ),
 }

@@ -26,6 +26,7 @@ BUILD_DEFAULTS: dict[str, Any] = {
     "pulse_weight": 2,
     "region": bench.TEST_REGION,
     "key_version": 1,
+    "factory_key": bytes(16),
     "register": 0,
     "index": 0,
     "wheels": 10000000,
@@ -83,10 +84,17 @@ class MeterUnderTest:
         """Let ``count`` pulses come as one batch; the wheels turn with them."""
         return self._ask(bench.PULSES, count.to_bytes(4, "big"))
 
-    def insert(self, chip: Chip) -> int:
-        """Put a card in, all 264 bytes of it, and let meter and valve come to rest; the meter's code."""
+    def insert(self, chip: Chip, *, milliseconds: int = 0, milli_pulses: int = 0) -> int:
+        """Put a card in, all 264 bytes of it, and let meter and valve come to rest; the meter's code.
+
+        Gas may be drawn meanwhile, as with ``run``.
+        """
         self._put(chip, 0)
-        return self._ask(bench.INSERT)["code"]
+        request = b""
+        if milli_pulses:
+            drawn = {"milliseconds": milliseconds, "milli_pulses": milli_pulses}
+            request = bench.pack(bench.RUN_REQUEST, drawn)
+        return self._ask(bench.INSERT, request)["code"]
 
     def remove(self) -> Chip:
         """Take the card out: a chip with what the meter has left on it."""

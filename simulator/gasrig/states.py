@@ -25,6 +25,8 @@ _BLANK = bytes(_PAGE)
 _RECORDS_END = 0x400
 _EVENTS, _EVENTS_END = 0x400, 0xF00
 _REPORTS = ((0x5B, 0xA5), (0xA5, 0xEF))
+_FINALS, _FINAL_SIZE = (0xF00, 0xF80), 69
+_KIND_AT, _TRANSFER = 0x0C, 2  # of a card
 _QUARTER = 250  # thousandths of a pulse: the reeds read alike within
 _NEAR = 3  # pulses from a threshold within which counts make a difference
 _FAR = (2 * _NEAR,) * 3  # from all thresholds
@@ -126,6 +128,7 @@ class Sameness:
             *_records(cells[:_RECORDS_END], state.keys, masked),
             (tally,) if store.register is None else _tally(tally, self.lanes, self.lane_length),
             _near(store),
+            tuple([_final(cells[at : at + _FINAL_SIZE], masked) for at in _FINALS]),
             (state.place > 0) + (state.place >= self.travel_ms),
             state.wheels_milli // _QUARTER,
         )
@@ -173,7 +176,7 @@ def _near(store: Store) -> tuple[int, ...]:
     left = store.remaining
     if left - store.alarm >= _NEAR:
         return _FAR  # the nearest of the three
-    distances = (left, left + store.overdraft, left - store.alarm)
+    distances = (left, left + store.overdraft, left - store.alarm, store.test_gas_left)
     return tuple([max(0, min(2 * _NEAR, distance + _NEAR)) for distance in distances])
 
 
@@ -203,7 +206,16 @@ def _account(raw: bytes, masked: bool) -> bytes:
 
 
 def _state(raw: bytes, masked: bool) -> bytes:
-    return raw[2:8] + raw[11:27] if masked else raw[:60]  # masked: not the report number, not what is only counted
+    # Masked: not the report number, not what is only counted.
+    return raw[2:8] + raw[11:27] + raw[38:42] if masked else raw[:60]
+
+
+@lru_cache(maxsize=1 << 10)
+def _final(raw: bytes, masked: bool) -> bytes:
+    # The final record: of a whole one not the register, used and index, of another, masked, that it is none.
+    if crc16(raw, 0, _FINAL_SIZE - 2) != int.from_bytes(raw[-2:], "big"):
+        return b"" if masked else raw
+    return raw[:22] + raw[34:-2]
 
 
 def _record(raw: bytes, masked: bool) -> bytes:
@@ -268,11 +280,13 @@ def _card(dump: bytes, masked: bool) -> tuple[Any, ...]:
     if not dump:
         return ()
     frames = [dump[start:end] for start, end in _REPORTS]
+    if dump[_KIND_AT] == _TRANSFER:
+        return (dump,)  # an order and a final record: each byte of them decides
     whole = [_is_report(frame) for frame in frames]
     if masked:
         # What an order and the next report's place are decided by: whose, of which binding, which of two is newer.
         newer = frames[0][4:7] > frames[1][4:7]
-        shown = [frame[7:26] if good else b"" for frame, good in zip(frames, whole, strict=True)]
+        shown = [frame[1:2] + frame[7:26] if good else b"" for frame, good in zip(frames, whole, strict=True)]
     else:
         # Of a whole report all but register, used, index, and MAC and checksum over them.
         newer = False
