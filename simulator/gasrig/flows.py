@@ -151,8 +151,9 @@ CARD = 77
 TOOL_CARD = 90
 KEY_VERSION = 1
 
-# What an order's fields may hold beside ORDER's own: a changed MAC, another card number it is signed for.
-PRANKS = ("wrong_mac", "signed_for")
+# What an order's fields may hold beside ORDER's own: a changed MAC, another card number it is signed for, a changed MAC
+# of a transfer's final record.
+PRANKS = ("wrong_mac", "signed_for", "wrong_final")
 
 _KINDS = {"opening": ORDER_OPENING, "user": ORDER_USER}
 # The company's cards: kind of card, of frame, its layout.
@@ -291,10 +292,11 @@ def write_tool(chip: Chip, kind: str, fields: Mapping[str, Any]) -> None:
         _write_heir(chip, card, values, fields)
     values["psc_mask"] = mask_psc(derive(key, WRAP_KEY), card, bytes(chip.security[1:4]))
     _put_frame(chip, TOOL_AT, layout, values, frame_kind, fields.get("signed_for", card), derive(key, ORDER_KEY))
-    if fields.get("wrong_mac"):
-        end = TOOL_AT + HEAD + size_of(layout) + 8
-        chip.main[end - 1] ^= fields["wrong_mac"]
-        chip.main[end : end + 2] = crc16(chip.main, TOOL_AT + 1, end).to_bytes(2, "big")
+    for prank, at, size in (("wrong_mac", TOOL_AT, size_of(layout)), ("wrong_final", FINAL_AT, size_of(REPORT_DATA))):
+        if fields.get(prank):
+            end = at + HEAD + size + 8
+            chip.main[end - 1] ^= fields[prank]
+            chip.main[end : end + 2] = crc16(chip.main, at + 1, end).to_bytes(2, "big")
 
 
 def _put_frame(
@@ -394,7 +396,7 @@ class Player:
         known = {name: self.fields[name] for name in ("binding", "key_version", "pulse_weight")}
         self.card = new_tool(kind, {**known, **fields}, fields.get("card", TOOL_CARD))
         if kind == "key":
-            self.fields["key_version"] = fields["key_version"]
+            self.fields["key_version"] = max(self.fields["key_version"], fields["key_version"])
 
     def _card(self, kind: str, fields: Mapping[str, Any]) -> None:
         if kind in TOOLS:
@@ -1155,6 +1157,8 @@ FLOWS: dict[str, Flow] = {
             *_says(codes.REPEAT),
             _SECOND,
             *_says(codes.NOT_BOUND),
+            ("card", "opening", {"sequence": 1, "bought_total": 3000}),
+            *_says(codes.BINDING),
             ("card", "opening", {"binding": 2, "sequence": 1, "bought_total": 700}),
             *_says(codes.OK, remaining=700, **_OPEN),
             ("card", "clear", {"binding": 1}),
@@ -1227,6 +1231,14 @@ FLOWS: dict[str, Flow] = {
         ),
         {"code": codes.OK, "binding": 1, "bought_total": 500, "remaining": 470},
     ),
+    "transfer in, final record forged": Flow(
+        (
+            *_BUILD,
+            ("card", "transfer in", {**_TO_ME, "final": {"bought_total": 3000}, "wrong_final": 1}),
+            *_says(codes.MAC),
+        ),
+        {"code": codes.MAC, "binding": 0, "tokens": 7, "counter": TRIES_FULL, "reasons": SHUT_UNBOUND},
+    ),
     "transfer in before out": Flow(
         (*_BUILD, ("card", "transfer in", _TO_ME), *_says(codes.NO_FINAL_RECORD)),
         {"code": codes.NO_FINAL_RECORD, "binding": 0, "tokens": 8, "counter": TRIES_FULL, "reasons": SHUT_UNBOUND},
@@ -1290,6 +1302,8 @@ FLOWS: dict[str, Flow] = {
             *_says(codes.OK),
             ("card", "key", {"key_version": 2, "key_from": 1}),
             *_says(codes.KEY_VERSION),
+            ("card", "key", {"key_version": 1, "key_from": 2}),
+            *_says(codes.KEY_VERSION),
             _SECOND,
             *_says(codes.OK),
         ),
@@ -1331,6 +1345,10 @@ FLOWS: dict[str, Flow] = {
             *_says(codes.NOT_UNBOUND),
         ),
         {"code": codes.NOT_UNBOUND, "register": 30, "reasons": SHUT_UNBOUND, **_SHUT},
+    ),
+    "company card on another chip": Flow(
+        (*_OPENED, ("card", "clear", {}), ("chip", {"psc": b"\x00\x01\x02"}), *_says(codes.PASSWORD_REFUSED)),
+        {"code": codes.PASSWORD_REFUSED, "remaining": 3000, "counter": 0x06, **_OPEN},
     ),
     "company card of another meter": Flow(
         (

@@ -20,6 +20,7 @@ is found only by cuts, pulls, broken parts or an adversary:
     lockout    gasrig.attacks
     collage    the order of one image and the reports of another, on one card, at a hall
     adversary  gasrig.adversary
+    heirs      gasrig.heirs
     explore    gasrig.explore
 
 A new mutant is one entry of MUTANTS; what cannot be observed at all is listed in EQUIVALENT, with the reason.
@@ -47,13 +48,13 @@ from gascard.frames import HEAD, frame_size
 from gascard.records import FLAG_REFUND, ORDER, ORDER_AT, REPORT_AT, REPORT_DATA, SHUT_LARGE_FLOW, offset_of
 from gashall.errors import GasError
 from gashall.signer import KeyFileSigner
-from gasrig import adversary, attacks, checkers, counter_cut, explore
+from gasrig import adversary, attacks, checkers, counter_cut, explore, heirs
 from gasrig.bench import TEST_REGION
 from gasrig.checkers import Violation
 from gasrig.counter_cut import Counts
 from gasrig.cut import Cutter, _Edge
 from gasrig.faults import PAGE
-from gasrig.flows import FLOWS, GUARD_LIMITS, METER, ROOT, Flow, FlowError, Player, Step, play
+from gasrig.flows import FLOWS, GUARD_LIMITS, HEIR, METER, ROOT, Flow, FlowError, Player, Step, play
 from gasrig.handset import Entry, MeterUnderTest, RecordedMeter
 from gasrig.parts import Fram
 from gasrig.recorder import KEYS, STORE
@@ -61,7 +62,7 @@ from gasrig.states import Stored
 from gasrig.targets import CPythonTarget, TargetError, open_target
 from gasrig.town import Town
 from gasrig.world import World
-from meter.layouts import EVENTS_AT, GUARDS_AT, LOCKOUT_AT
+from meter.layouts import EVENTS_AT, FINAL_RECORD_AT, GUARDS_AT, LOCKOUT_AT
 
 __all__ = [
     "CHECKS",
@@ -329,7 +330,7 @@ def _verdict(check: Check) -> None:
         player.step(_OPENING[0])
         later = _LATER[1]
         forged = (*later[:2], {**later[2], "wrong_mac": 1})
-        for card in (_OPENING[1], forged, later):
+        for card in (_OPENING[1], forged, later, ("card", "clear", {"wrong_mac": 1}), ("card", "management", {})):
             meter.power_off(warned=False)
             tokens = meter.power_on()["tokens"]
             player.step(card)
@@ -345,6 +346,11 @@ def _adversary(check: Check) -> None:
     for found in adversary.search(check.where, check.depth).violations:
         moves = " > ".join([" ".join(map(str, action)) for action in found.story])
         raise CaughtError(found.rule, f"{found.text} ({check.where}: {moves})")
+
+
+def _heirs(check: Check) -> None:
+    for found in heirs.search(check.where, check.depth).violations:
+        raise CaughtError(found.rule, f"{found.text} ({check.where}: {'; '.join(found.story)})")
 
 
 def _explore(check: Check) -> None:
@@ -415,6 +421,8 @@ def _damage(check: Check) -> None:
         meter.keep(0)
         for at in GUARDS_AT:
             _limits_kept(meter, at)
+        for ending in _ENDINGS:
+            _ended(meter, ending)
 
 
 def _limits_kept(meter: RecordedMeter, at: int) -> None:
@@ -426,6 +434,48 @@ def _limits_kept(meter: RecordedMeter, at: int) -> None:
     meter.power_on()
     meter.key()
     _damaged(f"store {at:#04x} lost", "reasons", meter.run(30_000, 30_000)["reasons"], SHUT_LARGE_FLOW)
+
+
+# What ends a binding, or begins one on the heir's meter: the card, and what the account is then.
+_ENDINGS: dict[str, tuple[Step, str]] = {
+    "clear": (("card", "clear", {}), "over"),
+    "transfer out": (("card", "transfer out", {}), "over"),
+    "transfer in": (
+        ("card", "transfer in", {"meter": HEIR, "heir": {"meter": METER}, "final": {"bought_total": 3000}}),
+        "bound",
+    ),
+}
+
+
+def _ended(meter: RecordedMeter, kind: str) -> None:
+    # Either copy may be lost then, also where a cut had missed one of them and the card was shown once more.
+    card, state = _ENDINGS[kind]
+    player = Player(meter)
+    for step in _OPENING if state == "over" else _OPENING[:1]:
+        player.step(step)
+    made = {at: meter.store(at, PAGE) for _, at in _COPIES[:2]}
+    for step in (card, ("insert",), ("remove",)):
+        player.step(step)
+    meter.keep(0)
+    for at in made:
+        for cut in (False, True):
+            meter.back(0)
+            if cut:
+                meter.poke(STORE, at, made[at])
+                meter.power_on()
+                player.step(("insert",))
+                player.step(("remove",))
+            meter.poke(STORE, at ^ 0x40 if cut else at, b"\xff" * PAGE)
+            meter.power_on()
+            store = checkers.read_store(meter.memory(0x1000 + LANE_LENGTH), meter.keys(), 1, LANE_LENGTH)
+            _damaged(f"{kind}, store {at:#04x} lost, cut: {cut}", state, getattr(store, state), True)
+    for at in FINAL_RECORD_AT if state == "over" else ():
+        meter.back(0)
+        meter.poke(STORE, at, b"\xff" * PAGE)
+        meter.power_on()
+        player.step(("insert",))
+        player.step(("remove",))
+        _damaged(f"{kind}, final record {at:#04x} lost", "code", player.code, codes.REPEAT)
 
 
 def _completed(meter: RecordedMeter, player: Player, made: dict[int, bytes]) -> None:
@@ -593,6 +643,7 @@ CHECKS: dict[str, Callable[[Check], None]] = {
     "lockout": _lockout,
     "collage": _collage,
     "adversary": _adversary,
+    "heirs": _heirs,
     "explore": _explore,
 }
 
@@ -660,6 +711,7 @@ _METER = "meter/meter.py"
 _REEDS = "meter/reeds.py"
 _SESSION = "meter/session.py"
 _STORE = "meter/store.py"
+_TOOLS = "meter/tools.py"
 _VALVE = "meter/valve.py"
 
 # Where the checks look. Numbers are steps of gasrig.flows: in "purchase" 2 is the opening card's visit, 6 the second's.
@@ -669,6 +721,9 @@ _PULSES = _cut("checkpoint", 7, shard=8)
 _TURNS = _cut("checkpoint", 5, 6, shard=8)
 _LANES = _cut("checkpoint in four lanes", 5, 6, memory="eeprom", shard=3)
 _LANES_COUNTED = _count("checkpoint in four lanes", 6, memory="eeprom", shard=3)
+
+_CLEARED = _cut("clear", 6, shard=16)
+_REKEYED = _cut("keys of a bound meter", 6, shard=16)
 
 _BITS_OF_A_LANE = """        if self._lanes == 1:
             cell = bytearray(1)
@@ -1673,12 +1728,283 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
     ),
+    # --- the company's cards
+    Mutant(
+        "final record on the card first",
+        "The final record is written to the card before the account says that it is over.",
+        (
+            Patch(
+                _TOOLS,
+                "        account = dict(meter.account.values)\n",
+                "        self.put(values)\n"
+                "        while self._session.active:\n"
+                "            self._session.step()\n"
+                "        account = dict(meter.account.values)\n",
+            ),
+            Patch(_TOOLS, "        meter.review()\n        self.put(values)\n", "        meter.review()\n"),
+        ),
+        (_CLEARED,),
+    ),
+    Mutant(
+        "over before the valve stops",
+        "A binding ends while the valve is on its way, and gas still flows.",
+        (Patch(_TOOLS, "        if self._meter.valve.moving:\n            return codes.OK\n", ""),),
+        (_cut("clear while gas flows", 6, shard=16),),
+    ),
+    Mutant(
+        "final record after the account",
+        "The account says that it is over before the final record is stored.",
+        (
+            Patch(
+                _TOOLS,
+                "        for at in FINAL_RECORD_AT:\n            write_small(meter.memory, at, FINAL_RECORD, values)\n",
+                "",
+            ),
+            Patch(
+                _TOOLS,
+                "        meter.account.commit(account, True)\n",
+                "        meter.account.commit(account, True)\n"
+                "        for at in FINAL_RECORD_AT:\n"
+                "            write_small(meter.memory, at, FINAL_RECORD, values)\n",
+            ),
+        ),
+        (_CLEARED,),
+    ),
+    Mutant(
+        "final record in one copy",
+        "The final record is stored once.",
+        (Patch(_TOOLS, "        for at in FINAL_RECORD_AT:\n", "        for at in FINAL_RECORD_AT[:1]:\n"),),
+        (_CLEARED,),
+    ),
+    Mutant(
+        "final record over its page",
+        "A record longer than a page is written in one piece.",
+        (
+            Patch(_STORE, "    for start in range(0, end, COPY_SIZE):\n", "    for start in (0,):\n"),
+            Patch(_STORE, "raw[start : start + COPY_SIZE])", "raw)"),
+        ),
+        (_cut("clear", 6, memory="eeprom", shard=16),),
+    ),
+    Mutant(
+        "end in one copy",
+        "The end of a binding stands in one copy of the account.",
+        (
+            Patch(
+                _TOOLS,
+                "        meter.account.commit(account, True)\n",
+                "        meter.account.commit(account, False)\n",
+            ),
+        ),
+        (Check("damage"),),
+    ),
+    Mutant(
+        "end not completed",
+        "A card that comes again after a cut gets the final record while one copy says that the binding runs.",
+        (Patch(_TOOLS, "        meter.account.confirm()\n", ""),),
+        (Check("damage"),),
+    ),
+    Mutant(
+        "transfer not completed",
+        "A transfer card that comes again after a cut leaves its credit in one copy.",
+        (Patch(_TOOLS, "            account.confirm()\n", ""),),
+        (Check("damage"),),
+    ),
+    Mutant(
+        "second heir served",
+        "A transfer card for another meter or binding gets the final record of the first.",
+        (Patch(_TOOLS, '        if (final["new_meter"], final["new_binding"]) != heir:\n', "        if False:\n"),),
+    ),
+    Mutant(
+        "transfer credited twice",
+        "A transfer is taken in by a meter that has had that binding.",
+        (
+            Patch(
+                _TOOLS,
+                '    if order["binding"] != own["binding"] + 1 or order["binding"] < keys["binding"]:\n',
+                "    if False:\n",
+            ),
+        ),
+        (Check("heirs", "cleared", depth=6),),
+    ),
+    Mutant(
+        "transfer credited again and again",
+        "A transfer is taken in by a meter that is bound by it.",
+        (
+            Patch(
+                _TOOLS,
+                '        return codes.ALREADY_BOUND if order["binding"] == own["binding"] + 1 else codes.BINDING\n',
+                '        return codes.ALREADY_BOUND if order["binding"] == own["binding"] + 1 else codes.OK\n',
+            ),
+        ),
+    ),
+    Mutant(
+        "transfer leaves the account as it is",
+        "The old meter tells what is left and goes on.",
+        (Patch(_TOOLS, '        account["state"] = self._state\n', ""),),
+    ),
+    Mutant(
+        "transfer not limited",
+        "The new meter credits what the old one says, whatever the hall has released.",
+        (
+            Patch(
+                _TOOLS,
+                '    order["bought_total"] = max(0, min(left, order["bought_total"]))\n',
+                '    order["bought_total"] = max(0, left)\n',
+            ),
+        ),
+    ),
+    Mutant(
+        "what is owed is forgotten",
+        "A remainder below zero is not taken along.",
+        (Patch(_TOOLS, '    order["correction_total"] = max(0, -left)\n', '    order["correction_total"] = 0\n'),),
+    ),
+    Mutant(
+        "final record's MAC ignored",
+        "The new meter believes any final record.",
+        (
+            Patch(
+                _TOOLS,
+                "    if not mac_right(image, FINAL_AT, size_of(REPORT_DATA), "
+                'identity["card"], identity["region"], key):\n',
+                "    if False:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "company card without a token",
+        "The MAC of a company's card costs no token before it is judged.",
+        (Patch(_TOOLS, "    if not meter.lockout.take(CARDS):\n", "    if not meter.lockout.tokens[CARDS]:\n"),),
+        (Check("verdict"),),
+    ),
+    Mutant(
+        "company card's chip not asked",
+        "A company's card is served whatever the chip says to its password.",
+        (
+            Patch(
+                _TOOLS,
+                '    return session.verify(identity["card"], psc)\n',
+                '    session.verify(identity["card"], psc)\n    return codes.OK\n',
+            ),
+        ),
+    ),
+    Mutant(
+        "unread report overwritten",
+        "A management card's report is written over the first one, read or not.",
+        (Patch(_TOOLS, " in (codes.SHAPE, codes.CRC):\n            break\n", " <= 0:\n            break\n"),),
+    ),
+    Mutant(
+        "bound meter set",
+        "A setting card changes limits and index of a bound meter.",
+        (Patch(_TOOLS, "    if what & (SET_INDEX | SET_GUARDS) and meter.account.bound:\n", "    if False:\n"),),
+    ),
+    Mutant(
+        "older setting taken",
+        "A setting card with a lower service number is taken.",
+        (Patch(_TOOLS, '    if values["service_number"] < state["service_number"]:\n', "    if False:\n"),),
+    ),
+    Mutant(
+        "setting's number first",
+        "The service number is stored before the limits.",
+        (
+            Patch(
+                _TOOLS,
+                "        if what & SET_GUARDS:\n            meter.set_limits(values)\n",
+                '        state["service_number"] = values["service_number"]\n'
+                "        meter.save_state()\n"
+                "        if what & SET_GUARDS:\n            meter.set_limits(values)\n",
+            ),
+        ),
+        (_cut("setting", 2, shard=16),),
+    ),
+    Mutant(
+        "key version falls",
+        "A key card of a lower version is taken.",
+        (Patch(_TOOLS, '    if version <= keys["key_version"]:\n', '    if version == keys["key_version"]:\n'),),
+    ),
+    Mutant(
+        "old key left",
+        "New keys are stored in one copy, and the old ones stay in the other.",
+        (Patch(_TOOLS, "    meter.keys.commit(new, True)\n", "    meter.keys.commit(new, False)\n"),),
+        (_REKEYED,),
+    ),
+    Mutant(
+        "old key left by a cut",
+        "A key card that comes again leaves the copy that a cut has missed.",
+        (Patch(_TOOLS, "        meter.keys.confirm()", "        pass"),),
+        (_REKEYED,),
+    ),
+    Mutant(
+        "keys before the account",
+        "A meter from the factory has its keys before its account says so.",
+        (
+            Patch(
+                _TOOLS,
+                '    if account.values["state"] == FACTORY:\n'
+                "        account.commit(dict(account.values, state=KEYED), True)\n",
+                "",
+            ),
+            Patch(
+                _TOOLS,
+                "    meter.keys.commit(new, True)\n",
+                "    meter.keys.commit(new, True)\n"
+                '    if account.values["state"] == FACTORY:\n'
+                "        account.commit(dict(account.values, state=KEYED), True)\n",
+            ),
+        ),
+        (_cut("keys from the factory", 4, shard=16),),
+    ),
+    Mutant(
+        "test gas without end",
+        "More test gas is given than a meter has in its life.",
+        (Patch(_TOOLS, "    if total > meter.settings.test_gas:\n", "    if False:\n"),),
+    ),
+    Mutant(
+        "test gas forgiven",
+        "What passed beyond the test gas while the valve shut is given anew with the next card.",
+        (
+            Patch(
+                _TOOLS,
+                '    end = (state["test_gas_end"] or meter.register.value) + more\n',
+                '    end = max(meter.register.value, state["test_gas_end"]) + more\n',
+            ),
+        ),
+    ),
+    Mutant(
+        "test gas comes back",
+        "A meter that was cleared has its test gas again.",
+        (
+            Patch(
+                _METER,
+                '                if left > 0 and not account.values["binding"]:\n',
+                "                if left > 0:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "old binding opens again",
+        "An unbound meter takes an opening order of any binding.",
+        (
+            Patch(
+                _JUDGING,
+                '        if order["binding"] != own + 1 or order["binding"] < keys["binding"]:\n',
+                "        if False:\n",
+            ),
+        ),
+    ),
 )
 
+
 EQUIVALENT: dict[str, str] = {
-    "old binding opens again": (
-        "An unbound meter takes an opening order of any binding: no meter that was bound becomes unbound yet, and the "
-        "key record starts at nought. Clear and transfer will tell."
+    "closing order's MAC not kept": (
+        "The account that is over keeps no MAC of the order that ended it: nobody reads it, a card that comes again is "
+        "known by its binding and its heir."
+    ),
+    "final record read from the other copy first": (
+        "Both copies were written before the account said that it is over, so while they can be read they are the same."
+    ),
+    "state saved once more": (
+        "Closing stores the state in both copies: of what it holds only the report number is new, and a number lost "
+        "with a copy is that of the final record, which bears no other's."
     ),
     "password not heard is right": (
         "A card pulled while its password is presented is loaded: its order is genuine, and credit is cumulative, so "

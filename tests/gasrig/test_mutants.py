@@ -26,6 +26,7 @@ SLICE = {
     "tokens by the clock": "lockout",
     "ledger behind not noticed": "collage",
     "factory inferred": "adversary",
+    "transfer credited twice": "heirs",
     "credit and sequence apart": "explore",
 }
 LISTED = """
@@ -35,7 +36,12 @@ LISTED = """
     report number not stored first, pending row forgotten, pending row cancelled, valve opened at power-up,
     tries without end, pulses kept until the valve rests, exercise by itself, magnet that is gone opens,
     guard's word lost at power-up, flow past the valve not noticed, limits in one copy, event numbers from one,
-    empty cell only warns, supply back opens, bounce counts, backwards counts
+    empty cell only warns, supply back opens, bounce counts, backwards counts,
+    final record on the card first, over before the valve stops, final record after the account,
+    final record in one copy, second heir served, transfer credited twice, transfer not limited,
+    what is owed is forgotten, final record's MAC ignored, unread report overwritten, bound meter set,
+    older setting taken, setting's number first, key version falls, old key left, test gas without end,
+    test gas comes back, old binding opens again
 """
 
 
