@@ -55,8 +55,9 @@ from gascard.records import (
     size_of,
 )
 from gascard.sle4442 import TRIES_FULL
+from gascard.tools import SET_GUARDS
 from gasrig import bench
-from gasrig.flows import HAPPENINGS, ORDER_DEFAULTS, Player, Step
+from gasrig.flows import GUARD_LIMITS, HAPPENINGS, ORDER_DEFAULTS, Player, Step
 from gasrig.handset import MeterUnderTest, RecordedMeter, SupplyFailed
 from gasrig.recorder import KEYS, STORE
 from gasrig.targets import Target, open_target
@@ -279,6 +280,12 @@ def shows(code: int, symbols: int, pattern: bytes = display.BEEP_SHUT) -> Step:
 def reopens(reason: int) -> Steps:
     """Shut for this or, where the cut came before it was stored, for nothing but the cut; the key opens."""
     return (("expect", {"reasons": {0, reason}, **IS_SHUT}), ("key",), RUNS)
+
+
+def set_by_card(service_number: int, limits: Mapping[str, int], code: int = codes.OK) -> Steps:
+    """A setting card with limits for the guards, and what the meter answers."""
+    fields = {"service_number": service_number, "what": SET_GUARDS, **limits}
+    return (("card", "setting", fields), ("insert",), ("expect", {"code": code}), ("remove",))
 
 
 def flow_guard(
@@ -1613,6 +1620,60 @@ ROWS: dict[str, Row] = {
             ),
         ),
     ),
+    "setting card": Row(
+        "the last that does nothing: a service number that is the stored one",
+        normal=(
+            ("build", {}),
+            *set_by_card(1, GUARD_LIMITS),
+            ("log", events.SET, [SET_GUARDS]),
+            *opened()[1:],
+            ("first", 100 * SECOND),
+            ("steady", 10 * SECOND, 60),
+            RUNS,
+            ("log", events.GUARD, []),
+            # Of a bound meter no card changes them.
+            *set_by_card(2, {}, codes.NOT_UNBOUND),
+            ("gas", 30_000, 30 * SECOND),
+            holds(SHUT_LARGE_FLOW),
+        ),
+        at_limit=(
+            ("build", {}),
+            *set_by_card(5, {}),
+            *set_by_card(5, GUARD_LIMITS, codes.REPEAT),
+            *set_by_card(4, GUARD_LIMITS, codes.OLDER),
+            ("log", events.SET, [SET_GUARDS]),
+            *opened()[1:],
+            ("gas", 30_000, 30 * SECOND),
+            RUNS,
+            ("log", events.GUARD, []),
+        ),
+        over=(
+            ("build", {}),
+            *set_by_card(5, {}),
+            *set_by_card(6, GUARD_LIMITS),
+            ("log", events.SET, [SET_GUARDS, SET_GUARDS]),
+            *RESTART,
+            *opened()[1:],
+            ("gas", 30_000, 30 * SECOND),
+            holds(SHUT_LARGE_FLOW),
+            ("log", events.GUARD, [guards.LARGE_FLOW]),
+        ),
+        cut=(
+            ("build", {}),
+            ("card", "setting", {"service_number": 1, "what": SET_GUARDS, **GUARD_LIMITS}),
+            (
+                "cut",
+                CARD,
+                (
+                    *CARD,
+                    ("expect", {"code": {codes.OK, codes.REPEAT}}),
+                    *opened()[1:],
+                    ("gas", 30_000, 30 * SECOND),
+                    holds(SHUT_LARGE_FLOW),
+                ),
+            ),
+        ),
+    ),
 }
 
 
@@ -1632,6 +1693,7 @@ REQUIRED = {
         "brown-out",
     ),
     *("clock", "event log", "pages", "display goes dark", "self-test", "codes", "window", "never by itself", "lockout"),
+    "setting card",
 }
 
 
