@@ -49,8 +49,8 @@ __all__ = [
     "report_kept",
     "reports_true",
     "settings_kept",
-    "test_gas_steady",
-    "test_gas_true",
+    "granted_steady",
+    "granted_true",
     "tries_kept",
     "unread_kept",
     "valve_true",
@@ -81,7 +81,7 @@ RULES: dict[str, str] = {
     "outside_unchanged": "Nothing outside the places named is written. (RULES 2, 5)",
     "valve_true": "At rest gas flows only on a bound meter with gas or overdraft left, or within the test gas of one "
     "that was never bound. (SPEC 5: status; DESIGN 6)",
-    "test_gas_true": "Test gas is what the hall's orders grant in all, within the meter's limit, counted from one "
+    "granted_true": "Test gas is what the hall's orders grant in all, within the meter's limit, counted from one "
     "register. (RULES 1: tool limits)",
     "settings_kept": "A cut leaves the settings before it or those after it, and nothing between. (RULES 1: setting)",
     "keys_whole": "A meter has one whole set of keys, and one that a key card replaced stands nowhere any more. "
@@ -889,26 +889,26 @@ def opened_by_person(asked_ms: int | None) -> None:
         raise Violation("opened_by_person", f"the valve opens {asked_ms} ms after the last card or key")
 
 
-def test_gas_true(store: Store, orders: Iterable[Order] | None = None, most: int = _TEST_GAS_MOST) -> None:
+def granted_true(store: Store, orders: Iterable[Order] | None = None, most: int = _TEST_GAS_MOST) -> None:
     """The test gas is no more than ``most`` and what one of the ``orders``, if given, grants. Violation (RULES 1)."""
     if store.state is None or not store.test_gas:
         return
     if store.test_gas > most:
-        raise Violation("test_gas_true", f"{store.test_gas} granted, {most} at most in a life")
+        raise Violation("granted_true", f"{store.test_gas} granted, {most} at most in a life")
     if store.register is not None and store.test_gas_end > store.register + store.test_gas:
         ended = f"ends at {store.test_gas_end}, the register is {store.register}"
-        raise Violation("test_gas_true", f"{store.test_gas} granted, {ended}")
+        raise Violation("granted_true", f"{store.test_gas} granted, {ended}")
     if orders is not None and store.test_gas not in {order.bought_total for order in orders if order.kind == _TEST}:
-        raise Violation("test_gas_true", f"{store.test_gas} granted, and no order says so")
+        raise Violation("granted_true", f"{store.test_gas} granted, and no order says so")
 
 
-def test_gas_steady(before: Store, after: Store) -> None:
+def granted_steady(before: Store, after: Store) -> None:
     """What more was granted ends so much later, whatever was burned between. Violation (RULES 1: tool limits)."""
     if before.state is None or after.state is None or not before.test_gas:
         return
     begun, begins = before.test_gas_end - before.test_gas, after.test_gas_end - after.test_gas
     if begun != begins:
-        raise Violation("test_gas_true", f"counted from {begun} before, from {begins} now")
+        raise Violation("granted_true", f"counted from {begun} before, from {begins} now")
 
 
 def settings_kept(before: Store, after: Store, booted: Store) -> None:
@@ -1183,11 +1183,11 @@ class Watch:
             never_back(last, store, allow=self._allow)
             account_steady(last, store)
             final_kept(last, store)
-            test_gas_steady(last, store)
+            granted_steady(last, store)
             if not powered:
                 lockout_held(last, store)
         binding_first(store)
-        test_gas_true(store)
+        granted_true(store)
         final_true(store)
         register_true(store, self._register, index - self._index, self.behind + uncounted, self.ahead)
         if flows is not None and powered:

@@ -1356,7 +1356,7 @@ FLOWS: dict[str, Flow] = {
             *(
                 step
                 for kind in ("clear", "test gas", "transfer out", "key")
-                for step in (("card", kind, {"meter": OTHER_METER, "key_version": 1}), *_says(codes.METER))
+                for step in (("card", kind, {"meter": HEIR, "key_version": 1}), *_says(codes.METER))
             ),
         ),
         {"code": codes.METER, "remaining": 3000, "tokens": 8, "counter": TRIES_FULL, **_OPEN},

@@ -409,7 +409,7 @@ SCOPES: dict[str, Scope] = {
             *_TRANSFERS,
         ),
         setup=_SHOWN_OLD,
-        depth=8,
+        depth=9,
         quick=5,
     ),
     "overdraft": Scope(
@@ -421,7 +421,7 @@ SCOPES: dict[str, Scope] = {
             ("user", {"card": 78, **_TO_NEW, "sequence": 2, "bought_total": 4, "correction_total": 1}),
         ),
         setup=_SHOWN_OLD,
-        depth=7,
+        depth=9,
         quick=5,
     ),
     "no more than may be": Scope(
@@ -434,7 +434,7 @@ SCOPES: dict[str, Scope] = {
             ("transfer out", {"card": 92, "heir": {"binding": 1, "bought_total": 5}}),
         ),
         setup=_SHOWN_OLD,
-        depth=7,
+        depth=9,
         quick=5,
     ),
     "cleared": Scope(
@@ -448,7 +448,7 @@ SCOPES: dict[str, Scope] = {
             ("transfer out", {"card": 93, "heir": {"binding": 2}}),
         ),
         setup=_SHOWN_OLD,
-        depth=6,
+        depth=8,
         quick=4,
     ),
 }

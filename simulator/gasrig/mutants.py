@@ -1951,7 +1951,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "        account.commit(dict(account.values, state=KEYED), True)\n",
             ),
         ),
-        (_cut("keys from the factory", 4, shard=16),),
+        (_cut("keys from the factory", 5, shard=16),),
     ),
     Mutant(
         "test gas without end",

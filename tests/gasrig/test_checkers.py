@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import portable_tools as company
 import pytest
 from portable_judging import CARD, KEY, METER, REGION, Stand, card
 from portable_store import CLEAN, GARBAGE, CutEeprom, CutFram, Fuse, PowerCut, counting, tally
@@ -39,7 +40,13 @@ from gasrig.checkers import (
     alarm_true,
     binding_first,
     credited_once,
+    final_kept,
+    final_told,
+    final_true,
+    granted_steady,
+    granted_true,
     guard_kept,
+    keys_whole,
     lockout_held,
     never_back,
     only_report_slots,
@@ -50,7 +57,9 @@ from gasrig.checkers import (
     register_true,
     report_kept,
     reports_true,
+    settings_kept,
     tries_kept,
+    unread_kept,
     valve_true,
 )
 from gasrig.flows import FLOWS, ROOT, play
@@ -165,6 +174,12 @@ def agrees(store: Store, meter: Meter) -> None:
     assert (store.key_binding, store.key_version) == (record["binding"], record["key_version"])
     assert (store.meter, store.region) == (record["meter"], record["region"])
     assert store.tokens == meter.lockout.stored[CARDS]
+    for name in ("test_gas", "test_gas_end", "service_number", "index_offset"):
+        assert getattr(store, name) == state[name], name
+    assert store.key == record["key"] + record["tool_key"]
+    assert store.limits[:6] == b"".join(
+        meter.limits.values[name].to_bytes(2, "big") for name in ("report", "shut", "pause_seconds")
+    )
 
 
 class Beside(Target):
@@ -376,6 +391,9 @@ def test_never_back(stand: Stand, bound: Store) -> None:
     for name in ("binding", "key_binding", "key_version", "report_number", "sequence", "replacement"):
         with breaks("never_back"):
             never_back(bound, bound._replace(**{name: getattr(bound, name) - 1}))
+    for name in ("service_number", "test_gas"):
+        with breaks("never_back"):
+            never_back(bound._replace(**{name: 7}), bound._replace(**{name: 6}))
     fallen = bound._replace(register=98)
     with breaks("never_back"):
         never_back(bound, fallen)
@@ -406,7 +424,13 @@ def test_account_steady(stand: Stand, bound: Store) -> None:
         account_steady(bound, bound._replace(sequence=4, register_at_binding=9))
     with breaks("account_steady"):
         account_steady(bound, bound._replace(state=2, bound=False))
-    account_steady(bound, bound._replace(state=5, bound=False))
+    over = bound._replace(state=5, bound=False)
+    account_steady(bound, over)
+    account_steady(over, over)
+    account_steady(over, bound._replace(binding=2, sequence=1, bought_total=7))
+    for begun in (bound, over._replace(state=4), over._replace(bought_total=5001)):
+        with breaks("account_steady"):
+            account_steady(over, begun)
     account_steady(bound, bound._replace(binding=2, register_at_binding=100, bought_total=7))
 
 
@@ -462,6 +486,18 @@ def test_valve_true(bound: Store) -> None:
     valve_true(bound, True, uncounted=4899)
     with breaks("valve_true"):
         valve_true(bound, True, uncounted=4900)
+    # Test gas: of a meter that was never bound only.
+    tested = bound._replace(bound=False, state=2, binding=0, test_gas=30, test_gas_end=101)
+    valve_true(tested, True)
+    for store in (
+        tested._replace(test_gas_end=100),
+        tested._replace(binding=1, state=5),
+        tested._replace(register=99_999_999, test_gas_end=99_999_999),
+    ):
+        with breaks("valve_true"):
+            valve_true(store, True)
+    with breaks("valve_true"):
+        valve_true(tested, True, uncounted=1)
 
 
 def test_alarm_true(bound: Store) -> None:
@@ -642,6 +678,205 @@ def test_outside_unchanged() -> None:
             outside_unchanged(before, bytes(after), spans)
     with breaks("outside_unchanged"):
         outside_unchanged(before, before + b"x", [(0, 50)])
+
+
+# --- the company's cards
+
+
+OLD_KEYS, NEW_KEYS = (KeySet(company.KEY[number]) for number in (company.OLD, company.NEW))
+
+
+def seen(stand: Any) -> Store:
+    return read_store(stand.memory.cells, stand.key_memory.cells, 1, company.LENGTH)
+
+
+def company_card(chip: Any) -> Card:
+    return read_card(chip.dump(), OLD_KEYS, (NEW_KEYS,))
+
+
+@pytest.fixture(scope="module")
+def ended() -> dict[str, tuple[Store, Card]]:
+    """A meter that a card has cleared, and one that has given its gas away; and that card."""
+    found = {}
+    for name, make in (("clear", company.clear), ("transfer", company.transfer)):
+        stand, chip = company.Stand(bought=1000, burned=100), make()
+        assert stand.visit(chip) == codes.OK
+        found[name] = seen(stand), company_card(chip)
+    return found
+
+
+def test_final_record_is_read_as_the_firmware_wrote_it(ended: Any) -> None:
+    for name, state, heir in (("clear", 5, ("00000000000000", 0)), ("transfer", 4, (company.NEW, 1))):
+        store, card = ended[name]
+        assert (store.state, store.over, store.bound) == (state, True, False)
+        assert store.final.heir == card.final.heir == heir
+        assert store.final.remaining == card.final.remaining == 900
+        assert replace(card.final.said, mac=b"") == store.final.said
+    chip = company.transfer(most=500)
+    old = company.Stand(bought=1000, burned=100)
+    assert old.visit(chip) == codes.OK
+    coming = read_card(chip.dump(), NEW_KEYS).incoming
+    assert coming is not None and (coming.bought_total, coming.correction_total, coming.meter) == (500, 0, company.NEW)
+    # Not by another's key, not on another card, not changed, not another's record.
+    assert read_card(chip.dump(), OLD_KEYS).final is None
+    for at in (*range(0x20, 0x20 + 32), *range(0xA5, 0xA5 + 74)):
+        spoilt = bytearray(chip.dump())
+        spoilt[at] ^= 1
+        found = read_card(bytes(spoilt), NEW_KEYS)
+        assert found.incoming is None or (found.incoming == coming and at not in range(0xA5, 0xEF)), at
+
+
+def test_final_true(ended: Any) -> None:
+    for store, _ in ended.values():
+        final_true(store, now=True)
+        final_true(store._replace(register=store.register + 1))
+        with breaks("final_true"):
+            final_true(store._replace(register=store.register + 1), now=True)
+        for changed in (
+            {"final": None},
+            {"finals_alike": False},
+            {"bought_total": 1001},
+            {"correction_total": 1},
+            {"register_at_binding": 1},
+            {"binding": 2},
+            {"meter": company.NEW},
+            {"register": store.register - 1},
+        ):
+            with breaks("final_true"):
+                final_true(store._replace(**changed))
+        final_true(store._replace(state=3, bound=True, final=None))
+
+
+def test_final_kept(ended: Any) -> None:
+    store, _ = ended["transfer"]
+    final_kept(store, store)
+    other = replace(store.final, heir=(company.NEW, 2))
+    with breaks("final_kept"):
+        final_kept(store, store._replace(final=other))
+    with breaks("final_kept"):
+        final_kept(store, store._replace(final=None))
+    final_kept(store, store._replace(final=other, binding=2))
+    final_kept(store._replace(state=3, bound=True), store._replace(final=other))
+
+
+def test_final_told(ended: Any) -> None:
+    for store, shown in ended.values():
+        final_told(shown, store)
+        final_told(replace(shown, final=None), store)
+        # Of a former binding there is nothing left to compare with.
+        final_told(shown, store._replace(binding=2, state=3, bound=True))
+        for changed in (
+            store._replace(state=3, bound=True),
+            store._replace(final=None),
+            store._replace(final=replace(store.final, heir=(company.NEW, 2))),
+            store._replace(final=replace(store.final, said=replace(store.final.said, used=99))),
+        ):
+            with breaks("final_told"):
+                final_told(shown, changed)
+
+
+def test_granted_true() -> None:
+    stand, chip = company.Stand(register=500), company.gas_card(total=30)
+    order = company_card(chip).tool
+    assert order is not None and order.bought_total == 30
+    new = seen(stand)
+    granted_true(new, [])
+    assert stand.visit(chip) == codes.OK
+    given = seen(stand)
+    assert (given.test_gas, given.test_gas_end, given.test_gas_left) == (30, 530, 30)
+    granted_true(given, [order], 30)
+    granted_steady(new, given)
+    for orders, most in (([order], 29), ([], 30), ([replace(order, bought_total=31)], 30)):
+        with breaks("granted_true"):
+            granted_true(given, orders, most)
+    with breaks("granted_true"):
+        granted_true(given._replace(test_gas_end=531), [order])
+    more = given._replace(test_gas=40, test_gas_end=540)
+    granted_steady(given, more)
+    with breaks("granted_true"):
+        granted_steady(given, more._replace(test_gas_end=543))
+
+
+def test_settings_kept(bound: Store) -> None:
+    after = bound._replace(service_number=1, index_offset=9, limits=bytes(57), key=bytes(32))
+    for booted in (bound, after):
+        settings_kept(bound, after, booted)
+    # Each record is old or new by itself, its fields together.
+    settings_kept(bound, after, bound._replace(limits=after.limits))
+    for changed in ({"service_number": 1}, {"index_offset": 9}, {"limits": b"x" * 57}, {"test_gas": 5}):
+        with breaks("settings_kept"):
+            settings_kept(bound, after, bound._replace(**changed))
+    with breaks("keys_whole"):
+        settings_kept(bound, after, bound._replace(key=b"x" * 32))
+
+
+def test_keys_whole() -> None:
+    stand = company.Stand(bought=100)
+    before = bytes(stand.key_memory.cells)
+    keys_whole(before)
+    assert stand.visit(company.key_card(above=company.KEY[company.OLD], version=2, key=b"k" * 16)) == codes.OK
+    after = bytes(stand.key_memory.cells)
+    keys_whole(after)
+    for mixed in (before[:64] + after[64:], after[:64] + before[64:], after[:64] + bytes(64)):
+        with breaks("keys_whole"):
+            keys_whole(mixed)
+
+
+def test_places_of_company_cards() -> None:
+    stand = company.Stand(bought=100)
+    for made, slots in ((company.clear(), (1,)), (company.setting(1), (1,)), (company.management(), (0, 1))):
+        before = made.dump()
+        for slot, at in enumerate(REPORT_AT):
+            written = bytearray(before)
+            written[at + 5] ^= 1
+            if slot in slots:
+                only_report_slots(before, bytes(written))
+            else:
+                with breaks("only_report_slots"):
+                    only_report_slots(before, bytes(written))
+    chip = company.management()
+    empty = chip.dump()
+    assert stand.visit(chip) == codes.OK
+    one = chip.dump()
+    unread_kept(empty, one)
+    with breaks("unread_kept"):
+        unread_kept(one, empty)
+    torn = bytearray(one)
+    torn[REPORT_AT[0] + 20] ^= 1
+    unread_kept(bytes(torn), one)
+
+
+def test_credited_once_of_a_transfer() -> None:
+    old, new, chip = company.Stand(bought=1000, burned=1030), company.Stand(company.NEW), company.transfer()
+    assert (old.visit(chip), new.visit(chip)) == (codes.OK, codes.OK)
+    coming = read_card(chip.dump(), NEW_KEYS).incoming
+    assert coming is not None and (coming.bought_total, coming.correction_total) == (0, 30)
+    credited_once(seen(new), [coming])
+    for changed in ({"bought_total": 1}, {"correction_total": 0}):
+        with breaks("credited_once"):
+            credited_once(seen(new)._replace(**changed), [coming])
+    with breaks("credited_once"):
+        credited_once(seen(new), [])
+
+
+def test_watch_judges_what_is_over() -> None:
+    stand = company.Stand(bought=1000, burned=100)
+    watch = Watch(company.OLD, company.KEY[company.OLD], 1, company.LENGTH)
+    watch.made(stand.memory.cells, stand.key_memory.cells, 500)
+    assert stand.visit(company.clear()) == codes.OK
+
+    def look() -> Store:
+        return watch.look(stand.memory.cells, stand.key_memory.cells, 500, flows=False)
+
+    assert look().over
+    kept = bytes(stand.memory.cells)
+    stand.memory.cells[0xF00 + 9] ^= 1
+    with breaks("final_true"):
+        look()
+    stand.memory.cells[:] = kept
+    assert look().over
+    with breaks("valve_true"):
+        watch.look(stand.memory.cells, stand.key_memory.cells, 500, flows=True)
 
 
 # --- a life
