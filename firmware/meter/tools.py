@@ -169,6 +169,7 @@ def _end(
         key = masked(order["transfer_key"], derive(derive(key, WRAP_KEY), TRANSFER_KEY, context))
     closing = Closing(session, meter, identity, derive(key, REPORT_KEY))
     if final:
+        meter.account.confirm()  # a cut may have missed its second copy, and the card is believed elsewhere
         closing.put(final)
         return codes.REPEAT
     closing.begin(state, mac_at(image, TOOL_AT, size_of(layout)), heir)
@@ -284,7 +285,10 @@ def _take_in(session: "Session", meter: "Meter", image: bytearray, identity: dic
     mac = mac_at(image, TRANSFER_IN_AT, size)
     if code:
         same = order["binding"] == account.values["binding"] and equal(mac, account.values["order_mac"])
-        return codes.REPEAT if code == codes.BINDING and same else code
+        if code != codes.BINDING or not same:
+            return code
+        account.confirm()
+        return codes.REPEAT
     final = None
     if not check(image, FINAL_AT, size_of(REPORT_DATA)) and image[FINAL_AT + 1] == FINAL:
         final = read(REPORT_DATA, image, FINAL_AT)
