@@ -35,9 +35,16 @@ REQUESTS: dict[str, tuple[str, str]] = {
     "FIRED": ("", "a bit for each happening that has made a difference (2), 1 shifted by its number"),
     "PANEL": ("", "symbols (1), sounds so far, modulo 256 (1), length (1) and bytes of the last pattern, text"),
     "PORT": ("bytes to the meter's service port", "the bytes it answers"),
-    "RECORD_READ": ("", "whole entries of the record, oldest first: gasrig.recorder.HEAD and the bytes written"),
+    "RECORD_READ": (
+        "nothing, or 1 byte: all entries are forgotten unread",
+        "1 if more are left (1), whole entries of the record, oldest first: gasrig.recorder.HEAD and the bytes written",
+    ),
     "KEEP": ("number (1): keep all that is stored under it", NOTHING),
-    "BACK": ("number (1): power goes, all that is stored is as it was kept", NOTHING),
+    "BACK": (
+        "number (1): power goes, all that is stored is as it was kept; perhaps also 1 if the valve's motor is blocked "
+        "(1) and WORLD_STATE: valve, wheels and clock stand so",
+        NOTHING,
+    ),
     "POKE": ("memory 0 or keys 1 (1), address (2), bytes: power goes, they are stored", NOTHING),
     "WORLD": ("WORLD_STATE: power goes, valve, wheels and clock stand so", NOTHING),
     "STOP_AT": ("calls of the core (4): after so many the supply fails with a warning; the answer is empty", NOTHING),

@@ -38,7 +38,7 @@ SET = const(24)
 KEYED = const(25)
 
 _SIZE = const(16)
-_AT_ONCE = const(4)  # entries read together at power-up: a page
+_AT_ONCE = const(16)  # entries read together at power-up: four pages
 _NUMBER_MAX = const(0xFFFFFF)  # numbers never wrap: after sixteen million events the log is closed
 
 

@@ -2,10 +2,12 @@
 
 from binascii import hexlify, unhexlify
 
-from gascard.records import TIME, TIME_MAX, TOTAL, TOTAL_MAX, kind_size
+from gascard.records import TIME, TIME_MAX, TOTAL, TOTAL_MAX, U8, U16, kind_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gascard.records import Layout
 
 
@@ -38,7 +40,9 @@ def pack_into(layout: "Layout", values: dict, buffer: bytearray, offset: int = 0
                     raise ValueError
                 if (value < 0 or value >> 8 * size) if sort == 0 else not _within(kind, value):
                     raise ValueError
-                raw = (value & (1 << 8 * size) - 1).to_bytes(size, "big")
+                if value < 0:
+                    value += 1 << 8 * size
+                raw = value.to_bytes(size, "big")
         except (KeyError, ValueError, TypeError, AttributeError):
             raise RecordError(name) from None
         record += raw
@@ -50,15 +54,13 @@ def pack_into(layout: "Layout", values: dict, buffer: bytearray, offset: int = 0
 
 
 def _within(kind: int, value: int) -> bool:
-    # The numbers a kind of field may hold: what its bytes can, less where the kind says so.
+    # Whether a number is one that a total, a time or a signed field may hold.
     if kind == TOTAL:
         return 0 <= value <= TOTAL_MAX
     if kind == TIME:
         return 0 <= value <= TIME_MAX
     top = 1 << 8 * kind_size(kind)
-    if kind >> 4 == 1:
-        return -top <= 2 * value < top
-    return 0 <= value < top
+    return -top <= 2 * value < top
 
 
 def unpack(layout: "Layout", data: bytes | bytearray, offset: int = 0) -> dict:
@@ -67,25 +69,31 @@ def unpack(layout: "Layout", data: bytes | bytearray, offset: int = 0) -> dict:
     RecordError if the bytes are too few, a BCD field holds a nibble above 9, or a total or time is out of range.
     """
     values: dict = {}
+    value: "Any"
     for name, kind in layout:
-        size = kind & 0x0F or 16  # kind_size, without the call
-        raw = data[offset : offset + size]
-        if len(raw) != size:
+        start = offset
+        offset += kind & 0x0F or 16  # kind_size, without the call
+        if offset > len(data):
             raise RecordError(name)
-        sort = kind >> 4
-        if sort == 2:
-            values[name] = hexlify(bytes(raw)).decode()
-            if not values[name].isdigit():
-                raise RecordError(name)
-        elif sort == 3:
-            values[name] = bytes(raw)
+        if kind == U8:
+            value = data[start]  # most fields are such, or the next
+        elif kind == U16:
+            value = data[start] << 8 | data[start + 1]
         else:
-            value = int.from_bytes(raw, "big")
-            if sort == 1:
-                if raw[0] & 0x80:
-                    value -= 1 << 8 * size
-            elif sort and not _within(kind, value):
-                raise RecordError(name)  # of plain numbers the bytes hold none that does not fit
-            values[name] = value
-        offset += size
+            raw = data[start:offset]
+            sort = kind >> 4
+            if sort == 2:
+                value = hexlify(bytes(raw)).decode()
+                if not value.isdigit():
+                    raise RecordError(name)
+            elif sort == 3:
+                value = bytes(raw)
+            else:
+                value = int.from_bytes(raw, "big")
+                if sort == 1:
+                    if raw[0] & 0x80:
+                        value -= 1 << 8 * len(raw)
+                elif sort and not _within(kind, value):
+                    raise RecordError(name)  # of plain numbers the bytes hold none that does not fit
+        values[name] = value
     return values

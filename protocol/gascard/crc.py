@@ -1,17 +1,14 @@
 # CRC-16/X.25 by table: what tells a damaged frame, checkpoint or log entry from a whole one.
 # Width 16, polynomial 0x1021 reflected (0x8408), start 0xFFFF, result inverted; "123456789" gives 0x906E.
-# A table of half bytes: two looks for each byte, and 32 bytes of a meter's heap where a table of bytes takes 512.
-
-from array import array
+# A table of half bytes: two looks for each byte, and 64 bytes of a meter's heap where a table of bytes takes 512.
 
 
-def _table() -> "array[int]":
-    table = array("H", bytes(32))
-    for i in range(16):
-        value = i
+def _table() -> "list[int]":
+    table = []
+    for value in range(16):
         for _ in range(4):
             value = (value >> 1) ^ 0x8408 if value & 1 else value >> 1
-        table[i] = value
+        table.append(value)
     return table
 
 

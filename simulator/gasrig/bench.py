@@ -6,9 +6,11 @@ Time and gas come from the rig in large pieces ("this hour, so much gas") and ar
 of a pulse after the other.
 """
 
+import struct
+
 from gascard.chip import DUMP_SIZE, Chip
-from gascard.codec import pack_into, unpack
-from gascard.records import BCD7, RAW16, S32, TOTAL, U8, U16, U24, U32, Layout, size_of
+from gascard.codec import RecordError, pack_into, unpack
+from gascard.records import BCD7, RAW16, S32, TOTAL, TOTAL_MAX, U8, U16, U32, Layout, size_of
 from gasrig.parts import (
     BOUNCE,
     COVER_SWITCH,
@@ -70,7 +72,7 @@ FIRED = 0xF01E
 PANEL = 0xF01F
 PORT = 0xF020
 # On a bench of recorded parts only:
-RECORD_READ = 0xF012  # the oldest entries of the record; they are forgotten
+RECORD_READ = 0xF012  # the oldest entries of the record; they are forgotten, or all unread
 KEEP = 0xF013  # keep all that is stored, under a number
 BACK = 0xF014  # all that is stored becomes what was kept under a number; no power
 POKE = 0xF015  # stored bytes become others; no power
@@ -94,7 +96,7 @@ HOUR_MS = 3600000
 MOST_MILLI = 100  # of a pulse in a millisecond: beyond it the valve would get no time between two edges
 MOST_PULSES = 1000000
 NO_PULL = 0xFFFF
-MAX_ENTRIES = 252  # bytes of the record in one answer
+MAX_ENTRIES = 251  # bytes of the record in one answer
 
 CONFIG = Layout(
     ("memory", U8),
@@ -129,7 +131,7 @@ SNAPSHOT = Layout(
     ("bought_total", TOTAL),
     ("sequence", U16),
     ("binding", U8),
-    ("status", U24),
+    ("status", U32),
     ("reasons", U16),
     ("valve", U8),
     ("flows", U8),
@@ -156,6 +158,15 @@ WEAR_ANSWER = Layout(
     ("cell_most", U32),
     ("page_most", U32),
 )
+
+
+def wire(layout: "Layout") -> str:
+    """A record without texts as a format of ``struct``: what is asked after every request must not cost much."""
+    return ">" + "".join([{U8: "B", U16: "H", U32: "I", TOTAL: "I", S32: "i"}[kind] for _, kind in layout])
+
+
+SNAPSHOT_WIRE = wire(SNAPSHOT)
+WORLD_WIRE = wire(WORLD_STATE)
 
 
 def pack(layout: "Layout", values: "dict[str, Any]") -> bytes:
@@ -459,8 +470,8 @@ class Bench:
             return b""
         if identifier == WEAR:
             memory = self.memory
-            if isinstance(memory, MappedFram):
-                raise ValueError("a mapped memory counts no wear")
+            if isinstance(memory, MappedFram) or not memory.counts_wear:
+                raise ValueError("a mapped or recorded memory counts no wear")
             most = {"cell_most": max(memory.wear), "page_most": max(memory.page_wear)}
             most["written"], most["writes"] = memory.written, memory.writes
             return pack(WEAR_ANSWER, most)
@@ -499,11 +510,15 @@ class Bench:
         if not recorder:
             raise ValueError("these parts are not recorded")
         if identifier == RECORD_READ:
-            return recorder.take(MAX_ENTRIES)
+            if body:
+                recorder.entries = []
+            taken = recorder.take(MAX_ENTRIES)
+            return bytes((len(recorder.entries) > 0,)) + taken
         if identifier == KEYS_READ:
             return bytes(self.key_memory.cells)
         if identifier == WORLD_READ:
-            return pack(WORLD_STATE, self._world())
+            pulled = 0 if self.slot.pulled is None else 1
+            return struct.pack(WORLD_WIRE, *self._world(), self.slot.operations, pulled)
         if identifier == STOP_AT:
             self._stop_at = int.from_bytes(body, "big")
             recorder.calls = 0
@@ -533,7 +548,10 @@ class Bench:
             memory, keys, world = self._kept[body[0]]
             self.memory.cells[:] = memory
             self.key_memory.cells[:] = keys
-            self._set_world(world)
+            if len(body) > 1:
+                self.motor.jammed = body[1] != 0
+                world = struct.unpack(WORLD_WIRE, body[2:])
+            self._set_world(*world[:4])
         elif identifier == POKE:
             at = int.from_bytes(body[1:3], "big")
             cells = self.key_memory.cells if body[0] == KEYS else self.memory.cells
@@ -541,7 +559,7 @@ class Bench:
                 raise ValueError("beyond the end of the memory")
             cells[at : at + len(body) - 3] = body[3:]
         else:
-            self._set_world(unpack(WORLD_STATE, body))
+            self._set_world(*struct.unpack(WORLD_WIRE, body)[:4])
         return b""
 
     def _lose_power(self, recorder: "Recorder") -> None:
@@ -552,21 +570,14 @@ class Bench:
         self.motor.drive(0)
         recorder.entries = []
 
-    def _world(self) -> "dict[str, Any]":
-        wheels = self.wheels
-        return {
-            "place": self.motor.place,
-            "index": wheels.pulses,
-            "index_milli": wheels.milli,
-            "minutes": self.minutes,
-            "operations": self.slot.operations,
-            "pulled": 0 if self.slot.pulled is None else 1,
-        }
+    def _world(self) -> "tuple[int, int, int, int]":
+        # The first four fields of WORLD_STATE: what can be kept and set.
+        return self.motor.place, self.wheels.pulses, self.wheels.milli, self.minutes
 
-    def _set_world(self, world: "dict[str, Any]") -> None:
-        self.motor.put_at(world["place"])
-        self.wheels.pulses, self.wheels.milli = world["index"], world["index_milli"]
-        self.minutes = world["minutes"]
+    def _set_world(self, place: int, index: int, index_milli: int, minutes: int) -> None:
+        self.motor.put_at(place)
+        self.wheels.pulses, self.wheels.milli = index, index_milli
+        self.minutes = minutes
 
     def _happens(self, what: int, begins: bool) -> None:
         for part, numbers in ((self.wheels, OF_WHEELS), (self.motor, OF_MOTOR)):
@@ -593,25 +604,28 @@ class Bench:
         """What stands where now: the wheels' truth beside the meter's word."""
         meter = self.meter
         account = meter.account.values or {"bought_total": 0, "sequence": 0, "binding": 0}
-        values = {
-            "elapsed_ms": elapsed_ms,
-            "drawn_milli": drawn_milli,
-            "code": code,
-            "index": self.wheels.pulses,
-            "index_milli": self.wheels.milli,
-            "register": meter.register.value,
-            "remaining": meter.remaining,
-            "bought_total": account["bought_total"],
-            "sequence": account["sequence"],
-            "binding": account["binding"],
-            "status": meter.status,
-            "reasons": meter.reasons,
-            "valve": meter.valve.state,
-            "flows": 1 if self.motor.flows else 0,
-            "next_ms": meter.next_ms,
-            "tokens": meter.lockout.tokens[0],
-            "symbols": self.panel.symbols,
-            "moves": meter.valve.moves,
-            "failures": meter.valve.failures,
-        }
-        return pack(SNAPSHOT, values)
+        index, register, bought_total = self.wheels.pulses, meter.register.value, account["bought_total"]
+        if not 0 <= min(index, register, bought_total) <= max(index, register, bought_total) <= TOTAL_MAX:
+            raise RecordError("index, register or bought_total")
+        return struct.pack(
+            SNAPSHOT_WIRE,
+            elapsed_ms,
+            drawn_milli,
+            code,
+            index,
+            self.wheels.milli,
+            register,
+            meter.remaining,
+            bought_total,
+            account["sequence"],
+            account["binding"],
+            meter.status,
+            meter.reasons,
+            meter.valve.state,
+            1 if self.motor.flows else 0,
+            meter.next_ms,
+            meter.lockout.tokens[0],
+            self.panel.symbols,
+            meter.valve.moves,
+            meter.valve.failures,
+        )

@@ -9,10 +9,11 @@ Judged may be what is at rest: a pulse the wheels have turned and nobody has tol
 
 import hmac
 import struct
+from binascii import crc_hqx
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from zlib import crc32
 
 __all__ = [
@@ -95,23 +96,14 @@ _MOST_PULSES = 99_999_999  # of a register or total (SPEC 1)
 _MOST_MINUTES = 0x3FFFFFFF
 
 
-def _crc_table() -> tuple[int, ...]:
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (0x8408 if value & 1 else 0)  # 1021, reflected
-        table.append(value)
-    return tuple(table)
-
-
-_CRC_OF_BYTE = _crc_table()
+# Every byte with its bits the other way round.
+_TURNED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 
 def _x25(data: bytes) -> int:
-    crc = 0xFFFF
-    for byte in data:
-        crc = crc >> 8 ^ _CRC_OF_BYTE[(crc ^ byte) & 0xFF]
-    return crc ^ 0xFFFF
+    # The library knows this polynomial with the highest bit first; ours takes the lowest first.
+    high, low = crc_hqx(data.translate(_TURNED), 0xFFFF).to_bytes(2, "big")
+    return (_TURNED[low] << 8 | _TURNED[high]) ^ 0xFFFF
 
 
 def _below(parent: bytes, label: bytes) -> bytes:
@@ -156,6 +148,7 @@ _STATES = (0x0100, 0x0140)
 _RING = 0x0180
 _RING_ENTRIES = 8
 _TOKENS_FULL = 8
+_RECORDS, _RECORDS_END = 0x0080, 0x0380  # accounts, states and ring
 _TALLY = 0x1000
 _KEYS = (0x0000, 0x0040)
 _PAGE = 64
@@ -174,8 +167,7 @@ _STATE_FIELDS = struct.Struct(">HBBHH3s3xII38xI")
 _KEY_FIELDS = struct.Struct(">HBBH7sBB16s29xI")
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(NamedTuple):
     """What a meter's memory means, in pulses (SPEC 10). What cannot be read is None, its numbers 0."""
 
     register: int | None
@@ -279,11 +271,11 @@ def _newest(first: _Record | None, second: _Record | None) -> _Record | None:
     return second
 
 
-def _tokens(cells: bytes) -> int:
+def _tokens(ring: bytes) -> int:
     newest: tuple[int, int] | None = None
     for place in range(_RING_ENTRIES):
-        at = _RING + place * _PAGE
-        entry = _ring_entry(cells[at : at + 6], place)
+        at = place * _PAGE
+        entry = _ring_entry(ring[at : at + 6], place)
         if entry is not None and (newest is None or _ahead(entry[0], newest[0])):
             newest = entry
     return 0 if newest is None else min(newest[1], _TOKENS_FULL)
@@ -350,23 +342,30 @@ def _register(cells: bytes, lanes: int, length: int) -> int | None:
     return base + count
 
 
+@lru_cache(maxsize=512)
+def _records(cells: bytes, key_cells: bytes) -> tuple[tuple[Any, ...], bool, tuple[Any, ...]]:
+    # Of the pages from the accounts to the end of the ring and the key record: the values of a Store after its
+    # register, whether one of the records is lost, and the values behind that.
+    account = _newest(*[_account(cells[at - _RECORDS : at - _RECORDS + 64]) for at in _ACCOUNTS])
+    state = _newest(*[_state(cells[at - _RECORDS : at - _RECORDS + 64]) for at in _STATES])
+    keys = _newest(*[_key_record(key_cells[at : at + 64]) for at in _KEYS])
+    _, what, *numbers, ceiling, over_flow = account or _NO_ACCOUNT
+    _, keyed, region, version, key_binding, meter = keys or (0, False, 0, 0, 0, "")
+    _, number, alarm_seen, latched = state or (0, None, (0, 0), 0)
+    tokens = _tokens(cells[_RING - _RECORDS :])
+    values = (what, what == _BOUND, *numbers, number, tokens, key_binding, version, keyed, alarm_seen)
+    lost = account is None or state is None or keys is None
+    return values, lost, (meter, region, keys is None, ceiling, over_flow, latched)
+
+
 def read_store(cells: bytes, key_cells: bytes, lanes: int = 1, lane_length: int = 4096) -> Store:
     """What the bytes of memory and key record mean, before any repair (SPEC 10). ValueError if they are too few."""
     if lanes not in (1, 4) or lane_length <= 0 or len(cells) < _TALLY + lanes * lane_length or len(key_cells) < 0x80:
         raise ValueError("memory and lanes do not fit each other")
     cells = bytes(cells)
-    key_cells = bytes(key_cells)
     register = _register(cells, lanes, lane_length)
-    account = _newest(*[_account(cells[at : at + 64]) for at in _ACCOUNTS])
-    state = _newest(*[_state(cells[at : at + 64]) for at in _STATES])
-    keys = _newest(*[_key_record(key_cells[at : at + 64]) for at in _KEYS])
-    _, what, *numbers, ceiling, over_flow = account or _NO_ACCOUNT
-    _, keyed, region, version, key_binding, meter = keys or (0, False, 0, 0, 0, "")
-    _, number, alarm_seen, latched = state or (0, None, (0, 0), 0)
-    lost = register is None or account is None or state is None or keys is None
-    kept = (number, _tokens(cells), key_binding, version, keyed, alarm_seen)
-    values: tuple[Any, ...] = (register, what, what == _BOUND, *numbers, *kept, lost, meter, region, keys is None)
-    return Store(*values + (ceiling, over_flow, latched))
+    values, lost, more = _records(cells[_RECORDS:_RECORDS_END], bytes(key_cells[:0x80]))
+    return Store._make((register, *values, lost or register is None, *more))
 
 
 _NO_ACCOUNT: tuple[Any, ...] = (0, None, 0, 0, 0, 0, 0, 0, 0, 0, b"", 0, "", 0, 0)
@@ -545,13 +544,17 @@ def read_card(dump: bytes, keys: KeySet) -> Card:
     """The authentic frames of an image of 264 bytes, or its first 256 (SPEC 2 to 5). ValueError for another length."""
     if len(dump) not in (_MAIN, _DUMP):
         raise ValueError("a card image is 256 or 264 bytes")
-    dump = bytes(dump)
-    identity = _identity(dump[_IDENTITY_AT : _IDENTITY_AT + 13])
+    return _card(bytes(dump[:_MAIN]), keys.order, keys.report)
+
+
+@lru_cache(maxsize=256)
+def _card(main: bytes, order_key: bytes, report_key: bytes) -> Card:
+    identity = _identity(main[_IDENTITY_AT : _IDENTITY_AT + 13])
     if identity is None:
         return Card(0, None, ())
     card, region = identity
-    order = _order(dump[_ORDER_AT:_ORDER_END], card, region, keys.order)
-    reports = [_report(dump[start:end], card, region, keys.report) for start, end in _SLOTS]
+    order = _order(main[_ORDER_AT:_ORDER_END], card, region, order_key)
+    reports = [_report(main[start:end], card, region, report_key) for start, end in _SLOTS]
     return Card(card, order, tuple([report for report in reports if report is not None]))
 
 
@@ -614,6 +617,7 @@ def binding_first(store: Store) -> None:
 
 _LOG, _LOG_END = 0x0400, 0x0F00
 _LOG_ENTRY = 16
+_UNWRITTEN = bytes(_PAGE)  # as the factory leaves a page: no entry has the number 0
 _LOG_PLACES = (_LOG_END - _LOG) // _LOG_ENTRY
 
 
@@ -631,17 +635,28 @@ def _log_page(page: bytes) -> dict[int, bytes]:
     return found
 
 
+def _log(pages: bytes) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    for at in range(0, len(pages), _PAGE):
+        page = pages[at : at + _PAGE]
+        if page != _UNWRITTEN:
+            found |= _log_page(page)
+    return found
+
+
 def read_log(cells: bytes) -> dict[int, bytes]:
     """The whole entries of the event log by their numbers, 16 bytes each (SPEC 10.5)."""
-    found: dict[int, bytes] = {}
-    for at in range(_LOG, _LOG_END, _PAGE):
-        found |= _log_page(bytes(cells[at : at + _PAGE]))
-    return found
+    return _log(bytes(cells[_LOG:_LOG_END]))
 
 
 def log_kept(before: bytes, after: bytes, most: int) -> None:
     """Of the log every whole entry is kept but for the oldest, and at most ``most`` are new. Violation (SPEC 10.5)."""
-    old, new = read_log(before), read_log(after)
+    _log_pages_kept(bytes(before[_LOG:_LOG_END]), bytes(after[_LOG:_LOG_END]), most)
+
+
+@lru_cache(maxsize=256)  # of what holds only: a Violation is found anew each time
+def _log_pages_kept(before: bytes, after: bytes, most: int) -> None:
+    old, new = _log(before), _log(after)
     last, now = max(old, default=0), max(new, default=0)
     if not last <= now <= last + most:
         raise Violation("log_kept", f"the newest entry was {last}, is {now}")

@@ -95,7 +95,7 @@ class _Edge:
     orders: tuple[checkers.Order, ...]  # that a hall had made for this meter so far
     jammed: bool  # whether the valve's motor turned nothing
     blind: int = 0  # pulses that faulty reeds have let pass so far, at most
-    outcomes: set[tuple[Any, ...]] = field(default_factory=set)
+    outcomes: frozenset[tuple[Any, ...]] = frozenset()
 
     @property
     def in_flight(self) -> int:
@@ -103,6 +103,21 @@ class _Edge:
         if self.step[0] == "pulses":
             return int(self.step[1]) + self.blind
         return self.blind + 1 if self.step[0] == "gas" else self.blind
+
+
+class _Ends(NamedTuple):
+    """What the store means before a write and after it, and the credit in each: between them a cut must leave it."""
+
+    before: Store
+    after: Store
+    credit: tuple[Any, ...]
+    credit_after: tuple[Any, ...]
+    key: int  # of both credits
+
+    @classmethod
+    def of(cls, before: Store, after: Store) -> "_Ends":
+        credits = credit_of(before), credit_of(after)
+        return cls(before, after, *credits, hash(credits))
 
 
 class _Visit(NamedTuple):
@@ -169,6 +184,7 @@ class Cutter:
         self._answer = codes.OK  # of the last card that was put in again
         self._base: Stored | None = None  # what the bench keeps under number 1
         self._analysed: dict[tuple[str, tuple[str, ...]], Counts] = {}
+        self._told_cards: set[bytes] = set()
         self._signer = KeyFileSigner(ROOT, TEST_REGION)
         key, _ = self._signer.meter_keys(METER, 1)
         self.keys = checkers.KeySet(key)
@@ -260,7 +276,7 @@ class Cutter:
         meter = self.meter
         player.step(step)
         meter.stop_at(NEVER)
-        meter.entries()
+        meter.forget()
         size = 0x1000 + self._config["lanes"] * self._config["lane_length"]
         world = meter.world_now()
         fresh = Stored(
@@ -277,7 +293,7 @@ class Cutter:
     # ------------------------------------------------------------------ one step
 
     def _edge(self, edge: _Edge, steps: tuple[Step, ...]) -> None:
-        edge.outcomes = {self._reference(edge, stored) for stored in self._clean(edge)}
+        edge.outcomes = frozenset([self._reference(edge, stored) for stored in self._clean(edge)])
         stops: set[int] = set()
         travels: set[int] = set()
         for number, (entry, stored) in enumerate(edge.entries):
@@ -326,17 +342,18 @@ class Cutter:
 
     def _cut(self, edge: _Edge, case: str, entry: Entry, stored: Stored, in_flight: int, depth: int = 1) -> None:
         """Cut the power in ``entry``, which was about to be written on ``stored``, in every way the models know."""
-        before = self._same.store(stored)
-        after = self._same.store(stored.torn(entry.kind, entry.address, entry.data))
+        after = stored.torn(entry.kind, entry.address, entry.data)
+        between = _Ends.of(self._same.store(stored), self._same.store(after))
         for name, torn in self._torn(entry, stored):
-            self._try(edge, f"{case}/{name}", torn, (before, after), in_flight, depth)
+            self._try(edge, f"{case}/{name}", torn, between, in_flight, depth)
 
     def _torn(self, entry: Entry, stored: Stored) -> Iterator[tuple[str, Stored]]:
         if entry.kind in (STORE, KEYS):
             memory = stored.cells if entry.kind == STORE else stored.keys
             for model in self._models:
+                model_name = model.name
                 for torn in torn_writes(model, memory, entry.address, entry.data):
-                    yield f"{model.name} {torn.name}", stored.torn(entry.kind, torn.address, torn.content)
+                    yield f"{model_name} {torn.name}", stored.torn(entry.kind, torn.address, torn.content)
         elif entry.kind == CARD:
             for value in _torn_card(entry, stored):
                 yield f"CARD {value:02X}", stored.torn(CARD, entry.address, bytes((value,)))
@@ -350,14 +367,14 @@ class Cutter:
         edge: _Edge,
         case: str,
         stored: Stored,
-        between: tuple[Store, Store],
+        between: _Ends,
         in_flight: int,
         depth: int,
     ) -> None:
         if not self._wanted(case):
             return
         self._fires()
-        key = hash((self._memory, self._same.state(stored), credit_of(between[0]), credit_of(between[1])))
+        key = hash((self._memory, self._same.state(stored), between.key))
         if key in self._seen and self.case is None:
             return
         self._seen.add(key)
@@ -379,20 +396,20 @@ class Cutter:
         self._number += 1
         return self.case is not None or self._number % self.shard[1] == self.shard[0] % self.shard[1]
 
-    def _is_card_told(self, edge: _Edge, case: str, stored: Stored, between: tuple[Store, Store]) -> bool:
+    def _is_card_told(self, edge: _Edge, case: str, stored: Stored, between: _Ends) -> bool:
         # What only the card's bytes make different is judged by reading them; power comes to a meter that can tell.
-        told = (between[0].report_number, between[0].register, edge.before.card)
-        read = hash((stored.card, credit_of(between[0]), told))
+        told = (between.before.report_number, between.before.register, edge.before.card)
+        read = hash((stored.card, between.credit, told))
         if read not in self._seen or self.case is not None:
             self._seen.add(read)
             self._judge(edge, case, self._half_a_report, edge, stored, between)
-        key = hash((self._memory, self._same.behaviour(stored), credit_of(between[0]), "card"))
+        key = hash((self._memory, self._same.behaviour(stored), between.credit, "card"))
         known = key in self._seen and self.case is None
         self._seen.add(key)
         return known
 
-    def _half_a_report(self, edge: _Edge, stored: Stored, between: tuple[Store, Store]) -> None:
-        checkers.reports_true(read_card(stored.card, self.keys), between[0])
+    def _half_a_report(self, edge: _Edge, stored: Stored, between: _Ends) -> None:
+        checkers.reports_true(read_card(stored.card, self.keys), between.before)
         checkers.report_kept(edge.before.card, stored.card, self.keys)
         checkers.only_report_slots(edge.before.card, stored.card)
         checkers.tries_kept(edge.before.card, stored.card)
@@ -403,7 +420,7 @@ class Cutter:
         edge: _Edge,
         case: str,
         stored: Stored,
-        between: tuple[Store, Store],
+        between: _Ends,
         in_flight: int,
         depth: int,
     ) -> None:
@@ -443,18 +460,19 @@ class Cutter:
         if base is None:
             self._rebase(stored)
             base = stored
-        self.meter.back(1)
-        self.meter.jam(jammed)
+        self.meter.back_in(
+            1,
+            jammed=jammed,
+            place=stored.place,
+            index=stored.wheels,
+            index_milli=stored.wheels_milli,
+            minutes=stored.minutes,
+        )
         for kind, have, want in ((STORE, base.cells, stored.cells), (KEYS, base.keys, stored.keys)):
             if have == want:
                 continue
-            for at in range(0, len(want), 64):
-                page = want[at : at + 64]
-                if have[at : at + 64] != page:
-                    self.meter.poke(kind, at, page)
-        self.meter.world(
-            place=stored.place, index=stored.wheels, index_milli=stored.wheels_milli, minutes=stored.minutes
-        )
+            for at in _pages_changed(have, want):
+                self.meter.poke(kind, at, want[at : at + 64])
 
     # ------------------------------------------------------------------ what is checked
 
@@ -489,19 +507,20 @@ class Cutter:
             if entry.kind == DRIVE:
                 self._driven(entry)
 
-    def _booted(self, edge: _Edge, stored: Stored, between: tuple[Store, Store], in_flight: int) -> list[Entry]:
+    def _booted(self, edge: _Edge, stored: Stored, between: _Ends, in_flight: int) -> list[Entry]:
         """Power comes to ``stored``: the meter stands between ``between``, before and after the write. Its writes."""
         self._load(stored, edge.jammed)
         snapshot = self.meter.power_on()
         entries = self.meter.entries()
         booted = stored.after(entries)
         store = self._same.store(booted)
-        before, after = between
+        before, after = between.before, between.after
         if snapshot["code"] or store.lost:
             raise Violation("store_kept", f"power-up answers {snapshot['code']}, store lost: {store.lost}")
-        if credit_of(store) not in (credit_of(before), credit_of(after)):
+        credit = credit_of(store)
+        if credit not in (between.credit, between.credit_after):
             raise Violation(
-                "account_steady", f"credit {credit_of(store)}; before {credit_of(before)}, after {credit_of(after)}"
+                "account_steady", f"credit {credit}; before {between.credit}, after {between.credit_after}"
             )
         checkers.never_back(before, store)
         checkers.binding_first(store)
@@ -512,19 +531,26 @@ class Cutter:
         checkers.reports_true(read_card(stored.card, self.keys), store)
         checkers.guard_kept(before, after, store, snapshot["reasons"])
         self._told(snapshot, store)
-        written = [(entry.address, entry.address + len(entry.data)) for entry in entries if entry.kind == STORE]
-        for start, end in written:
-            if not any(first <= start and end <= last for first, last in BOOT_SPANS):
-                raise Violation("outside_unchanged", f"power-up writes {start:04X} to {end - 1:04X}")
-        if any(entry.kind == KEYS for entry in entries):
-            raise Violation("outside_unchanged", "power-up writes the key record")
+        self._places(entries)
         self._drives(entries)
         checkers.log_kept(stored.cells, booted.cells, MOST_EVENTS)
-        self._carry_on_once(edge, stored, booted, store)
+        self._carry_on_once(edge, stored, booted, store, credit)
         return entries
 
-    def _register(self, store: Store, stored: Stored, between: tuple[Store, Store], in_flight: int) -> None:
-        least, most = between[0].register, between[1].register
+    def _places(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            if entry.kind == KEYS:
+                raise Violation("outside_unchanged", "power-up writes the key record")
+            if entry.kind == STORE:
+                start, end = entry.address, entry.address + len(entry.data)
+                for first, last in BOOT_SPANS:
+                    if first <= start and end <= last:
+                        break
+                else:
+                    raise Violation("outside_unchanged", f"power-up writes {start:04X} to {end - 1:04X}")
+
+    def _register(self, store: Store, stored: Stored, between: _Ends, in_flight: int) -> None:
+        least, most = between.before.register, between.after.register
         assert store.register is not None and least is not None and most is not None
         if not min(least, most) <= store.register <= max(least, most):
             raise Violation("register_true", f"register {store.register}, in flight were {least} to {most}")
@@ -538,10 +564,12 @@ class Cutter:
             if snapshot[name] != held:
                 raise Violation("store_kept", f"the meter says {name} {snapshot[name]}, its store {held}")
 
-    def _carry_on_once(self, edge: _Edge, stored: Stored, booted: Stored, store: Store) -> None:
+    def _carry_on_once(
+        self, edge: _Edge, stored: Stored, booted: Stored, store: Store, credit: tuple[Any, ...]
+    ) -> None:
         # What power-up found may live on in the meter and not in its memory.
         found = (self._same.records(stored), booted.cells[TALLY:] != stored.cells[TALLY:], edge.jammed)
-        key = (self._same.behaviour(booted), *found, credit_of(store), frozenset(edge.outcomes))
+        key = (self._same.behaviour(booted), *found, credit, edge.outcomes)
         if self.case is None and key in self._carried:
             return
         self._carried[key] = None
@@ -574,7 +602,7 @@ class Cutter:
         if snapshot["code"] or store.lost:
             raise Violation("store_kept", f"power-up answers {snapshot['code']}, store lost: {store.lost}")
         self._told(snapshot, store)
-        self._register(store, stored, (store, store), edge.in_flight)
+        self._register(store, stored, _Ends.of(store, store), edge.in_flight)
         return self._carry_on(edge, booted, store)
 
     def _carry_on(self, edge: _Edge, stored: Stored, store: Store) -> tuple[Any, ...]:
@@ -663,7 +691,10 @@ class Cutter:
 
     def _shown(self, card: bytes) -> None:
         """A card as a meter left it, shown to the hall and to another meter: it tells the truth and changes nothing."""
-        self._told_by_hall(card)
+        main = card[:256]
+        if main not in self._told_cards:
+            self._told_by_hall(card)
+            self._told_cards.add(main)  # what the hall says depends on nothing else
         if self._stranger is not None and read_card(card, self.keys).order is not None:
             self._stranger.shown(card)
 
@@ -691,7 +722,7 @@ class Cutter:
         meter.stop_at(calls)
         for step in steps[1:-1]:
             player.step(step)
-        meter.entries()
+        meter.forget()
         try:
             player.step(steps[-1])
             player.step(("wait", SETTLE_MS))  # power-up itself makes no call; the next are in what follows
@@ -714,7 +745,7 @@ class Cutter:
         self._rebase(final)
         # Nothing may be missing: every pulse the wheels made was told before.
         truth = self._same.store(final)
-        self._try(edge, case, final, (truth, truth), edge.blind, depth=1)
+        self._try(edge, case, final, _Ends.of(truth, truth), edge.blind, depth=1)
         for number, entry in enumerate(ending):
             # Cut off in the warning itself: its writes are records, so other records are what counts.
             if entry.kind in (STORE, KEYS) and self._is_new(self._same.records, entry, stored.at(entry)):
@@ -759,7 +790,7 @@ class Cutter:
 
     def _pulled(
         self, edge: _Edge, operation: int, early: bool, other: Chip | None
-    ) -> tuple[Stored, tuple[Store, Store]]:
+    ) -> tuple[Stored, _Ends]:
         visit = self._visited(edge, operation, early=early, other=other)
         stored, card = visit.stored, visit.stored.card
         if not visit.pulled:
@@ -792,10 +823,10 @@ class Cutter:
         barred = self._answer in (codes.CARD_BARRED, codes.PASSWORD_REFUSED)
         if not barred or card[260] & TRIES_FULL == TRIES_FULL:
             self._comes_to(edge, credit_of(after))
-        return stored, (store, store)
+        return stored, _Ends.of(store, store)
 
     def _half_written(
-        self, edge: _Edge, case: str, stored: Stored, between: tuple[Store, Store], entry: Entry | None
+        self, edge: _Edge, case: str, stored: Stored, between: _Ends, entry: Entry | None
     ) -> None:
         """The card was pulled in the middle of storing ``entry``: every value that byte may have."""
         if entry is None:
@@ -804,6 +835,15 @@ class Cutter:
         for value in _torn_card(entry, stored):
             torn = stored.torn(CARD, entry.address, bytes((value,)))
             self._try(edge, f"{case}/CARD {value:02X}", torn, between, 0, self.depth)
+
+
+def _pages_changed(have: bytes, want: bytes) -> Iterator[int]:
+    # The first address of each page in which the two differ: few do, so whole kilobytes are compared first.
+    for block in range(0, len(want), 1024):
+        if have[block : block + 1024] != want[block : block + 1024]:
+            for at in range(block, min(block + 1024, len(want)), 64):
+                if have[at : at + 64] != want[at : at + 64]:
+                    yield at
 
 
 def _torn_card(entry: Entry, stored: Stored) -> list[int]:
@@ -831,7 +871,7 @@ class _Stranger:
         self._meter = RecordedMeter(target)
         key, tool_key = KeyFileSigner(ROOT, TEST_REGION).meter_keys(OTHER_METER, 1)
         self._meter.build(meter=OTHER_METER, key=key, tool_key=tool_key, lane_length=LANE_LENGTH)
-        self._meter.entries()
+        self._meter.forget()
         self._seen: set[bytes] = set()
 
     def shown(self, card: bytes) -> None:
@@ -849,4 +889,4 @@ class _Stranger:
             raise Violation("credited_once", f"another customer's meter answers {code}")
         if self._meter.last["tokens"] != 8:
             raise Violation("lockout_held", "a card for another meter has cost a token")
-        self._meter.entries()
+        self._meter.forget()

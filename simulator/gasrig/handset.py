@@ -43,6 +43,15 @@ class Panel(NamedTuple):
     pattern: bytes
 
 
+_HEAD = struct.Struct(recorder.HEAD)
+
+
+def _snapshot(answer: bytes) -> Snapshot:
+    values = dict(zip(bench.SNAPSHOT.names, struct.unpack(bench.SNAPSHOT_WIRE, answer), strict=True))
+    values["code"] = -values["code"]
+    return values
+
+
 class MeterUnderTest:
     """One meter on a target. ``last`` is the snapshot of the latest request that gave one."""
 
@@ -51,8 +60,7 @@ class MeterUnderTest:
         self.last: Snapshot = {}
 
     def _ask(self, identifier: int, body: bytes = b"") -> Snapshot:
-        self.last = unpack(bench.SNAPSHOT, self.target.ask(identifier, body))
-        self.last["code"] = -self.last["code"]
+        self.last = _snapshot(self.target.ask(identifier, body))
         return self.last
 
     def build(self, **config: Any) -> Snapshot:
@@ -192,8 +200,7 @@ class RecordedMeter(MeterUnderTest):
         answer = self.target.ask(identifier, body)
         if not answer:
             raise SupplyFailed
-        self.last = unpack(bench.SNAPSHOT, answer)
-        self.last["code"] = -self.last["code"]
+        self.last = _snapshot(answer)
         return self.last
 
     def build(self, **config: Any) -> Snapshot:
@@ -204,14 +211,20 @@ class RecordedMeter(MeterUnderTest):
     def entries(self) -> list[Entry]:
         """What was written down since the last call, oldest first."""
         found = []
-        while record := self.target.ask(bench.RECORD_READ):
-            at = 0
+        more = 1
+        while more:
+            record = self.target.ask(bench.RECORD_READ)
+            more, at = record[0], 1
             while at < len(record):
-                kind, length, address, *rest = struct.unpack_from(recorder.HEAD, record, at)
-                at += recorder.HEAD_SIZE
+                kind, length, address, *rest = _HEAD.unpack_from(record, at)
+                at += _HEAD.size
                 found.append(Entry(kind, address, record[at : at + length], *rest))
                 at += length
         return found
+
+    def forget(self) -> None:
+        """Forget what was written down."""
+        self.target.ask(bench.RECORD_READ, b"\x01")
 
     def memory(self, size: int) -> bytes:
         """The first ``size`` bytes of the meter's nonvolatile memory."""
@@ -229,18 +242,25 @@ class RecordedMeter(MeterUnderTest):
         """Take the power away; everything stored is as it was kept under ``number``."""
         self.target.ask(bench.BACK, bytes((number,)))
 
+    def back_in(
+        self, number: int, *, jammed: bool, place: int, index: int, index_milli: int, minutes: int
+    ) -> None:
+        """``back`` with the motor blocked or not, and ``world``, in one request."""
+        world = struct.pack(bench.WORLD_WIRE, place, index, index_milli, minutes, 0, 0)
+        self.target.ask(bench.BACK, bytes((number, jammed)) + world)
+
     def poke(self, kind: int, address: int, data: bytes) -> None:
         """Take the power away; stored bytes become ``data``: ``kind`` recorder.STORE or KEYS."""
         self.target.ask(bench.POKE, bytes((kind,)) + address.to_bytes(2, "big") + data)
 
     def world(self, *, place: int, index: int, index_milli: int, minutes: int) -> None:
         """Take the power away; valve (ms of travel from shut), wheels and clock stand so."""
-        values = {"place": place, "index": index, "index_milli": index_milli, "minutes": minutes}
-        self.target.ask(bench.WORLD, bench.pack(bench.WORLD_STATE, {**values, "operations": 0, "pulled": 0}))
+        self.target.ask(bench.WORLD, struct.pack(bench.WORLD_WIRE, place, index, index_milli, minutes, 0, 0))
 
     def world_now(self) -> dict[str, int]:
         """The fields of bench.WORLD_STATE as they are, with power or without."""
-        return unpack(bench.WORLD_STATE, self.target.ask(bench.WORLD_READ))
+        values = struct.unpack(bench.WORLD_WIRE, self.target.ask(bench.WORLD_READ))
+        return dict(zip(bench.WORLD_STATE.names, values, strict=True))
 
     def stop_at(self, calls: int) -> None:
         """After so many more calls of the core the supply fails with a warning: the request raises SupplyFailed."""

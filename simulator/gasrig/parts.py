@@ -45,11 +45,12 @@ class Fram:
     """A ferroelectric memory: byte by byte, at bus speed. ``cells`` is the storage itself.
 
     ``written`` counts bytes written, ``wear`` writes of each cell, ``page_wear`` writes that touched each
-    page of ``page`` bytes (for an FRAM a page is only a place to count).
+    page of ``page`` bytes (for an FRAM a page is only a place to count); neither where ``counts_wear`` is False.
     """
 
     page = 64
     write_ms = 0
+    counts_wear = True
 
     def __init__(self, size: int = 0x2000, fill: int = 0xFF) -> None:
         self.size = size
@@ -77,9 +78,10 @@ class Fram:
         if address >= 0 and address // self.page == (address + len(data) - 1) // self.page < self.size // self.page:
             # Within one page: as below, at once.
             self.cells[address : address + len(data)] = data
-            for place in range(address, address + len(data)):
-                self.wear[place] += 1
-            self.page_wear[address // self.page] += 1
+            if self.counts_wear:
+                for place in range(address, address + len(data)):
+                    self.wear[place] += 1
+                self.page_wear[address // self.page] += 1
             self.written += len(data)
             self.writes += 1
             self.busy_ms += self.write_ms

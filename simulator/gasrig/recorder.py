@@ -23,7 +23,6 @@ DRIVE = 3  # the valve's motor told another direction: one byte, direction + 1
 # kind, length, address, calls of the core, wheels' pulses and thousandths, motor's place in ms, milliseconds since a
 # card or key (-1: none since power-up), operations on the card's bus
 HEAD = ">BBHIIHHiH"
-HEAD_SIZE = struct.calcsize(HEAD)
 
 
 class Recorder:
@@ -61,10 +60,14 @@ class Recorder:
 
 
 class RecordedFram(Fram):
-    """An FRAM whose writes are noted before they are made. ``kind`` says which memory it is."""
+    """An FRAM whose writes are noted before they are made. ``kind`` says which memory it is.
+
+    It is booted a million times over and nobody asks for its wear, so that is not counted.
+    """
 
     recorder: "Recorder | None" = None
     kind = STORE
+    counts_wear = False
 
     def write(self, address: int, data: "Data") -> None:
         if self.recorder:
@@ -80,6 +83,7 @@ class RecordedEeprom(Eeprom):
 
     recorder: "Recorder | None" = None
     kind = STORE
+    counts_wear = False
 
     def write(self, address: int, data: "Data") -> None:
         if self.recorder:

@@ -21,10 +21,13 @@ __all__ = ["Sameness", "Stored"]
 
 _PAGE = 64
 _TALLY = 0x1000
+_BLANK = bytes(_PAGE)
+_RECORDS_END = 0x400
 _EVENTS, _EVENTS_END = 0x400, 0xF00
 _REPORTS = ((0x5B, 0xA5), (0xA5, 0xEF))
 _QUARTER = 250  # thousandths of a pulse: the reeds read alike within
 _NEAR = 3  # pulses from a threshold within which counts make a difference
+_FAR = (2 * _NEAR,) * 3  # from all thresholds
 
 
 class Stored(NamedTuple):
@@ -44,13 +47,16 @@ class Stored(NamedTuple):
 
     def torn(self, kind: int, address: int, content: bytes) -> "Stored":
         """This state with ``content`` stored at ``address`` of the part ``kind`` (gasrig.recorder)."""
+        cells, keys, card, *world = self
         if kind == STORE:
-            return self._replace(cells=_put(self.cells, address, content))
-        if kind == KEYS:
-            return self._replace(keys=_put(self.keys, address, content))
-        if kind == CARD:
-            return self._replace(card=_put(self.card, card_place(address), content))
-        return self
+            cells = _put(cells, address, content)
+        elif kind == KEYS:
+            keys = _put(keys, address, content)
+        elif kind == CARD:
+            card = _put(card, card_place(address), content)
+        else:
+            return self
+        return Stored(cells, keys, card, *world)
 
     def after(self, entries: Iterable[Entry]) -> "Stored":
         """This state after ``entries``."""
@@ -95,8 +101,7 @@ class Sameness:
 
     def records(self, state: Stored) -> int:
         """A number that is equal for states with the same records; coarser still, blind to tally and card."""
-        checkpoints, pairs, ring, *_ = self._common(state, True)
-        return hash((checkpoints, pairs, ring))
+        return hash(_records(state.cells[:_RECORDS_END], state.keys, True))
 
     def counting(self, state: Stored) -> int:
         """A number that is equal for states that count alike: tally, thresholds and valve, whosever gas it is."""
@@ -114,41 +119,48 @@ class Sameness:
         return found
 
     def _all_but_card(self, state: Stored, masked: bool) -> tuple[Any, ...]:
-        cells, keys = state.cells, state.keys
-        pairs = [(cells[at : at + _PAGE], cells[at + _PAGE : at + 2 * _PAGE], alike) for at, alike in _PAIRS]
-        pairs.append((keys[:_PAGE], keys[_PAGE:], _record))
-        ring = cells[0x180:0x380]
+        cells = state.cells
         store = self.store(state)
+        tally = cells[_TALLY:]
         return (
-            _checkpoints(cells[:_PAGE], cells[_PAGE : 2 * _PAGE], masked),
-            tuple([_pair(first, second, alike, masked) for first, second, alike in pairs]),
-            _ring(ring) if masked else ring,
-            self._tally(cells, store),
+            *_records(cells[:_RECORDS_END], state.keys, masked),
+            (tally,) if store.register is None else _tally(tally, self.lanes, self.lane_length),
             _near(store),
             (state.place > 0) + (state.place >= self.travel_ms),
             state.wheels_milli // _QUARTER,
         )
 
-    def _tally(self, cells: bytes, store: Store) -> tuple[Any, ...]:
-        # Each lane as what follows the run of marks at its head, without the blank rest, and where the runs stand
-        # to each other: the count itself only where it is near one of its ends.
-        if store.register is None:
-            return (cells[_TALLY:],)
-        shapes = []
-        for lane in range(self.lanes):
-            start = _TALLY + lane * self.lane_length
-            shapes.append(_lane(cells[start : start + self.lane_length]))
-        least = min(run for _, run, _ in shapes)
-        most = max(run for _, run, _ in shapes)
-        ends = (min(least, _NEAR), min(self.lane_length - most, _NEAR))
-        return (ends, tuple((mark, run - least, rest) for mark, run, rest in shapes))
+
+# Of one state its meaning is asked for several times in a row, and the next state differs from it in little: more than
+# is kept here would be asked for hardly more often.
+_read = lru_cache(maxsize=1 << 6)(read_store)
 
 
-# Of one state its meaning is asked for several times in a row.
-_read = lru_cache(maxsize=1 << 8)(read_store)
+@lru_cache(maxsize=1 << 9)
+def _records(cells: bytes, keys: bytes, masked: bool) -> tuple[Any, ...]:
+    # All pages below the log: checkpoints, pairs of records, ring.
+    pairs = [_pair(cells[at : at + _PAGE], cells[at + _PAGE : at + 2 * _PAGE], alike, masked) for at, alike in _PAIRS]
+    pairs.append(_pair(keys[:_PAGE], keys[_PAGE:], _record, masked))
+    ring = cells[0x180:0x380]
+    return (
+        _checkpoints(cells[:_PAGE], cells[_PAGE : 2 * _PAGE], masked),
+        tuple(pairs),
+        _ring(ring) if masked else ring,
+    )
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 9)
+def _tally(tally: bytes, lanes: int, lane_length: int) -> tuple[Any, ...]:
+    # Each lane as what follows the run of marks at its head, without the blank rest, and where the runs stand
+    # to each other: the count itself only where it is near one of its ends.
+    shapes = [_lane(tally[lane * lane_length : (lane + 1) * lane_length]) for lane in range(lanes)]
+    runs = [run for _, run, _ in shapes]
+    least = min(runs)
+    ends = (min(least, _NEAR), min(lane_length - max(runs), _NEAR))
+    return (ends, tuple([(mark, run - least, rest) for mark, run, rest in shapes]))
+
+
+@lru_cache(maxsize=1 << 10)
 def _lane(raw: bytes) -> tuple[int, int, bytes]:
     mark = raw[:1]
     run = len(raw) - len(raw.lstrip(mark))
@@ -159,11 +171,13 @@ def _lane(raw: bytes) -> tuple[int, int, bytes]:
 def _near(store: Store) -> tuple[int, ...]:
     # How the counts stand to the thresholds they are compared with.
     left = store.remaining
+    if left - store.alarm >= _NEAR:
+        return _FAR  # the nearest of the three
     distances = (left, left + store.overdraft, left - store.alarm)
-    return tuple(max(0, min(2 * _NEAR, distance + _NEAR)) for distance in distances)
+    return tuple([max(0, min(2 * _NEAR, distance + _NEAR)) for distance in distances])
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 10)
 def _checkpoints(first: bytes, second: bytes, masked: bool) -> tuple[Any, ...]:
     # Generation and base are pulse counts; what differs is which are whole and how the generations stand to each other.
     whole = [
@@ -199,7 +213,7 @@ def _record(raw: bytes, masked: bool) -> bytes:
 _PAIRS = ((0x80, _account), (0x100, _state), (0x380, _record))
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 11)
 def _pair(first: bytes, second: bytes, alike: Callable[[bytes, bool], bytes], masked: bool) -> tuple[Any, ...]:
     # Two copies: masked, which is the newer one is all that their entry numbers say.
     whole = [_whole(raw) for raw in (first, second)]
@@ -212,7 +226,7 @@ def _pair(first: bytes, second: bytes, alike: Callable[[bytes, bool], bytes], ma
     return (*whole, *order, *copies)
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=1 << 9)
 def _ring(raw: bytes) -> tuple[bytes, ...]:
     entries = []
     for at in range(0, len(raw), _PAGE):
@@ -222,25 +236,26 @@ def _ring(raw: bytes) -> tuple[bytes, ...]:
     return tuple(entries)
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=1 << 9)
 def _events(raw: bytes) -> tuple[bytes, ...]:
     found = []
     for at in range(0, len(raw), _PAGE):
         page = raw[at : at + _PAGE]
-        if any(page):
+        if page != _BLANK:
             found.append(_event_page(page))
     return tuple(found)
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 9)
 def _event_page(page: bytes) -> bytes:
+    return b"|".join([_event(page[at : at + 16]) for at in range(0, _PAGE, 16)])
+
+
+@lru_cache(maxsize=1 << 10)
+def _event(entry: bytes) -> bytes:
     # Of a whole entry its number, kind and detail; not the register it tells.
-    parts = []
-    for at in range(0, _PAGE, 16):
-        entry = page[at : at + 16]
-        whole = any(entry) and crc16(entry, 0, 14) == int.from_bytes(entry[14:], "big")
-        parts.append(entry[:6] + entry[10:14] if whole else entry)
-    return b"|".join(parts)
+    whole = any(entry) and crc16(entry, 0, 14) == int.from_bytes(entry[14:], "big")
+    return entry[:6] + entry[10:14] if whole else entry
 
 
 def _is_report(frame: bytes) -> bool:
@@ -248,7 +263,7 @@ def _is_report(frame: bytes) -> bool:
     return outline and crc16(frame, 1, len(frame) - 3) == int.from_bytes(frame[-3:-1], "big")
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 10)
 def _card(dump: bytes, masked: bool) -> tuple[Any, ...]:
     if not dump:
         return ()

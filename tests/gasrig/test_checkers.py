@@ -93,7 +93,7 @@ def bound() -> Store:
 
 
 def test_checkers_import_nothing_they_judge_nor_any_other_of_ours() -> None:
-    allowed = {"collections.abc", "dataclasses", "functools", "hmac", "struct", "typing", "zlib"}
+    allowed = {"binascii", "collections.abc", "dataclasses", "functools", "hmac", "struct", "typing", "zlib"}
     found: set[str] = set()
     for node in ast.walk(ast.parse(SOURCE.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -375,17 +375,17 @@ def test_never_back(stand: Stand, bound: Store) -> None:
         never_back(after, before)
     for name in ("binding", "key_binding", "key_version", "report_number", "sequence", "replacement"):
         with breaks("never_back"):
-            never_back(bound, replace(bound, **{name: getattr(bound, name) - 1}))
-    fallen = replace(bound, register=98)
+            never_back(bound, bound._replace(**{name: getattr(bound, name) - 1}))
+    fallen = bound._replace(register=98)
     with breaks("never_back"):
         never_back(bound, fallen)
     with breaks("never_back"):
         never_back(bound, fallen, allow=1)
     never_back(bound, fallen, allow=2)
     # Another binding has sequences and replacements of its own; what cannot be read does not fall.
-    never_back(bound, replace(bound, binding=2, key_binding=2, sequence=1, replacement=0))
-    never_back(bound, replace(bound, register=None, state=None, binding=0, sequence=0, report_number=None))
-    never_back(bound, replace(bound, keys_lost=True, key_binding=0, key_version=0))
+    never_back(bound, bound._replace(binding=2, key_binding=2, sequence=1, replacement=0))
+    never_back(bound, bound._replace(register=None, state=None, binding=0, sequence=0, report_number=None))
+    never_back(bound, bound._replace(keys_lost=True, key_binding=0, key_version=0))
 
 
 def test_account_steady(stand: Stand, bound: Store) -> None:
@@ -401,21 +401,21 @@ def test_account_steady(stand: Stand, bound: Store) -> None:
         {"register_at_binding": 1},
     ):
         with breaks("account_steady"):
-            account_steady(bound, replace(bound, **changed))
+            account_steady(bound, bound._replace(**changed))
     with breaks("account_steady"):
-        account_steady(bound, replace(bound, sequence=4, register_at_binding=9))
+        account_steady(bound, bound._replace(sequence=4, register_at_binding=9))
     with breaks("account_steady"):
-        account_steady(bound, replace(bound, state=2, bound=False))
-    account_steady(bound, replace(bound, state=5, bound=False))
-    account_steady(bound, replace(bound, binding=2, register_at_binding=100, bought_total=7))
+        account_steady(bound, bound._replace(state=2, bound=False))
+    account_steady(bound, bound._replace(state=5, bound=False))
+    account_steady(bound, bound._replace(binding=2, register_at_binding=100, bought_total=7))
 
 
 def test_binding_first(bound: Store) -> None:
     binding_first(bound)
-    binding_first(replace(bound, key_binding=2))
-    binding_first(replace(bound, key_binding=0, keys_lost=True, lost=True))
+    binding_first(bound._replace(key_binding=2))
+    binding_first(bound._replace(key_binding=0, keys_lost=True, lost=True))
     with breaks("binding_first"):
-        binding_first(replace(bound, key_binding=0))
+        binding_first(bound._replace(key_binding=0))
 
 
 def test_register_true(bound: Store) -> None:
@@ -427,9 +427,9 @@ def test_register_true(bound: Store) -> None:
         with breaks("register_true"):
             register_true(bound, 0, wheels, behind, ahead)
     with breaks("register_true"):
-        register_true(replace(bound, register=None), 0, 100, 100)
+        register_true(bound._replace(register=None), 0, 100, 100)
     # At its end it counts no more.
-    register_true(replace(bound, register=99_999_999), 0, 100_000_005, 0)
+    register_true(bound._replace(register=99_999_999), 0, 100_000_005, 0)
 
 
 def test_lockout_held(stand: Stand) -> None:
@@ -441,44 +441,44 @@ def test_lockout_held(stand: Stand) -> None:
     lockout_held(spent, read(stand))
     lockout_held(full, spent)
     with breaks("lockout_held"):
-        lockout_held(spent, replace(spent, tokens=8))
+        lockout_held(spent, spent._replace(tokens=8))
 
 
 def test_valve_true(bound: Store) -> None:
     valve_true(bound, True)
     shut = [
-        replace(bound, bought_total=100),
-        replace(bound, bound=False, state=2),
-        replace(bound, lost=True),
-        replace(bound, register=None, lost=True),
-        replace(bound, register=99_999_999, register_at_binding=99_999_000),
-        replace(bound, bought_total=90, overdraft=10),
+        bound._replace(bought_total=100),
+        bound._replace(bound=False, state=2),
+        bound._replace(lost=True),
+        bound._replace(register=None, lost=True),
+        bound._replace(register=99_999_999, register_at_binding=99_999_000),
+        bound._replace(bought_total=90, overdraft=10),
     ]
     for store in shut:
         valve_true(store, False)
         with breaks("valve_true"):
             valve_true(store, True)
-    valve_true(replace(bound, bought_total=90, overdraft=11), True)
+    valve_true(bound._replace(bought_total=90, overdraft=11), True)
     valve_true(bound, True, uncounted=4899)
     with breaks("valve_true"):
         valve_true(bound, True, uncounted=4900)
 
 
 def test_alarm_true(bound: Store) -> None:
-    low = replace(bound, bought_total=200)
+    low = bound._replace(bought_total=200)
     assert (low.remaining, low.alarm) == (100, 100)
     with breaks("alarm_true"):
         alarm_true(low, True)
     with breaks("alarm_true"):
-        alarm_true(replace(low, alarm_seen=(1, 2)), True)
+        alarm_true(low._replace(alarm_seen=(1, 2)), True)
     alarm_true(low, False)
-    alarm_true(replace(low, alarm_seen=(1, 3)), True)
-    alarm_true(replace(low, alarm=0), True)
+    alarm_true(low._replace(alarm_seen=(1, 3)), True)
+    alarm_true(low._replace(alarm=0), True)
     alarm_true(bound, True)
 
 
 def test_guard_kept(bound: Store) -> None:
-    shut = replace(bound, latched=0x80)
+    shut = bound._replace(latched=0x80)
     guard_kept(bound, shut, shut, 0x84)
     guard_kept(bound, shut, bound, 0)
     guard_kept(shut, bound, bound, 0)
@@ -520,16 +520,16 @@ def test_credited_once(stand: Stand) -> None:
     orders = [order for order in written if order]
     for changed in ({"bought_total": 5601}, {"bought_total": 5599}, {"correction_total": 0}, {"sequence": 6}):
         with breaks("credited_once"):
-            credited_once(replace(store, **changed), orders)
+            credited_once(store._replace(**changed), orders)
     with breaks("credited_once"):
         credited_once(store, [replace(order, binding=2) for order in orders])
     with breaks("credited_once"):
         credited_once(store, [replace(order, meter="00000000000018") for order in orders])
     # A refund's total is its own and no earlier one.
-    refunded = replace(store, sequence=6, order_mac=orders[3].mac, correction_total=0, bought_total=6000)
+    refunded = store._replace(sequence=6, order_mac=orders[3].mac, correction_total=0, bought_total=6000)
     with breaks("credited_once"):
         credited_once(refunded, orders)
-    credited_once(replace(store, bound=False, state=2), [])
+    credited_once(store._replace(bound=False, state=2), [])
 
 
 # --- card
@@ -563,10 +563,10 @@ def test_reports_true(stand: Stand) -> None:
     }
     for name, value in claims.items():
         with breaks("reports_true"):
-            reports_true(found, replace(store, **{name: value}))
-    reports_true(found, replace(store, register=99), allow=1)
-    reports_true(found, replace(store, register=None, state=None, report_number=None, lost=True))
-    reports_true(found, replace(store, binding=2, key_binding=2, sequence=1, bought_total=1, register_at_binding=50))
+            reports_true(found, store._replace(**{name: value}))
+    reports_true(found, store._replace(register=99), allow=1)
+    reports_true(found, store._replace(register=None, state=None, report_number=None, lost=True))
+    reports_true(found, store._replace(binding=2, key_binding=2, sequence=1, bought_total=1, register_at_binding=50))
     twice = Card(CARD, None, (found.reports[0], replace(found.reports[0], register=1)))
     with breaks("reports_true"):
         reports_true(twice, store)
@@ -834,7 +834,7 @@ def test_books_add_up_through_sale_refund_and_correction() -> None:
     books.adds_up(METER, read(stand), 500, 700, images)
     assert read(stand).remaining == 3500 - 200 + 12
     with breaks("adds_up"):
-        books.adds_up(METER, replace(read(stand), lost=True), 500, 700, images)
+        books.adds_up(METER, read(stand)._replace(lost=True), 500, 700, images)
     other = [replace(image, order=replace(image.order, meter="00000000000018")) for image in images if image.order]
     books.adds_up(METER, read(stand), 500, 700, other)
 
