@@ -130,7 +130,7 @@ def log_without_checksum(self):
 
 
 def deaf_after_a_torn_state(self, minutes, levels, real=meter.Meter.boot):
-    before = store.Pair(self._memory, STATE_AT, STATE)
+    before = store.Pair(self.memory, STATE_AT, STATE)
     torn = [copy for copy in (0, 1) if before._read(copy) is None]
     code = real(self, minutes, levels)
     if torn:
