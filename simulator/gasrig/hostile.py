@@ -10,7 +10,7 @@ Who makes such bytes, and the hall's own decoders, is ``gasrig.fuzz``'s business
 
 from binascii import crc32, hexlify, unhexlify
 
-from gascard import codes, frames, link, records
+from gascard import codes, frames, link, records, tools
 from gascard.chip import DUMP_SIZE, Chip
 from gascard.codec import RecordError, pack_into, unpack
 from gascard.crc import crc16
@@ -327,7 +327,7 @@ def _entries(module: "Any") -> "list[Layout]":
     return [getattr(module, name) for name in sorted(dir(module)) if isinstance(getattr(module, name), Layout)]
 
 
-LAYOUTS = tuple(_entries(records) + _entries(layouts))
+LAYOUTS = tuple(_entries(records) + _entries(layouts) + _entries(tools))
 
 
 # ---------------------------------------------------------------------- the decoders
