@@ -17,6 +17,7 @@ from gascard.sle4442 import ATR
 from gashall import errors
 from gashall.errors import CardError, RequestError
 from gashall.signer import Parent, Signer
+from gashall.units import whole
 
 Values: TypeAlias = Mapping[str, Any]
 """A record as its table names it: int, or str of digits for BCD fields, or bytes for raw ones."""
@@ -294,7 +295,7 @@ def encode_transfer_out(signer: Signer, card: int, values: Values, *, new_key_ve
     if meter == values["new_meter"]:
         raise RequestError(errors.FIELD, f"new_meter cannot be {meter}: the gas would come from where it goes.")
     _from_one(values, "binding", "key_version", "new_binding")
-    _from_one({"new_key_version": new_key_version}, "new_key_version")
+    whole(new_key_version, "new_key_version", 1, 0xFF)
     wrapped = signer.wrapped_transfer_key(
         meter, key_version, values["binding"], values["new_meter"], new_key_version, values["new_binding"]
     )
@@ -573,9 +574,9 @@ def _with_transfer(
     if final.values is not None and heir is not None:
         end = len(final.raw) - frames.TAIL
         old = final.values["meter"], final.values["binding"]
-        whole = final.raw[frames.HEAD : end], final.raw[end : end + 8]
+        told = final.raw[frames.HEAD : end], final.raw[end : end + 8]
         new = heir[0], key_version, heir[1]
-        right = signer.transfer_is_authentic(*old, *new, card, final.raw[3], final.raw[1], *whole)
+        right = signer.transfer_is_authentic(*old, *new, card, final.raw[3], final.raw[1], *told)
         final = _judged(final, right)
     return coming, [final]
 
