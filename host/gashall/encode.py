@@ -441,14 +441,20 @@ def decode_report(frame: bytes) -> Values:
     return _values(_frame("report", "report", bytes(frame), 0, (records.REPORT,)), REPORT_FRAME_SIZE, frame)
 
 
+def record_of(kind: int) -> str:
+    """Name of the record that a frame of this kind carries. RequestError KIND if there is no such kind."""
+    record = _RECORD_OF.get(kind)
+    if record is None:
+        raise RequestError(codes.KIND, f"There is no frame of kind {kind!r}.")
+    return record
+
+
 def decode_frame(frame: bytes, kind: int) -> Values:
     """The fields of a frame of any ``kind`` of ``gascard``, its MAC unchecked. CardError SHAPE, CRC, VERSION or KIND.
 
     RequestError KIND if there is no such kind.
     """
-    record = _RECORD_OF.get(kind)
-    if record is None:
-        raise RequestError(codes.KIND, f"There is no frame of kind {kind!r}.")
+    record = record_of(kind)
     return _values(_frame(record, record, bytes(frame), 0, (kind,)), _FRAME_SIZES[record], frame)
 
 
