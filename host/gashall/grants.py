@@ -4,6 +4,7 @@ One person asks, another approves, and then it is an order like any other (DOMAI
 approval, states its reason and is filed). Refunds are asked for and approved in the same way (gashall.refunds).
 """
 
+import re
 import unicodedata
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -295,11 +296,15 @@ def _check_held(kind: str, pulses: int, held: int, weight: int) -> None:
 
 
 def _pulses(volume: Volume, weight: int, kind: str) -> int:
-    negative = isinstance(volume, str) and volume.strip().startswith("-")
-    negative = negative or (isinstance(volume, int | Decimal) and volume < 0)
-    if not negative or kind != DRIFT:
+    """The pulses asked for; below zero only for drift."""
+    size: Volume | None = None
+    if kind == DRIFT and isinstance(volume, str):
+        text = volume.strip()
+        size = text[1:] if re.match("-[0-9]", text) else None
+    elif kind == DRIFT and isinstance(volume, int | Decimal) and volume < 0:
+        size = -volume
+    if size is None:
         return units.pulses(volume, weight, least=1, most=S24_MAX)
-    size = volume.strip()[1:] if isinstance(volume, str) else -volume
     return -units.pulses(size, weight, least=1, most=S24_MAX)
 
 
