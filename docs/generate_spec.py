@@ -12,7 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-sys.path[:0] = [str(HERE), str(ROOT / "protocol"), str(ROOT / "firmware"), str(ROOT / "simulator")]
+sys.path[:0] = [str(HERE), *(str(ROOT / folder) for folder in ("protocol", "firmware", "host", "simulator"))]
 
 import behaviour_meanings  # noqa: E402
 import bench_meanings  # noqa: E402
@@ -20,6 +20,7 @@ import store_meanings  # noqa: E402
 
 from gascard import codes, frames, link, meanings, records, service  # noqa: E402
 from gascard.codec import unpack  # noqa: E402
+from gashall.encode import PLACES  # noqa: E402
 from gasrig import bench  # noqa: E402
 from gasrig.parts import CardSlot, Fram, Panel, ValveMotor  # noqa: E402
 from meter import display, factory, layouts, store, tools  # noqa: E402
@@ -106,6 +107,25 @@ def area_table() -> str:
         ("from", "to", "bytes", "what"),
         ((f"{at:02X}", f"{at + size - 1:02X}", size, what) for at, size, what in areas),
     )
+
+
+def tool_area_table() -> str:
+    """What lies where on each card of the company's own, and with which key it is made."""
+    rows = []
+    for number, (_, english, chinese) in meanings.CARD_KINDS.items():
+        if number == records.CARD_CUSTOMER:
+            continue
+        end = records.IDENTITY_AT
+        for place in PLACES[number]:
+            size = frames.frame_size(meanings.RECORDS[place.record])
+            if place.at < end or place.at + size > records.IMAGE_SIZE:
+                raise SystemExit(f"{place.name} of the {english} lies over something else")
+            end = place.at + size
+            (kind,) = place.kinds
+            what = f"{place.name}, kind {kind:02X} (`{meanings.FRAME_KINDS[kind][0]}`)"
+            who = "meter" if kind & 0x80 else "hall"
+            rows.append((f"{number:02X} {english} {chinese}", f"{place.at:02X}", f"{end - 1:02X}", size, what, who))
+    return table(("card", "from", "to", "bytes", "what", "written by the"), rows)
 
 
 def store_record(name: str) -> str:
@@ -448,6 +468,12 @@ SPEC_TABLES: Tables = {
     "order": lambda: record("order"),
     "order_flags": lambda: bits(meanings.FLAG_MEANINGS, 2),
     "report": lambda: record("report"),
+    "tool_areas": tool_area_table,
+    "transfer": lambda: record("transfer"),
+    "management": lambda: record("management"),
+    "setting": lambda: record("setting"),
+    "setting_bits": lambda: bits(meanings.SETTING_MEANINGS, 2),
+    "key_block": lambda: record("key"),
     "status_bits": lambda: bits(meanings.STATUS_MEANINGS, 6),
     "judging": judging_table,
     "codes": codes_table,

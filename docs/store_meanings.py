@@ -4,7 +4,8 @@ Plain data beside the document, as gascard.meanings is for the card; no meter ca
 field, state and kind of event has words, and that no words are left for something that is gone.
 """
 
-from meter import events, layouts, valve
+from gascard import meanings
+from meter import events, layouts, tools, valve
 
 PULSE = "pulse"
 MINUTES = "min since 2000-01-01 UTC"
@@ -17,6 +18,7 @@ RECORDS = {
     "keys": layouts.KEYS,
     "event": layouts.EVENT,
     "lockout": layouts.LOCKOUT,
+    "final_record": tools.FINAL_RECORD,
 }
 
 _ENTRY = ("", "Rises by one, modulo 2¹⁶, with each saving of this record; of two valid copies the newer counts.")
@@ -159,15 +161,22 @@ FIELD_MEANINGS: dict[str, dict[str, tuple[str, str]]] = {
         "service": ("token", "What a power cut leaves in the bucket of the service port."),
         "crc": _CRC16,
     },
+    # A report as it was when the binding ended, and whom the gas goes to.
+    "final_record": {
+        **meanings.FIELD_MEANINGS["report"],
+        "new_meter": ("", "The meter a transfer's gas goes to; 14 zeros after a clear."),
+        "new_binding": ("", "The binding of that meter; 0 after a clear."),
+        "crc": _CRC16,
+    },
 }
 
 # Written state -> (name, meaning).
 STATE_MEANINGS: dict[int, tuple[str, str]] = {
-    layouts.FACTORY: ("factory", "As made, without a region's keys: every card is REGION."),
+    layouts.FACTORY: ("factory", "As made, without a region's keys: every card but its key card is REGION."),
     layouts.KEYED: ("keyed", "It has a region's keys and no account: an opening order is awaited."),
     layouts.BOUND: ("bound", "It serves an account."),
-    layouts.TRANSFERRED: ("transferred", "Its account has gone to another meter; not reached in this version."),
-    layouts.CLOSED: ("closed", "Its account was closed; not reached in this version."),
+    layouts.TRANSFERRED: ("transferred", "Its account has gone to another meter (section 13.6)."),
+    layouts.CLOSED: ("closed", "Its account was closed by a clear card (section 13.6)."),
 }
 
 # Kind of event -> (name, what happened, what its detail says).

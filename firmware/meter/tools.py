@@ -158,8 +158,6 @@ def _end(
             return codes.STORE_LOST
         if (final["new_meter"], final["new_binding"]) != heir:
             return codes.SEQUENCE_CONFLICT
-        # A cut may have left it over in one copy only: with that one lost the binding would run again.
-        meter.account.confirm()
     elif meter.state.values["report_number"] >= REPORT_NUMBER_MAX:
         return codes.NUMBER_USED_UP
     code = _unlock(session, identity, order, keys["key"])
@@ -171,6 +169,7 @@ def _end(
         key = masked(order["transfer_key"], derive(derive(key, WRAP_KEY), TRANSFER_KEY, context))
     closing = Closing(session, meter, identity, derive(key, REPORT_KEY))
     if final:
+        meter.account.confirm()  # a cut may have missed its second copy, and the card is believed elsewhere
         closing.put(final)
         return codes.REPEAT
     closing.begin(state, mac_at(image, TOOL_AT, size_of(layout)), heir)
@@ -285,10 +284,10 @@ def _take_in(session: "Session", meter: "Meter", image: bytearray, identity: dic
     mac = mac_at(image, TRANSFER_IN_AT, size)
     if code:
         same = order["binding"] == account.values["binding"] and equal(mac, account.values["order_mac"])
-        if code == codes.BINDING and same:
-            account.confirm()
-            code = codes.REPEAT
-        return code
+        if code != codes.BINDING or not same:
+            return code
+        account.confirm()
+        return codes.REPEAT
     final = None
     if not check(image, FINAL_AT, size_of(REPORT_DATA)) and image[FINAL_AT + 1] == FINAL:
         final = read(REPORT_DATA, image, FINAL_AT)

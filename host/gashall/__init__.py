@@ -13,13 +13,18 @@ if TYPE_CHECKING:
         Card,
         Part,
         decode_card,
+        decode_frame,
         decode_identity,
         decode_order,
         decode_report,
         encode_card,
         encode_identity,
+        encode_key_block,
+        encode_management,
         encode_order,
         encode_report,
+        encode_setting,
+        encode_transfer_out,
     )
     from gashall.errors import CardError, GasError, LedgerError, ReaderError, RequestError
     from gashall.history import History
@@ -59,20 +64,25 @@ __all__ = [
     "Stock",
     "Upgraded",
     "decode_card",
+    "decode_frame",
     "decode_identity",
     "decode_order",
     "decode_report",
     "encode_card",
     "encode_identity",
+    "encode_key_block",
+    "encode_management",
     "encode_order",
     "encode_report",
+    "encode_setting",
+    "encode_transfer_out",
 ]
 
 _HOME = {
     "gashall.audit": "Audit Finding",
     "gashall.encode": (
-        "Card Part decode_card decode_identity decode_order decode_report"
-        " encode_card encode_identity encode_order encode_report"
+        "Card Part decode_card decode_frame decode_identity decode_order decode_report encode_card encode_identity"
+        " encode_key_block encode_management encode_order encode_report encode_setting encode_transfer_out"
     ),
     "gashall.errors": "CardError GasError LedgerError ReaderError RequestError",
     "gashall.history": "History",

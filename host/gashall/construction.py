@@ -10,7 +10,7 @@ from typing import Any
 import construct
 import crcmod.predefined
 
-from gascard import records
+from gascard import records, tools
 from gascard.records import FORMAT_VERSION, IDENTITY, ORDER, REPORT_DATA, TIME_MAX, TOTAL_MAX, Layout, kind_size
 
 _crc16 = crcmod.predefined.mkPredefinedCrcFun("x-25")
@@ -99,3 +99,7 @@ def identity() -> Any:
 IDENTITY_RECORD = identity()
 ORDER_FRAME = frame(ORDER)
 REPORT_FRAME = frame(REPORT_DATA)
+TRANSFER_FRAME = frame(tools.TRANSFER)
+MANAGEMENT_FRAME = frame(tools.MANAGEMENT)
+SETTING_FRAME = frame(tools.SETTING)
+KEY_FRAME = frame(tools.KEY_BLOCK)

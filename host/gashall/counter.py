@@ -18,14 +18,19 @@ from gashall import encode, errors, limits, prices, shifts, units
 from gashall.encode import Card, Part, Values, decode_card, report_rank
 from gashall.errors import CardError, GasError, LedgerError, RequestError
 from gashall.ledger import (
+    CLOSED,
     DONE,
     PENDING,
+    REFUND,
+    REPLACEMENT,
+    STOPPED,
     WRITTEN,
     Account,
     Binding,
     Books,
     CardRow,
     Clock,
+    GrantRow,
     Ledger,
     MeterRow,
     Order,
@@ -83,6 +88,12 @@ class Standing:
     report_code: int
     known: Values | None
     """The newest report of this binding, from the card or the ledger."""
+    base: int
+    """The total the next order begins from: the last frame's, or what the meter has shown beyond it."""
+    held: int
+    """Pulses paid that no frame in force releases and no report shows loaded (RULES 1, paid and released)."""
+    unpaid: GrantRow | None
+    """The refund that is the account's last order and neither paid nor cancelled."""
 
 
 class Counter:
@@ -122,13 +133,17 @@ class Counter:
         if card.order.values is None or card.order.values["key_version"] != meter.key_version:
             card = decode_card(card.image, self.signer, key_version=meter.key_version)
         _check_order(card.order, binding, last, reading)
-        report, code = _newest_report(card.reports, meter.number, binding.number)
+        report, code = newest_report(card.reports, meter.number, binding.number)
         news = False
         kept = books.last_report(meter.number)
         rank = (0, 0) if kept is None else (kept.binding, kept.report_number)
         if report is not None:
             values = found(report.values)
-            if values["sequence"] > last.sequence or values["bought_total"] > last.released_pulses:
+            if values["sequence"] > last.sequence or (
+                values["bought_total"] > last.released_pulses
+                # After a refund or a replacement an earlier frame's total may be more than the last one's.
+                and values["bought_total"] > books.highest_released(binding.id, values["sequence"])
+            ):
                 raise LedgerError(
                     errors.LEDGER_BEHIND,
                     f"The meter reports order {values['sequence']} and {values['bought_total']} pulses; "
@@ -143,7 +158,22 @@ class Counter:
         known = None if report is None else report.values
         if known is None and kept is not None and kept.binding == binding.number:
             known = kept_report(kept)
-        return Standing(card, row, account, binding, meter, last, report, news, code, known)
+        base, held = self.base_and_held(books, row, binding, last, known)
+        unpaid = unpaid_refund(books, last)
+        return Standing(card, row, account, binding, meter, last, report, news, code, known, base, held, unpaid)
+
+    def base_and_held(
+        self, books: Books, row: CardRow, binding: Binding, last: Order, known: Values | None
+    ) -> tuple[int, int]:
+        """The total the account's next order begins from, and what is held; ``known`` is the newest report.
+
+        A meter never falls but by a refund, so what a report shows above the last frame's total stays loaded.
+        """
+        base = last.released_pulses
+        if known is not None and last.kind != REFUND:
+            base = max(base, known["bought_total"])
+        # Only a replacement leaves anything behind; no other account is asked for its sum.
+        return base, sum(books.paid(binding.id).values()) - base if row.replacement else 0
 
     def keep(self, books: Books, standing: Standing) -> None:
         """Book what the card's report proves."""
@@ -165,20 +195,22 @@ class Counter:
 
     def next_order(self, standing: Standing, volume: Volume, fen: int | None) -> int:
         """The pulses of a sale that may be made now; else the error that says why not."""
-        weight = standing.meter.pulse_weight
-        count = units.pulses(volume, weight, least=1, most=S24_MAX)
+        count = units.pulses(volume, standing.meter.pulse_weight, least=1, most=S24_MAX)
         check_fen(fen)
+        check_state(standing.account)
+        check_settled(standing.unpaid)
         last = standing.last
         if last.state == WRITTEN:
-            if standing.report_code == codes.MAC:
-                raise CardError(codes.MAC, "The card's report was not made by the customer's meter.")
-            told = order_told(last, weight)
-            if last.sequence == 1:
-                raise CardError(errors.OPENING_NOT_LOADED, f"The opening card has not been in its meter yet: {told}.")
-            raise CardError(errors.GAS_ON_CARD, f"The last purchase is still on the card: {told}.")
+            check_waiting(standing)
+        self.check_room(standing, count)
+        return count
+
+    def check_room(self, standing: Standing, count: int) -> None:
+        """Whether the binding can bear another order over ``count`` pulses; else the error that says why not."""
+        last, base, weight = standing.last, standing.base, standing.meter.pulse_weight
         if last.sequence >= SEQUENCE_MAX:
             raise LedgerError(codes.NUMBER_USED_UP, "This binding has had all the orders it can have.")
-        if last.released_pulses + count > TOTAL_MAX:
+        if base + count > TOTAL_MAX:
             raise RequestError(
                 codes.RANGE,
                 f"With {units.volume(count, weight)} m³ more the bought total would pass "
@@ -187,7 +219,7 @@ class Counter:
         known = standing.known
         if known is not None:
             # The meter's rule (RULES 1, "range"): its register must not end before its gas does.
-            left = encode.remaining(known) + last.released_pulses - known["bought_total"]
+            left = encode.remaining(known) + base - known["bought_total"]
             free = TOTAL_MAX - known["register"] - left
             if count > free:
                 raise RequestError(
@@ -195,7 +227,6 @@ class Counter:
                     f"With {units.volume(count, weight)} m³ more the meter's register would end before its gas.",
                     f"Sell at most {units.volume(max(free, 0), weight)} m³; then the meter is to be exchanged.",
                 )
-        return count
 
     def terms(
         self, books: Books, account: str, count: int, meter: MeterRow, fen: int | None, price_agreed: bool
@@ -218,12 +249,13 @@ class Counter:
             kind=records.ORDER_USER,
             sequence=last.sequence + 1,
             count=count,
-            released=last.released_pulses + count,
+            released=standing.base + count,
             fen=terms.fen,
             price=terms.price,
             shift=terms.shift,
             now=terms.now,
             flags=0,
+            correction=last.correction,
         )
 
     def add_order(
@@ -242,7 +274,15 @@ class Counter:
         now: int,
         price: int | None = None,
         shift: int | None = None,
+        purpose: str | None = None,
+        amount: int | None = None,
+        correction: int | None = None,
     ) -> Order:
+        """A new pending order with its frame. ``kind`` is the frame's, ``purpose`` the row's; pulses throughout.
+
+        ``count`` is what the order adds to all the customer may have; ``amount`` what the frame shows, the same if not
+        given; ``released`` and ``correction`` are the totals it bears.
+        """
         values = {
             "meter": meter.number,
             "account": binding.account,
@@ -251,8 +291,8 @@ class Counter:
             "key_version": meter.key_version,
             "sequence": sequence,
             "bought_total": released,
-            "amount": count,
-            "correction_total": 0,
+            "amount": count if amount is None else amount,
+            "correction_total": correction or 0,
             "pulse_weight": meter.pulse_weight,
             "alarm": binding.alarm,
             "ceiling": binding.ceiling,
@@ -273,12 +313,14 @@ class Counter:
             made_at=now,
             price=price,
             shift=shift,
+            kind=purpose,
+            correction=correction,
         )
 
     def finish(self, reader: Reader, standing: Standing, order: Order, rescue: bool) -> None:
         """Bring a begun order to its end: the same frame, whatever the card says (RULES 1, settling)."""
         card = standing.card
-        if order.sequence == 1 and not standing.row.issued:
+        if not standing.row.issued and (order.sequence == 1 or order.kind == REPLACEMENT):
             self.issue(reader, card, standing.row, order, presented=False)
         elif card.order.raw == order.frame:
             with self.ledger.begin() as books:
@@ -362,7 +404,51 @@ class Counter:
             check_image(reader, card)
             if reader.present(passwords[step]):
                 return step
-        raise CardError(codes.PASSWORD_REFUSED, "", "Repeat the opening with another blank card.")
+        raise CardError(codes.PASSWORD_REFUSED, "", "Repeat it with another blank card.")
+
+
+def check_state(account: Account) -> None:
+    """Whether gas may be sold or given to this account (DOMAIN 3); else LedgerError."""
+    if account.state == STOPPED:
+        raise LedgerError(errors.ACCOUNT_STOPPED, f"Account {account.number} is stopped.")
+    check_not_closed(account)
+
+
+def check_not_closed(account: Account) -> None:
+    if account.state == CLOSED:
+        raise LedgerError(errors.ACCOUNT_CLOSED, f"Account {account.number} is closed.")
+
+
+def unpaid_refund(books: Books, last: Order) -> GrantRow | None:
+    """The refund ``last`` is, unless it is paid or cancelled."""
+    grant = books.grant_of(last.id) if last.kind == REFUND else None
+    return None if grant is None or grant.paid_at is not None or grant.cancelled_at is not None else grant
+
+
+def check_settled(unpaid: GrantRow | None) -> None:
+    """While a refund is unpaid no other order is written (RULES 1, money back); else LedgerError REFUND_UNPAID."""
+    if unpaid is not None:
+        raise LedgerError(
+            errors.REFUND_UNPAID, f"Refund {unpaid.id} of account {unpaid.account} is neither paid nor cancelled."
+        )
+
+
+def check_waiting(standing: Standing) -> None:
+    """The last order is written and not loaded: whether it may be written over by one that adds gas; else CardError.
+
+    Only a replacement's own order, which adds none, if nothing is held and the meter is known to be bound.
+    """
+    last = standing.last
+    if standing.report_code == codes.MAC:
+        raise CardError(codes.MAC, "The card's report was not made by the customer's meter.")
+    told = order_told(last, standing.meter.pulse_weight)
+    if last.sequence == 1 or standing.known is None:
+        raise CardError(errors.OPENING_NOT_LOADED, f"The opening card has not been in its meter yet: {told}.")
+    if last.kind != REPLACEMENT:
+        raise CardError(errors.GAS_ON_CARD, f"The last purchase is still on the card: {told}.")
+    if standing.held:
+        held = units.volume(standing.held, standing.meter.pulse_weight)
+        raise CardError(errors.HELD, f"{held} m³ of account {standing.account.number} are held: {told}.")
 
 
 def check_fen(fen: int | None) -> None:
@@ -422,7 +508,7 @@ def _check_order(order: Part, binding: Binding, last: Order, reading: bool) -> N
         )
 
 
-def _newest_report(reports: Sequence[Part], meter: str, binding: int) -> tuple[Part | None, int]:
+def newest_report(reports: Sequence[Part], meter: str, binding: int) -> tuple[Part | None, int]:
     """The newest authentic report of this meter and binding, or None and why (OK: none was written)."""
     best: Part | None = None
     reasons = []
@@ -489,7 +575,13 @@ def order_told(order: Order, weight: int) -> str:
         DONE: f"was loaded from card {order.card}",
     }[order.state]
     made = units.moment(order.made_at).strftime("%Y-%m-%d %H:%M UTC")
-    return f"order {order.sequence} over {units.volume(order.paid_pulses, weight)} m³ of {made} {where}"
+    what = "" if order.kind is None else f", a {order.kind},"
+    return f"order {order.sequence}{what} over {units.volume(amount_of(order), weight)} m³ of {made} {where}"
+
+
+def amount_of(order: Order) -> int:
+    """The pulses an order is over, as its frame shows them: of held gas made up, more than it adds to what is paid."""
+    return order.paid_pulses if order.kind is None else int(encode.decode_order(order.frame)["amount"])
 
 
 def sale_of(binding: Binding, order: Order, weight: int, *, resumed: bool) -> Sale:

@@ -45,6 +45,20 @@ SHIFT_MISSING = -135
 SHIFT_OPEN = -136
 SHIFT_DIFFERS = -137
 STOCK_SHORT = -138
+GRANT_MISSING = -139
+GRANT_NOT_APPROVED = -140
+APPROVER = -141
+GRANT_WRITTEN = -142
+GRANT_ACCOUNT = -143
+GRANT_ENDED = -144
+HELD = -145
+NOT_HELD = -146
+REFUND_UNPAID = -147
+REFUND_NOT_PROVEN = -148
+REFUND_AFTER = -149
+ACCOUNT_STOPPED = -150
+ACCOUNT_CLOSED = -151
+CARD_IN_USE = -152
 
 # Code -> (name, what it means, 中文, what the person does next): the same shape as gascard.meanings.CODES.
 HOST_CODES: dict[int, tuple[str, str, str, str]] = {
@@ -281,6 +295,90 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "There are not so many blank cards by the stock.",
         "空白卡库存不足",
         "Book the cards first: icgas hall stock in, then stock out to the open shift.",
+    ),
+    GRANT_MISSING: (
+        "GRANT_MISSING",
+        "There is no request of this number.",
+        "无此申请",
+        "Look the number up: icgas hall makeup list, gift list or refund list.",
+    ),
+    GRANT_NOT_APPROVED: (
+        "GRANT_NOT_APPROVED",
+        "The request has not been approved.",
+        "申请未审批",
+        "Have it approved first, by somebody else than who asked for it: icgas hall makeup approve.",
+    ),
+    APPROVER: (
+        "APPROVER",
+        "Who asked for it cannot approve it.",
+        "申请人不得自行审批",
+        "Have another person approve it.",
+    ),
+    GRANT_WRITTEN: (
+        "GRANT_WRITTEN",
+        "The request has been written to a card already; it is written once.",
+        "该申请已写卡",
+        "Make another request if more is due; what was written shows in the account's history.",
+    ),
+    GRANT_ACCOUNT: (
+        "GRANT_ACCOUNT",
+        "The card is of another account than the request.",
+        "卡与申请账户不符",
+        "Insert the card of the account the request names.",
+    ),
+    GRANT_ENDED: (
+        "GRANT_ENDED",
+        "The request is paid out or cancelled.",
+        "该申请已付款或已撤销",
+        "Nothing more is done with it; make another request if one is due.",
+    ),
+    HELD: (
+        "HELD",
+        "Paid gas is held until the replacement card's report or an approved make-up.",
+        "有待确认的气量",
+        "Put the new card into the meter and read it back; or have held gas made up: icgas hall makeup.",
+    ),
+    NOT_HELD: (
+        "NOT_HELD",
+        "Not so much gas is held as is to be made up.",
+        "待补气量不足",
+        "Make up what is held at most, or choose the kind that says what the loss is.",
+    ),
+    REFUND_UNPAID: (
+        "REFUND_UNPAID",
+        "A refund of this account is neither paid nor cancelled.",
+        "退气未结清",
+        "Put the card into the meter, read it back and pay (icgas hall refund pay), or cancel the refund.",
+    ),
+    REFUND_NOT_PROVEN: (
+        "REFUND_NOT_PROVEN",
+        "No report shows that the meter has given the refunded gas up.",
+        "退气未经表确认",
+        "Put the card into the meter, read it back, then pay.",
+    ),
+    REFUND_AFTER: (
+        "REFUND_AFTER",
+        "No refund is written right after a refund or on a card just replaced.",
+        "不可连续退气或补卡后即退气",
+        "Refund after the next purchase has been loaded.",
+    ),
+    ACCOUNT_STOPPED: (
+        "ACCOUNT_STOPPED",
+        "The customer is stopped and cannot buy.",
+        "用户已停用",
+        "Resume the customer first: icgas hall resume.",
+    ),
+    ACCOUNT_CLOSED: (
+        "ACCOUNT_CLOSED",
+        "The account is closed.",
+        "用户已销户",
+        "Open a new account.",
+    ),
+    CARD_IN_USE: (
+        "CARD_IN_USE",
+        "The card is its account's present one: it is not taken back.",
+        "该卡为在用卡",
+        "Replace it first: icgas hall replace.",
     ),
 }
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from gascard.chip import Chip
-from gashall import errors, units
+from gashall import errors, grant_command, units
 from gashall.audit import Audit
 from gashall.errors import GasError, LedgerError, RequestError
 from gashall.files import write_new
@@ -172,7 +172,8 @@ def _parser() -> argparse.ArgumentParser:
     taking = action("shift open", _shift_open, "open a shift: every order made from now on belongs to it")
     taking.add_argument("clerk", metavar="CLERK", help="who is at the counter")
     closing = action("shift close", _shift_close, "close the shift and print its slip")
-    closing.add_argument("--cash", metavar="YUAN", type=_money, required=True, help="the money counted")
+    words = "the money counted; less than 0 if more was paid back"
+    closing.add_argument("--cash", metavar="YUAN", type=_signed_money, required=True, help=words)
     closing.add_argument("--cards", metavar="N", type=_whole, help="the blank cards counted, once stock is booked")
     closing.add_argument("--differs", metavar="REASON", help="why what was counted is not what the ledger says")
     slip = action("shift slip", _shift_slip, "print a shift's slip again")
@@ -188,6 +189,8 @@ def _parser() -> argparse.ArgumentParser:
         moving.add_argument("count", metavar="N", type=_whole, help="how many")
     moving.add_argument("--reason", metavar="TEXT", help="what is wrong with them")
     action("stock show", _stock_show, "print where the blank cards are, and what became of the others")
+
+    grant_command.add(action, group, _hall, _card, whole=_whole, money=_money)
 
     auditing = action("audit", _audit, "check the journal, and every table against it")
     auditing.add_argument("--head", metavar="HASH", help="the head an earlier audit gave, which must still be there")
@@ -232,6 +235,10 @@ def _money(text: str) -> int:
         return units.fen(text)
     except RequestError as error:
         raise argparse.ArgumentTypeError(f"{error.message} {error.remedy}") from None
+
+
+def _signed_money(text: str) -> int:
+    return -_money(text[1:]) if text.startswith("-") else _money(text)
 
 
 def _place(ledger: str) -> str:
@@ -363,6 +370,8 @@ def _read(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     else:
         lines.append(f"report {back.report['report_number']}: {back.remaining} m³ left on the meter")
     lines.append(f"on the card: {back.on_card} m³")
+    if back.held:
+        lines.append(f"held since the card was replaced: {back.held} m³")
     lines += [f"damaged: {part}" for part in back.damaged]
     return DONE, asdict(back), lines
 

@@ -6,7 +6,7 @@ from typing import Any
 from gashall import encode, errors, units
 from gashall.encode import Values
 from gashall.errors import GasError, LedgerError
-from gashall.ledger import Account, Binding, CardRow, Ledger, MeterRow, Order, ReportRow
+from gashall.ledger import Account, AccountChange, Binding, CardRow, GrantRow, Ledger, MeterRow, Order, ReportRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,16 @@ class History:
     orders: tuple[Order, ...]
     reports: tuple[tuple[ReportRow, Values | None], ...]
     """Each with its fields, None if the frame kept is none."""
+    grants: tuple[GrantRow, ...] = ()
+    changes: tuple[AccountChange, ...] = ()
 
     def lines(self) -> list[str]:
         """The file as lines of text: volumes in m³, money in yuan, times in UTC."""
         lines = [f"account {self.account.number}", f"name    {printable(self.account.name)}"]
-        lines += [f"opened  {_time(self.account.opened_at)}", "", "bindings"]
+        lines.append(f"opened  {_time(self.account.opened_at)}")
+        if self.account.state is not None:
+            lines.append(f"state   {self.account.state}")
+        lines += ["", "bindings"]
         weights: dict[int, int] = {}
         for binding, meter in self.bindings:
             weight = weights[binding.id] = meter.pulse_weight
@@ -37,17 +42,42 @@ class History:
         lines += ["", "cards"]
         for card in self.cards:
             state = "issued" if card.issued else f"not issued, {card.psc_bytes} bytes of its password announced"
+            state += "" if card.reason is None else f", old card {card.reason}"
+            state += "" if card.ended is None else f", taken back {_time(card.ended)}"
             lines.append(f"  {card.number:>10}  replacement {card.replacement}, batch {card.issue_batch}, {state}")
         lines += ["", "orders"]
         numbers = {binding.id: binding.number for binding, _ in self.bindings}
         for order in self.orders:
             weight = weights[order.binding]
+            what = "" if order.kind is None else f"{order.kind} "
             money = "" if order.fen is None else f", {units.yuan(order.fen)} yuan"
             money += "" if order.price is None else f" at {units.price_yuan(order.price)}"
             lines.append(
                 f"  {numbers[order.binding]:>3}/{order.sequence:<5} {_time(order.made_at)}  "
-                f"{units.volume(order.paid_pulses, weight)} m³{money}, total "
+                f"{what}{units.volume(order.paid_pulses, weight)} m³{money}, total "
                 f"{units.volume(order.released_pulses, weight)} m³, card {order.card}, {order.state}"
+            )
+        if self.grants:
+            lines += ["", "made up, given and paid back"]
+        for grant in self.grants:
+            volume = units.volume(grant.pulses, weights[grant.binding])
+            approved = "not approved" if grant.approver is None else f"approved by {printable(grant.approver)}"
+            end = "".join(
+                f", {word} {_time(at)}"
+                for word, at in (("paid", grant.paid_at), ("cancelled", grant.cancelled_at))
+                if at is not None
+            )
+            lines.append(
+                f"  {grant.id:>5} {_time(grant.requested_at)}  {grant.kind} {volume} m³, {printable(grant.reason)}, "
+                f"asked for by {printable(grant.requester)}, {approved}{end}"
+            )
+        if self.changes:
+            lines += ["", "changes"]
+        for change in self.changes:
+            before, after = (printable(text) or "open" for text in (change.before, change.after))
+            lines.append(
+                f"  {_time(change.at)}  {change.kind} from {before} to {after}, {printable(change.reason)}, "
+                f"approved by {printable(change.approver)}"
             )
         lines += ["", "reports"]
         of_binding = {(binding.meter, binding.number): meter.pulse_weight for binding, meter in self.bindings}
@@ -75,6 +105,8 @@ class History:
             "cards": [_fields(card) for card in self.cards],
             "orders": [_fields(order) for order in self.orders],
             "reports": [_fields(row) | {"fields": values} for row, values in self.reports],
+            "grants": [_fields(grant) for grant in self.grants],
+            "changes": [_fields(change) for change in self.changes],
         }
 
 
@@ -110,6 +142,8 @@ def history(ledger: Ledger, account: str) -> History:
             reports=tuple(
                 (row, _values(row)) for binding, _ in bindings for row in books.reports(binding.meter, binding.number)
             ),
+            grants=tuple(row for row in books.grants() if row.account == account),
+            changes=tuple(books.account_changes(account)),
         )
 
 

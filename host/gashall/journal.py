@@ -34,6 +34,14 @@ SETTINGS_SET = "settings set"
 SHIFT_OPENED = "shift opened"
 SHIFT_CLOSED = "shift closed"
 STOCK_MOVED = "stock moved"
+ORDER_HELD = "order held"
+CARD_ENDED = "card taken back"
+GRANT_REQUESTED = "grant requested"
+GRANT_APPROVED = "grant approved"
+GRANT_WRITTEN = "grant written"
+GRANT_CANCELLED = "grant cancelled"
+REFUND_PAID = "refund paid"
+ACCOUNT_CHANGED = "account changed"
 
 Cell: TypeAlias = int | str | None
 Changes: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]

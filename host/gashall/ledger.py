@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, NamedTuple, Self, TypeAlias
 
 import sqlalchemy as sa
 
 from gascard import codes
-from gascard.records import BINDING_MAX, SEQUENCE_MAX, TIME_MAX, TOTAL_MAX
+from gascard.records import BINDING_MAX, S24_MAX, SEQUENCE_MAX, TIME_MAX, TOTAL_MAX
 from gashall import errors, journal, migrations
 from gashall.errors import LedgerError
 from gashall.files import sync_folder
@@ -34,6 +35,17 @@ SCHEMA_VERSION = 2
 PENDING = "pending"
 WRITTEN = "written"
 DONE = "done"
+
+# What an order is, beside openings (sequence 1) and purchases, which bear no kind.
+MAKEUP = "makeup"
+GIFT = "gift"
+REFUND = "refund"
+CANCEL = "cancel"  # of a refund: the total is as before it
+REPLACEMENT = "replacement"
+
+STOPPED = "stopped"
+CLOSED = "closed"
+"""States of an account; an open one has none."""
 
 ACCOUNT_MAX = 9_999_999_999
 CARD_MAX = 0xFFFFFFFF
@@ -71,6 +83,7 @@ _accounts = sa.Table(
     sa.Column("number", sa.String(10), primary_key=True),
     sa.Column("name", sa.String, nullable=False),
     sa.Column("opened_at", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(7)),
 )
 _meters = sa.Table(
     "meters",
@@ -97,7 +110,8 @@ _bindings = sa.Table(
     sa.Column("open", sa.Boolean, nullable=False),
     sa.UniqueConstraint("meter", "number"),
 )
-# psc_bytes: how many bytes of the card's own password may already stand on a card not yet issued.
+# psc_bytes: how many bytes of the card's own password may already stand on a card not yet issued. reason: of a
+# replacement, why it was made; ended: when the card was taken back.
 _cards = sa.Table(
     "cards",
     metadata,
@@ -107,6 +121,8 @@ _cards = sa.Table(
     sa.Column("issue_batch", sa.Integer, nullable=False),
     sa.Column("psc_bytes", sa.Integer, nullable=False),
     sa.Column("issued", sa.Boolean, nullable=False),
+    sa.Column("reason", sa.String),
+    sa.Column("ended", sa.Integer),
 )
 _orders = sa.Table(
     "orders",
@@ -124,6 +140,8 @@ _orders = sa.Table(
     sa.Column("made_at", sa.Integer, nullable=False),
     sa.Column("price", sa.Integer),
     sa.Column("shift", sa.Integer),
+    sa.Column("kind", sa.String(11)),
+    sa.Column("correction", sa.Integer),
     sa.UniqueConstraint("binding", "sequence"),
 )
 # Two windows, one account: the second one's row is refused here, whatever both of them read before.
@@ -201,6 +219,40 @@ _stock = sa.Table(
     sa.Column("reason", sa.String),
 )
 
+# Gas to be given, given back or paid back: asked for by one person, approved by another, written once as an order.
+_grants = sa.Table(
+    "grants",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("account", sa.ForeignKey("accounts.number"), nullable=False, index=True),
+    sa.Column("binding", sa.ForeignKey("bindings.id"), nullable=False),
+    sa.Column("kind", sa.String(10), nullable=False),
+    sa.Column("pulses", sa.Integer, nullable=False),
+    sa.Column("fen", sa.BigInteger),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("requester", sa.String, nullable=False),
+    sa.Column("requested_at", sa.Integer, nullable=False),
+    sa.Column("approver", sa.String),
+    sa.Column("approved_at", sa.Integer),
+    sa.Column("written", sa.ForeignKey("orders.id")),
+    sa.Column("paid_at", sa.Integer),
+    sa.Column("shift", sa.ForeignKey("shifts.number")),
+    sa.Column("cancelled_at", sa.Integer),
+)
+# An account's holder or state as it was and as it became; rows are only added.
+_account_changes = sa.Table(
+    "account_changes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("account", sa.ForeignKey("accounts.number"), nullable=False, index=True),
+    sa.Column("at", sa.Integer, nullable=False),
+    sa.Column("kind", sa.String(7), sa.CheckConstraint("kind IN ('holder', 'state')"), nullable=False),
+    sa.Column("before", sa.String, nullable=False),
+    sa.Column("after", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("approver", sa.String, nullable=False),
+)
+
 # What was done, in the order in which it was done, and never changed: docs/ledger.md.
 _journal = sa.Table(
     "journal",
@@ -265,6 +317,15 @@ _SPANS: dict[tuple[str, str], tuple[int, int]] = {
     ("orders", "made_at"): (0, TIME_MAX),
     ("orders", "price"): (1, PRICE_MOST),
     ("orders", "shift"): (1, 0x7FFFFFFF),
+    ("orders", "correction"): (-S24_MAX, S24_MAX),
+    ("cards", "ended"): (0, TIME_MAX),
+    ("grants", "pulses"): (-S24_MAX, S24_MAX),
+    ("grants", "requested_at"): (0, TIME_MAX),
+    ("grants", "approved_at"): (0, TIME_MAX),
+    ("grants", "paid_at"): (0, TIME_MAX),
+    ("grants", "cancelled_at"): (0, TIME_MAX),
+    ("grants", "shift"): (1, 0x7FFFFFFF),
+    ("account_changes", "at"): (0, TIME_MAX),
     ("shifts", "number"): (1, 0x7FFFFFFF),
     ("shifts", "cards"): (0, STOCK_MOST),
     ("stock_moves", "at"): (0, TIME_MAX),
@@ -333,12 +394,19 @@ _BOUGHT = (
     sa.select(_orders.c.made_at, _orders.c.paid_pulses, _meters.c.pulse_weight)
     .join_from(_orders, _bindings, _bindings.c.id == _orders.c.binding)
     .join(_meters, _meters.c.number == _bindings.c.meter)
-    .where(_orders.c.account == _KEY, _orders.c.made_at >= sa.bindparam("_since"))
+    .where(_orders.c.account == _KEY, _orders.c.made_at >= sa.bindparam("_since"), _orders.c.kind.is_(None))
 )
 _SHIFT = _first(_shifts, _shifts.c.number == _KEY)
 _LAST_SHIFT = _first(_shifts, sa.true(), _shifts.c.number.desc())
 _SHIFT_ORDERS = (
-    sa.select(_orders.c.sequence, _orders.c.state, _orders.c.paid_pulses, _orders.c.fen, _meters.c.pulse_weight)
+    sa.select(
+        _orders.c.sequence,
+        _orders.c.state,
+        _orders.c.paid_pulses,
+        _orders.c.fen,
+        _orders.c.kind,
+        _meters.c.pulse_weight,
+    )
     .join_from(_orders, _bindings, _bindings.c.id == _orders.c.binding)
     .join(_meters, _meters.c.number == _bindings.c.meter)
     .where(_orders.c.shift == _KEY)
@@ -400,6 +468,33 @@ _chain = sa.select(_accounts.c.number, _above).subquery()
 _BELOW_A_GAP = sa.select(sa.func.max(_chain.c.number)).where(
     sa.cast(_chain.c.above, sa.BigInteger) > sa.cast(_chain.c.number, sa.BigInteger) + 1
 )
+# What an account's binding may say in all, by kind of order; the highest total a frame up to a sequence bears.
+_PAID = (
+    sa.select(_orders.c.kind, sa.func.sum(_orders.c.paid_pulses).label("pulses"))
+    .where(_orders.c.binding == _KEY)
+    .group_by(_orders.c.kind)
+)
+_HIGHEST_RELEASED = sa.select(sa.func.max(_orders.c.released_pulses)).where(
+    _orders.c.binding == _KEY, _orders.c.sequence <= sa.bindparam("_sequence")
+)
+_ORDER = _first(_orders, _orders.c.id == _KEY)
+_HOLD = sa.update(_orders).where(_orders.c.id == _KEY).values(state=WRITTEN)
+_GRANT = _first(_grants, _grants.c.id == _KEY)
+_GRANT_OF_ORDER = _first(_grants, _grants.c.written == _KEY)
+_GRANTS = sa.select(_grants).order_by(_grants.c.id)
+_APPROVAL = (
+    sa.select(_journal.c.hash)
+    .where(_journal.c.kind == journal.GRANT_APPROVED, _journal.c.body.like(sa.bindparam("_key")))
+    .limit(1)
+)
+_PAID_OUT = (
+    sa.select(_grants.c.pulses, _grants.c.fen, _meters.c.pulse_weight)
+    .join_from(_grants, _bindings, _bindings.c.id == _grants.c.binding)
+    .join(_meters, _meters.c.number == _bindings.c.meter)
+    .where(_grants.c.shift == _KEY)
+)
+_CHANGES = sa.select(_account_changes).where(_account_changes.c.account == _KEY).order_by(_account_changes.c.id)
+_END_CARD = sa.update(_cards).where(_cards.c.number == _KEY, _cards.c.ended.is_(None))
 _INSERT = {table.name: sa.insert(table) for table in metadata.sorted_tables}
 _RAISE_BINDING = sa.update(_meters).where(_meters.c.number == _KEY)
 # A card that is issued stays so, whatever a window that was overtaken still believes.
@@ -447,6 +542,8 @@ class Account:
     number: str
     name: str
     opened_at: int
+    state: str | None = None
+    """STOPPED, CLOSED or, where it is neither, nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -486,6 +583,10 @@ class CardRow:
     issue_batch: int
     psc_bytes: int
     issued: bool
+    reason: str | None = None
+    """Why a replacement was made."""
+    ended: int | None = None
+    """When it was taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -508,6 +609,48 @@ class Order:
     made_at: int
     price: int | None = None
     shift: int | None = None
+    kind: str | None = None
+    """MAKEUP, GIFT, REFUND, CANCEL or REPLACEMENT; nothing: an opening (sequence 1) or a purchase."""
+    correction: int | None = None
+    """The correction total its frame bears; nothing: 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRow:
+    """Gas asked for: ``kind`` as gashall.grants has them, pulses the customer gains (of a refund: gives back).
+
+    ``written`` is its order's id; ``paid_at`` and ``shift`` are of a refund's money, ``fen``.
+    """
+
+    id: int
+    account: str
+    binding: int
+    kind: str
+    pulses: int
+    fen: int | None
+    reason: str
+    requester: str
+    requested_at: int
+    approver: str | None = None
+    approved_at: int | None = None
+    written: int | None = None
+    paid_at: int | None = None
+    shift: int | None = None
+    cancelled_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChange:
+    """An account's holder or state (``kind``) as it was and as it became, why, and who approved."""
+
+    id: int
+    account: str
+    at: int
+    kind: str
+    before: str
+    after: str
+    reason: str
+    approver: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -541,12 +684,13 @@ class ShiftRow:
 
 @dataclass(frozen=True, slots=True)
 class ShiftOrder:
-    """What a shift counts of an order: its sequence, state, hundredths of a m³ and fen."""
+    """What a shift counts of an order: its sequence, state, hundredths of a m³, fen and kind."""
 
     sequence: int
     state: str
     hundredths: int
     fen: int | None
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -1092,6 +1236,7 @@ class Books:
                 state=_checked("orders", "state", row["state"]),
                 hundredths=_hundredths(row),
                 fen=_checked("orders", "fen", row["fen"]),
+                kind=_checked("orders", "kind", row["kind"]),
             )
             for row in self._all(_SHIFT_ORDERS, _key=number)
         ]
@@ -1172,13 +1317,13 @@ class Books:
         self._insert(_accounts, account, journal.ACCOUNT_OPENED, number)
         return account
 
-    def add_card(self, account: str, issue_batch: int) -> CardRow:
+    def add_card(self, account: str, issue_batch: int, *, replacement: int = 0, reason: str | None = None) -> CardRow:
         """A new card of ``account`` under the next free card number, not issued yet."""
         highest = self._highest(_cards.c.number)
         number = 1 if highest is None else int(_checked("cards", "number", highest)) + 1
         if number > CARD_MAX:
             raise LedgerError(codes.NUMBER_USED_UP, "All card numbers are used up.")
-        card = CardRow(number, account, 0, issue_batch, 0, False)
+        card = CardRow(number, account, replacement, issue_batch, 0, False, reason)
         self._insert(_cards, card, journal.CARD_ADDED, account)
         return card
 
@@ -1218,6 +1363,8 @@ class Books:
         made_at: int,
         price: int | None = None,
         shift: int | None = None,
+        kind: str | None = None,
+        correction: int | None = None,
     ) -> Order:
         """A new pending order. LedgerError PENDING_ELSEWHERE if there is one, NUMBER_USED_UP past 65535."""
         if sequence > SEQUENCE_MAX:
@@ -1235,6 +1382,8 @@ class Books:
             "made_at": made_at,
             "price": price,
             "shift": shift,
+            "kind": kind,
+            "correction": correction,
         }
         key = self._number(_orders, values)
         self._tell(journal.ORDER_MADE, binding.account, {"orders": [{"id": key, **values}]})
@@ -1289,6 +1438,112 @@ class Books:
             values = {"_key": report.meter, "_number": report.binding}
             account = next((row[0] for row in self._run(_ACCOUNT_BOUND, values)), "")
         self._insert(_reports, report, journal.REPORT_KEPT, account)
+
+    def order(self, key: int) -> Order | None:
+        """The order of that row id."""
+        row = self._one(_ORDER, key)
+        return None if row is None else Order(**_columns(row, _orders))
+
+    def paid(self, binding: int) -> dict[str | None, int]:
+        """What the orders of a binding add to what the customer may have, in pulses, by their kinds."""
+        found = {}
+        for row in self._all(_PAID, _key=binding):
+            # A sum is text or a fraction where a cell is; PostgreSQL's is of a wider type.
+            pulses = int(row["pulses"]) if isinstance(row["pulses"], Decimal) else row["pulses"]
+            found[_checked("orders", "kind", row["kind"])] = _checked("orders", "paid_pulses", pulses)
+        return found
+
+    def highest_released(self, binding: int, sequence: int) -> int:
+        """The highest total that frames of a binding up to ``sequence`` bear."""
+        row = self._run(_HIGHEST_RELEASED, {"_key": binding, "_sequence": sequence})[0]
+        return 0 if row[0] is None else int(_checked("orders", "released_pulses", row[0]))
+
+    def hold_order(self, order: Order) -> None:
+        """The card of a pending order is replaced: its frame may be on that card, and is paid and held (RULES 1)."""
+        self._run(_HOLD, {"_key": order.id})
+        self._tell(journal.ORDER_HELD, order.account, {"orders": [{"id": order.id, "state": WRITTEN}]})
+
+    def end_card(self, card: CardRow, at: int) -> None:
+        """The card was taken back at the minute ``at``; once."""
+        if self._connection.execute(_END_CARD, {"_key": card.number, "ended": at}).rowcount:
+            self._tell(journal.CARD_ENDED, card.account, {"cards": [{"number": card.number, "ended": at}]})
+
+    def grant(self, key: int) -> GrantRow | None:
+        """The grant of that number."""
+        row = self._one(_GRANT, key)
+        return None if row is None else GrantRow(**_columns(row, _grants))
+
+    def grant_of(self, order: int) -> GrantRow | None:
+        """The grant that was written as the order of that row id."""
+        row = self._one(_GRANT_OF_ORDER, order)
+        return None if row is None else GrantRow(**_columns(row, _grants))
+
+    def grants(self) -> list[GrantRow]:
+        """All grants, oldest first."""
+        return [GrantRow(**_columns(row, _grants)) for row in self._all(_GRANTS)]
+
+    def add_grant(
+        self, binding: Binding, *, kind: str, pulses: int, fen: int | None, reason: str, requester: str, at: int
+    ) -> GrantRow:
+        """A new grant, asked for at the minute ``at``."""
+        values: dict[str, Any] = dict.fromkeys(_KINDS["grants"]) | {
+            "account": binding.account,
+            "binding": binding.id,
+            "kind": kind,
+            "pulses": pulses,
+            "fen": fen,
+            "reason": reason,
+            "requester": requester,
+            "requested_at": at,
+        }
+        values["id"] = self._number(_grants, {name: value for name, value in values.items() if name != "id"})
+        self._tell(journal.GRANT_REQUESTED, binding.account, {"grants": [values]})
+        return GrantRow(**values)
+
+    def change_grant(self, grant: GrantRow, kind: str, **values: Any) -> None:
+        """New values of a grant's columns; ``kind`` is the journal's word for it."""
+        self._connection.execute(sa.update(_grants).where(_grants.c.id == grant.id).values(**values))
+        self._tell(kind, grant.account, {"grants": [{"id": grant.id, **values}]})
+
+    def approval(self, grant: int) -> bytes | None:
+        """The hash of the journal's row that approved a grant."""
+        row = next(iter(self._run(_APPROVAL, {"_key": f'%"id":{grant}}}]}}'})), None)
+        return None if row is None else _checked("journal", "hash", row[0])
+
+    def paid_out(self, shift: int) -> list[tuple[int, int]]:
+        """The refunds a shift has paid: hundredths of a m³ and fen of each."""
+        return [
+            (
+                _checked("grants", "pulses", row["pulses"])
+                * 10 ** (2 - _checked("meters", "pulse_weight", row["pulse_weight"])),
+                _checked("grants", "fen", row["fen"]) or 0,
+            )
+            for row in self._all(_PAID_OUT, _key=shift)
+        ]
+
+    def change_account(self, account: Account, kind: str, after: str, *, at: int, reason: str, approver: str) -> None:
+        """Another holder ("holder") or state ("state", empty for an open account) of an account."""
+        before, column = (account.name, "name") if kind == "holder" else (account.state or "", "state")
+        value = after if kind == "holder" else after or None
+        self._connection.execute(
+            sa.update(_accounts).where(_accounts.c.number == account.number).values({column: value})
+        )
+        values = {
+            "account": account.number,
+            "at": at,
+            "kind": kind,
+            "before": before,
+            "after": after,
+            "reason": reason,
+            "approver": approver,
+        }
+        key = self._number(_account_changes, values)
+        changed = {"accounts": [{"number": account.number, column: value}]}
+        self._tell(journal.ACCOUNT_CHANGED, account.number, changed | {"account_changes": [{"id": key, **values}]})
+
+    def account_changes(self, account: str) -> list[AccountChange]:
+        """What was changed of an account's holder and state, oldest first."""
+        return [AccountChange(**_columns(row, _account_changes)) for row in self._all(_CHANGES, _key=account)]
 
     def _tell(self, kind: str, account: str, changes: journal.Changes) -> None:
         """The journal's row of a change, in the transaction that makes it."""

@@ -118,7 +118,7 @@ def _begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[Ca
             raise LedgerError(codes.ALREADY_BOUND, f"There is an account {request.account} already.")
         return None
     order, row = found(books.last_order(binding.id)), found(books.card_of(binding.account))
-    if order.state != PENDING or row.issued:
+    if order.sequence != 1 or order.state != PENDING or row.issued:
         told = order_told(order, request.meter.pulse_weight)
         raise LedgerError(codes.ALREADY_BOUND, f"Meter {number} belongs to account {binding.account}: {told}.")
     account = found(books.account(binding.account))

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from gashall import errors, units
-from gashall.counter import Counter, Sale, Standing, check_reader, sale_of
+from gashall.counter import Counter, Sale, Standing, amount_of, check_reader, sale_of
 from gashall.errors import GasError, LedgerError, RequestError
 from gashall.ledger import PENDING, WRITTEN, Order
 from gashall.readers.base import Reader
@@ -55,7 +55,7 @@ def sell(
 def _resumed(standing: Standing, order: Order, volume: Volume, fen: int | None) -> Sale:
     weight = standing.meter.pulse_weight
     try:
-        same = units.pulses(volume, weight) == order.paid_pulses
+        same = order.kind is None and units.pulses(volume, weight) == order.paid_pulses
         # Money left out is the price list's, as that stood when the order was made.
         same = same and (fen == order.fen or (fen is None and order.price is not None))
     except RequestError:
@@ -64,7 +64,8 @@ def _resumed(standing: Standing, order: Order, volume: Volume, fen: int | None) 
     if not same:
         raise RequestError(
             errors.ORDER_FINISHED,
-            f"The unfinished order {sale.sequence} over {sale.volume} m³ has been finished on this card; "
+            f"The unfinished {order.kind or 'order'} {sale.sequence} over "
+            f"{units.volume(amount_of(order), weight)} m³ has been finished on this card; "
             "nothing else was sold.",
         )
     return sale

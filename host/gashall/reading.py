@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from gascard import codes
-from gashall import encode, units
-from gashall.counter import Counter, check_reader
+from gashall import encode, replacement, units
+from gashall.counter import Counter, check_reader, found
 from gashall.encode import Values
 from gashall.errors import CardError
 from gashall.ledger import PENDING, WRITTEN
@@ -26,9 +26,11 @@ class ReadBack:
     remaining: Decimal | None
     """m³ left on the meter when it wrote the report."""
     on_card: Decimal
-    """m³ released that no report shows loaded."""
+    """m³ released that no report shows loaded; negative for a refund that waits."""
     damaged: tuple[str, ...]
     """Parts of the card that are written but not whole; harmless if a report is given all the same."""
+    held: Decimal = Decimal(0)
+    """m³ paid and held since a card was replaced, neither on the card nor shown loaded."""
 
 
 def read_back(counter: Counter, reader: Reader) -> ReadBack:
@@ -36,13 +38,24 @@ def read_back(counter: Counter, reader: Reader) -> ReadBack:
     check_reader(reader)
     with reader:
         card = counter.read_card(reader)
+    refusal: CardError | None = None
     with counter.ledger.begin() as books:
-        standing = counter.judge(books, card, reading=True)
-        counter.keep(books, standing)
-        last = standing.last
-        if last.state == PENDING and standing.row.issued and card.order.raw == last.frame:
-            books.mark_written(last.id)
-            last = replace(last, state=WRITTEN)
+        try:
+            standing = counter.judge(books, card, reading=True)
+        except CardError as error:
+            if error.code != codes.REPLACED:
+                raise
+            # Its report is the meter's word all the same.
+            replacement.prove(counter, books, card)
+            refusal = replacement.replaced_told(books, found(card.number))
+        else:
+            counter.keep(books, standing)
+            last = standing.last
+            if last.state == PENDING and standing.row.issued and card.order.raw == last.frame:
+                books.mark_written(last.id)
+                last = replace(last, state=WRITTEN)
+    if refusal is not None:
+        raise refusal
     order_code = codes.OK if last.state == PENDING else standing.card.order.code
     if standing.report is None and (standing.report_code or order_code):
         raise CardError(standing.report_code or order_code)
@@ -56,6 +69,7 @@ def read_back(counter: Counter, reader: Reader) -> ReadBack:
         report=report,
         state=last.state,
         remaining=None if report is None else units.volume(encode.remaining(report), weight),
-        on_card=units.volume(last.released_pulses - loaded, weight),
+        on_card=units.volume(standing.base - loaded, weight),
         damaged=tuple(part.name for part in standing.card.parts if part.written and not part.whole),
+        held=units.volume(standing.held, weight),
     )

@@ -6,6 +6,8 @@ from decimal import Decimal
 from gashall import encode, errors, units
 from gashall.counter import Counter, found, kept_report
 from gashall.errors import CardError, LedgerError
+from gashall.ledger import CANCEL, GIFT, MAKEUP, REFUND, REPLACEMENT
+from gashall.placing import position
 from gashall.units import Volume
 
 
@@ -23,13 +25,21 @@ class Reconciliation:
     used_by_index: int
     left_on_meter: int
     on_card: int
+    """Released beyond what the newest report shows loaded; negative for a refund that waits on the card."""
+    granted: int
+    """Given: gifts, and make-ups of gas that was neither sold nor held."""
+    paid_back: int
+    """Of refunds that were not cancelled, paid or not."""
+    held: int
+    """Paid and held since a card was replaced."""
     corrections: int
     """Signed sum of corrections the meter has taken; less what was sold by so much."""
 
     @property
     def difference(self) -> int:
-        """Sold less used, left, on the card and corrected: 0, or the meter's drift against its index."""
-        return self.sold - self.used_by_index - self.left_on_meter - self.on_card - self.corrections
+        """What was sold and granted less all that is accounted for: 0, or the meter's drift against its index."""
+        given = self.sold + self.granted - self.paid_back
+        return given - self.used_by_index - self.left_on_meter - self.on_card - self.held - self.corrections
 
     def rows(self) -> list[tuple[str, Decimal]]:
         """The figures in m³, each with its words, in the order a person adds them up."""
@@ -39,8 +49,10 @@ class Reconciliation:
             ("left on the meter", self.left_on_meter),
             ("on the card", self.on_card),
         ]
-        if self.corrections:
-            figures.append(("corrected", self.corrections))
+        if self.granted:
+            figures.insert(1, ("made up and given", self.granted))
+        named = (("held", self.held), ("paid back", self.paid_back), ("corrected", self.corrections))
+        figures += [(words, count) for words, count in named if count]
         figures.append(("difference", self.difference))
         return [(words, units.volume(count, self.pulse_weight)) for words, count in figures]
 
@@ -61,11 +73,8 @@ def reconcile(counter: Counter, account: str, closing_reading: Volume | None = N
         binding = books.binding_of(account)
         if binding is None:
             raise LedgerError(errors.ACCOUNT_UNKNOWN, f"There is no open account {account}.")
-        meter, last, kept = (
-            found(books.meter(binding.meter)),
-            found(books.last_order(binding.id)),
-            books.last_report(binding.meter),
-        )
+        meter, kept = found(books.meter(binding.meter)), books.last_report(binding.meter)
+        here, paid = position(counter, books, binding), books.paid(binding.id)
     if kept is None or kept.binding != binding.number:
         raise CardError(errors.REPORT_MISSING)
     report = kept_report(kept)
@@ -83,9 +92,13 @@ def reconcile(counter: Counter, account: str, closing_reading: Volume | None = N
         pulse_weight=meter.pulse_weight,
         initial_reading=binding.initial_reading,
         closing_reading=closing,
-        sold=last.released_pulses,
+        sold=paid.get(None, 0),
         used_by_index=used,
         left_on_meter=encode.remaining(report),
-        on_card=last.released_pulses - report["bought_total"],
+        on_card=here.base - report["bought_total"],
+        granted=paid.get(GIFT, 0) + paid.get(MAKEUP, 0),
+        # An order that cancels a refund, and a replacement card's that does, gives back what the refund took.
+        paid_back=-sum(paid.get(kind, 0) for kind in (REFUND, CANCEL, REPLACEMENT)),
+        held=here.held,
         corrections=report["correction_total"],
     )

@@ -6,17 +6,34 @@ from decimal import Decimal
 from pathlib import Path
 
 from gascard.records import TOTAL_MAX
-from gashall import errors, limits, opening, prices, purchase, reading, reconciliation, shifts, stock, units
+from gashall import (
+    customers,
+    errors,
+    grants,
+    limits,
+    opening,
+    prices,
+    purchase,
+    reading,
+    reconciliation,
+    refunds,
+    replacement,
+    shifts,
+    stock,
+    units,
+)
 from gashall.audit import Audit, audit
 from gashall.counter import Counter, Sale
 from gashall.errors import LedgerError
+from gashall.grants import Grant
 from gashall.history import History, history
-from gashall.ledger import Clock, Ledger
+from gashall.ledger import GIFT, Account, Clock, Ledger
 from gashall.limits import Limits
 from gashall.prices import Price
 from gashall.readers.base import Reader
 from gashall.reading import ReadBack
 from gashall.reconciliation import Reconciliation
+from gashall.replacement import Replaced, TakenBack
 from gashall.shifts import Shift
 from gashall.signer import KeyFileSigner, Signer
 from gashall.stock import Stock
@@ -253,6 +270,115 @@ class Hall:
         RequestError FIELD; LedgerError STOCK_SHORT.
         """
         return stock.move(self.ledger, stock.SPOILED, count, self.counter.now(), reason)
+
+    def request_makeup(self, account: str, volume: Volume, *, kind: str, reason: str, requester: str) -> Grant:
+        """Ask for gas to be made up (补气): ``volume`` m³ that the customer gains, for ``reason``.
+
+        ``kind`` is "held" (paid, held since a card was replaced, and proven not loaded), "loss", "drift", "dead meter"
+        or "other". Drift is corrected by the correction total, and its volume may be negative: what
+        ``gashall.drift.compare`` proposes, with the other sign. While gas is held no other loss is made up.
+
+        RequestError FIELD, AMOUNT, NOT_WHOLE_PULSES or RANGE; LedgerError ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, NOT_HELD,
+        HELD. Rules: RULES 1, correction, paid and released; DOMAIN 1.
+        """
+        return grants.request(self.counter, account, volume, kind=kind, reason=reason, requester=requester)
+
+    def request_gift(self, account: str, volume: Volume, *, reason: str, requester: str) -> Grant:
+        """Ask for ``volume`` m³ to be given free (赠气). As ``request_makeup``."""
+        return grants.request(self.counter, account, volume, kind=GIFT, reason=reason, requester=requester)
+
+    def request_refund(
+        self, account: str, volume: Volume, *, reason: str, requester: str, fen: int | None = None
+    ) -> Grant:
+        """Ask for money to be paid back for ``volume`` m³ (退气). ``fen``: what the gas bought last cost if not given.
+
+        RequestError also REFUND_TOO_LARGE (more than was bought, or than is left) and AMOUNT (no money is known);
+        LedgerError also REFUND_UNPAID, OPENING_NOT_LOADED. Rules: RULES 1, money back.
+        """
+        return refunds.request(self.counter, account, volume, reason=reason, requester=requester, fen=fen)
+
+    def approve_grant(self, number: int, approver: str) -> Grant:
+        """Approve a make-up, gift or refund; what comes back is the slip to be signed (``lines``, ``page``).
+
+        RequestError APPROVER if ``approver`` asked for it (capitals, blanks and width of letters do not matter) or it
+        is approved; LedgerError GRANT_MISSING, GRANT_ENDED. Rule: DOMAIN 1, every make-up goes through approval.
+        """
+        return grants.approve(self.counter, number, approver)
+
+    def write_grant(self, reader: Reader, number: int, *, rescue: bool = False) -> Grant:
+        """Write an approved make-up, gift or refund on its account's card, once. Repeated after a death it is finished.
+
+        A refund's order lowers the total; nothing else is written until it is paid or cancelled, none is written right
+        after another or on a card just replaced. Raises CardError, ReaderError and LedgerError as ``sell``; LedgerError
+        GRANT_MISSING, GRANT_NOT_APPROVED, GRANT_WRITTEN, GRANT_ENDED, GRANT_ACCOUNT, BINDING, NOT_HELD, HELD,
+        REFUND_UNPAID, REFUND_AFTER; RequestError RANGE, REFUND_TOO_LARGE, ORDER_FINISHED.
+        """
+        service = refunds.write if self.grant(number).sort == grants.REFUND else grants.write
+        return service(self.counter, reader, number, rescue)
+
+    def grant(self, number: int) -> Grant:
+        """A make-up, gift or refund by its number. RequestError FIELD; LedgerError GRANT_MISSING."""
+        return grants.grant(self.counter, number)
+
+    def grants(self, account: str | None = None, sort: str | None = None) -> list[Grant]:
+        """All make-ups, gifts and refunds, oldest first: of an account, of a ``sort`` ("makeup", "gift", "refund")."""
+        return grants.all_grants(self.counter, account, sort)
+
+    def pay_refund(self, number: int) -> Grant:
+        """Pay a refund out, once a report of its sequence or later tells of no more gas than its order; the shift's.
+
+        LedgerError REFUND_NOT_PROVEN, GRANT_MISSING, GRANT_NOT_APPROVED, GRANT_ENDED, SHIFT_MISSING. Rule: RULES 1,
+        money back.
+        """
+        return refunds.pay(self.counter, number)
+
+    def cancel_grant(self, number: int, reader: Reader | None = None, *, rescue: bool = False) -> Grant:
+        """Cancel what was asked for; a refund that was written by another order on the account's card in ``reader``.
+
+        A refund that is cancelled is never paid. LedgerError GRANT_MISSING, GRANT_ENDED, GRANT_WRITTEN (a make-up or
+        gift), GRANT_ACCOUNT; RequestError FIELD without the card; else as ``sell``.
+        """
+        return refunds.cancel(self.counter, number, reader, rescue)
+
+    def replace(
+        self, reader: Reader, *, account: str, reason: str, old_card: Reader | None = None, issue_batch: int = 0
+    ) -> Replaced:
+        """Make the blank card in ``reader`` the account's card in place of a lost or broken one (补卡, 换卡).
+
+        ``reason`` is one of ``gashall.replacement.REASONS``; ``old_card`` holds the old card if it can be read: it is
+        taken back. The new card bears what a report proves loaded; what was paid beyond that is held until the new
+        card's report, or an approved make-up. A refund not proven is cancelled by it. Repeated after a death, with that
+        card or another blank one, it is finished.
+
+        RequestError FIELD; LedgerError ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, NUMBER_USED_UP, REFUND_UNPAID,
+        PENDING_ELSEWHERE (the opening is unfinished), SHIFT_MISSING, STOCK_SHORT; CardError as ``open_account``, and
+        GRANT_ACCOUNT for an old card that is not the account's; ReaderError. Rule: RULES 1, paid and released.
+        """
+        return replacement.replace_card(
+            self.counter, reader, account=account, reason=reason, old_card=old_card, issue_batch=issue_batch
+        )
+
+    def take_back(self, reader: Reader) -> TakenBack:
+        """Take back an old card that turned up again: its report is taken as proof, nothing is written to it.
+
+        CardError CARD_IN_USE, CARD_UNKNOWN or for a card that is not ours; LedgerError LEDGER_BEHIND. Rule: DOMAIN 1.
+        """
+        return replacement.take_back(self.counter, reader)
+
+    def transfer_account(self, account: str, name: str, *, reason: str, approver: str) -> Account:
+        """The account's holder is ``name`` from now on (过户).
+
+        RequestError FIELD; LedgerError ACCOUNT_UNKNOWN, ACCOUNT_CLOSED.
+        """
+        return customers.transfer_account(self.counter, account, name, reason=reason, approver=approver)
+
+    def stop_account(self, account: str, *, reason: str, approver: str) -> Account:
+        """The customer cannot buy any more (停用). RequestError FIELD; LedgerError ACCOUNT_UNKNOWN, ACCOUNT_CLOSED."""
+        return customers.set_stopped(self.counter, account, True, reason=reason, approver=approver)
+
+    def resume_account(self, account: str, *, reason: str, approver: str) -> Account:
+        """The customer may buy again. As ``stop_account``."""
+        return customers.set_stopped(self.counter, account, False, reason=reason, approver=approver)
 
     def audit(self, head: str | None = None) -> Audit:
         """Check the journal's chain, and every cell of every table against it; nothing is changed.

@@ -12,7 +12,7 @@ from typing import Any
 from gashall import errors, stock, units
 from gashall.errors import LedgerError, RequestError
 from gashall.history import printable
-from gashall.ledger import PENDING, STOCK_MOST, Books, Ledger, Rules, ShiftRow
+from gashall.ledger import GIFT, MAKEUP, PENDING, REPLACEMENT, STOCK_MOST, Books, Ledger, Rules, ShiftRow
 
 WIDTH = 42
 """Columns of a slip: receipt printers have 42 or more."""
@@ -31,10 +31,21 @@ class Shift:
     sales: int
     """Purchases of customers who had an account."""
     volume: Decimal
+    """Sold, the first gas of openings too."""
+    granted: int
+    """Make-ups and gifts written."""
+    granted_volume: Decimal
+    replaced: int
+    """Cards replaced."""
+    refunds: int
+    """Refunds paid out."""
+    refunded: Decimal
+    paid_out: int
+    """Fen paid out for them."""
     money: int
-    """What the orders of the shift came to."""
+    """What sales came to, less what was paid out: the cash there must be."""
     unpaid: int
-    """Orders for which no money was named."""
+    """Sales for which no money was named."""
     unfinished: int
     """Orders not on their cards yet, as the ledger stands now."""
     handed_out: int
@@ -65,12 +76,20 @@ class Shift:
         lines.append("not closed" if self.closed_at is None else f"closed  {_time(self.closed_at)}")
         lines.append(rule)
         lines += [_row("accounts opened", str(self.openings)), _row("sales", str(self.sales))]
-        lines += [_row("gas", f"{self.volume} m³"), _row("money", f"{units.yuan(self.money)} yuan")]
+        lines.append(_row("gas", f"{self.volume} m³"))
+        if self.granted:
+            lines += [_row("make-ups and gifts", str(self.granted)), _row("gas given", f"{self.granted_volume} m³")]
+        if self.refunds:
+            lines += [_row("refunds", str(self.refunds)), _row("gas paid back", f"{self.refunded} m³")]
+            lines += [_row("money paid back", f"{units.yuan(self.paid_out)} yuan")]
+        lines.append(_row("money", f"{units.yuan(self.money)} yuan"))
         if self.unpaid:
             lines.append(_row("orders without money", str(self.unpaid)))
         if self.unfinished:
             lines.append(_row("orders not finished", str(self.unfinished)))
-        lines.append(_row("cards issued", str(self.openings)))
+        if self.replaced:
+            lines.append(_row("cards replaced", str(self.replaced)))
+        lines.append(_row("cards issued", str(self.openings + self.replaced)))
         left = self.handed_out - self.used - self.spoiled
         if self.handed_out or self.cards is not None:
             rows = [("handed out", self.handed_out), ("spoiled", self.spoiled), ("left", left)]
@@ -107,7 +126,8 @@ def open_shift(ledger: Ledger, clerk: str, now: int) -> Shift:
 
 def close_shift(ledger: Ledger, cash: int, cards: int | None, reason: str | None, now: int) -> Shift:
     """See ``Hall.close_shift``."""
-    units.whole(cash, "cash", 0, units.FEN_MOST)
+    # Less than nothing where more was paid back than was taken: the drawer's change has gone down.
+    units.whole(cash, "cash", -units.FEN_MOST, units.FEN_MOST)
     if cards is not None:
         units.whole(cards, "cards", 0, STOCK_MOST)
     if reason is not None:
@@ -118,7 +138,10 @@ def close_shift(ledger: Ledger, cash: int, cards: int | None, reason: str | None
             told = "" if row is None else f"No shift is open; the last was {row.number} of {printable(row.clerk)}."
             remedy = "" if row is None else "Print its slip again: icgas hall shift slip. Or open a shift."
             raise LedgerError(errors.SHIFT_MISSING, told, remedy)
-        money = _shift(books, row).money
+        here = _shift(books, row)
+        money = here.money
+        if not here.refunds:
+            units.whole(cash, "cash", 0, units.FEN_MOST)
         differences = []
         if cash != money:
             side = "short" if cash < money else "over"
@@ -188,7 +211,10 @@ def _left(moves: stock.Moves, cards: int | None, shift: int) -> int:
 
 def _shift(books: Books, row: ShiftRow) -> Shift:
     orders = books.shift_orders(row.number)
-    openings = sum(order.sequence == 1 for order in orders)
+    sales = [order for order in orders if order.kind is None]
+    grants = [order for order in orders if order.kind in (MAKEUP, GIFT)]
+    paid_out = books.paid_out(row.number)
+    openings = sum(order.sequence == 1 for order in sales)
     moves = books.stock()
     head = None if row.open else books.closing(row.number)
     return Shift(
@@ -197,10 +223,16 @@ def _shift(books: Books, row: ShiftRow) -> Shift:
         opened_at=units.moment(row.opened_at),
         closed_at=None if row.closed_at is None else units.moment(row.closed_at),
         openings=openings,
-        sales=len(orders) - openings,
-        volume=units.volume(sum(order.hundredths for order in orders), 2),
-        money=sum(order.fen or 0 for order in orders),
-        unpaid=sum(order.fen is None for order in orders),
+        sales=len(sales) - openings,
+        volume=units.volume(sum(order.hundredths for order in sales), 2),
+        granted=len(grants),
+        granted_volume=units.volume(sum(order.hundredths for order in grants), 2),
+        replaced=sum(order.kind == REPLACEMENT for order in orders),
+        refunds=len(paid_out),
+        refunded=units.volume(sum(hundredths for hundredths, _ in paid_out), 2),
+        paid_out=sum(fen for _, fen in paid_out),
+        money=sum(order.fen or 0 for order in sales) - sum(fen for _, fen in paid_out),
+        unpaid=sum(order.fen is None for order in sales),
         unfinished=sum(order.state == PENDING for order in orders),
         handed_out=moves.get((stock.OUT, row.number), 0),
         used=moves.get((stock.USED, row.number), 0),

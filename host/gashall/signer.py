@@ -1,7 +1,8 @@
 """Who makes and checks MACs and passwords: an interface small enough for a security module, and a key file.
 
 The region root and every key below it stay behind this interface (DESIGN D6, tree in RULES 4); the hall sees
-MACs, a card's password and its mask. ``KeyFileSigner`` is for halls without a module, and for tests.
+MACs, a card's password and its mask, and keys only under a mask that one meter can take off. ``KeyFileSigner`` is for
+halls without a module, and for tests.
 """
 
 import hmac
@@ -10,9 +11,10 @@ import os
 import secrets
 import stat
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from gascard.keys import ORDER_KEY, REPORT_KEY, WRAP_KEY
+from gascard.tools import KEY_WRAP, TRANSFER_KEY, masked, transfer_context, wrap_context
 from gashall import errors
 from gashall.errors import GasError, RequestError
 from gashall.files import open_regular, sync_folder
@@ -21,6 +23,10 @@ from gashall.units import meter_number, whole
 KEY_FILE_FORMAT = "icgas key file 1"
 KEY_FILE_MOST = 4096  # characters; a longer file is no key file
 CACHED_KEYS = 16384
+
+Parent: TypeAlias = bytes | int
+"""What a meter's new keys come under: the factory key F of a meter that never had a region's keys, 16 bytes from its
+sealed lot file, or the version of the keys it has now."""
 
 
 class Signer(Protocol):
@@ -43,6 +49,40 @@ class Signer(Protocol):
 
     def card_psc(self, card: int) -> bytes:
         """The card's 3-byte password, to present to the chip."""
+
+    def tool_mac(self, key_version: int, card: int, version: int, kind: int, data: bytes) -> bytes:
+        """The 8-byte MAC of a management or setting order, made below the tool key of ``key_version``."""
+
+    def tool_masked_psc(self, key_version: int, card: int) -> bytes:
+        """The card's password as a management or setting order carries it: every meter can take the mask off."""
+
+    def wrapped_transfer_key(
+        self, meter: str, key_version: int, binding: int, new_meter: str, new_key_version: int, new_binding: int
+    ) -> bytes:
+        """The transfer's key, 16 bytes, as the transfer-out order carries it: only ``meter`` can take the mask off."""
+
+    def transfer_is_authentic(
+        self,
+        meter: str,
+        binding: int,
+        new_meter: str,
+        new_key_version: int,
+        new_binding: int,
+        card: int,
+        version: int,
+        kind: int,
+        data: bytes,
+        mac: bytes,
+    ) -> bool:
+        """Whether ``mac`` is what ``meter`` puts on the final record of this transfer. Of a clear: ``report_is_…``."""
+
+    def key_mac(
+        self, meter: str, parent: Parent, key_version: int, card: int, version: int, kind: int, data: bytes
+    ) -> bytes:
+        """The 8-byte MAC of a key block that brings ``meter`` keys of ``key_version``, made below ``parent``."""
+
+    def masked_keys(self, meter: str, parent: Parent, key_version: int, card: int) -> tuple[bytes, bytes, bytes]:
+        """(Km, Kt, card's password) as the key block carries them, 16, 16 and 3 bytes, masked below ``parent``."""
 
     def ledger_check(self) -> bytes:
         """16 bytes that tell this root from any other and reveal nothing of it; the ledger keeps them in clear."""
@@ -141,9 +181,7 @@ class KeyFileSigner:
 
     def masked_psc(self, meter: str, key_version: int, card: int) -> bytes:
         """The card's password under the mask of ``meter``, 3 bytes."""
-        pad = hmac.digest(self._keys(meter, key_version)[2], b"psc" + card.to_bytes(4, "big"), "sha256")
-        psc = self.card_psc(card)
-        return bytes((psc[0] ^ pad[0], psc[1] ^ pad[1], psc[2] ^ pad[2]))
+        return self._masked(self._keys(meter, key_version)[2], card)
 
     def card_psc(self, card: int) -> bytes:
         """The card's password: the first 3 bytes of HMAC(Kp, card number), or the next if all 00 or FF."""
@@ -154,6 +192,56 @@ class KeyFileSigner:
                 return psc
         raise AssertionError("ten trivial passwords in a row")
 
+    def tool_mac(self, key_version: int, card: int, version: int, kind: int, data: bytes) -> bytes:
+        """The 8-byte MAC of a management or setting order."""
+        return self._mac(_derive(self._tool_key(key_version), ORDER_KEY), card, version, kind, data)
+
+    def tool_masked_psc(self, key_version: int, card: int) -> bytes:
+        """The card's password under the mask that every meter of the region can take off, 3 bytes."""
+        return self._masked(_derive(self._tool_key(key_version), WRAP_KEY), card)
+
+    def wrapped_transfer_key(
+        self, meter: str, key_version: int, binding: int, new_meter: str, new_key_version: int, new_binding: int
+    ) -> bytes:
+        """The transfer's key under the mask of ``meter``, 16 bytes. RequestError FIELD for one meter twice."""
+        if meter == new_meter:
+            raise RequestError(errors.FIELD, f"Meter {meter} cannot be its own heir.", "Name two meters.")
+        key = self._transfer_key(meter, binding, new_meter, new_key_version, new_binding)
+        context = wrap_context(binding, new_meter, new_binding)
+        return masked(key, _derive(self._keys(meter, key_version)[2], TRANSFER_KEY, context))
+
+    def transfer_is_authentic(
+        self,
+        meter: str,
+        binding: int,
+        new_meter: str,
+        new_key_version: int,
+        new_binding: int,
+        card: int,
+        version: int,
+        kind: int,
+        data: bytes,
+        mac: bytes,
+    ) -> bool:
+        """Whether ``mac`` is what ``meter`` puts on this transfer's final record, compared in constant time."""
+        key = self._transfer_key(meter, binding, new_meter, new_key_version, new_binding)
+        return hmac.compare_digest(self._mac(_derive(key, REPORT_KEY), card, version, kind, data), mac)
+
+    def key_mac(
+        self, meter: str, parent: Parent, key_version: int, card: int, version: int, kind: int, data: bytes
+    ) -> bytes:
+        """The 8-byte MAC of a key block. RequestError FIELD for a parent that is none of ``key_version``."""
+        return self._mac(_derive(self._parent(meter, parent, key_version), ORDER_KEY), card, version, kind, data)
+
+    def masked_keys(self, meter: str, parent: Parent, key_version: int, card: int) -> tuple[bytes, bytes, bytes]:
+        """(Km, Kt, password) masked below ``parent``. RequestError FIELD for one that is none of ``key_version``."""
+        wrap = _derive(self._parent(meter, parent, key_version), WRAP_KEY)
+        key, tool_key = (
+            masked(plain, _derive(wrap, KEY_WRAP, bytes((key_version, i))))
+            for i, plain in enumerate(self.meter_keys(meter, key_version))
+        )
+        return key, tool_key, self._masked(wrap, card)
+
     def ledger_check(self) -> bytes:
         """KDF(root, ``ledger``, region): what a ledger knows its root by."""
         return _derive(self._root, b"ledger", self._region_bytes)
@@ -161,14 +249,33 @@ class KeyFileSigner:
     def meter_keys(self, meter: str, key_version: int) -> tuple[bytes, bytes]:
         """Km and Kt, 16 bytes each: a meter's own keys, for provisioning; no counter needs them."""
         meter_number(meter)
-        return (
-            self._meter_key(meter, key_version),
-            _derive(self._root, b"tool", self._region_bytes + bytes((key_version,))),
-        )
+        return self._meter_key(meter, key_version), self._tool_key(key_version)
 
     def _meter_key(self, meter: str, key_version: int) -> bytes:
         context = self._region_bytes + bytes.fromhex(meter) + bytes((key_version,))
         return _derive(self._root, b"meter", context)
+
+    def _tool_key(self, key_version: int) -> bytes:
+        return _derive(self._root, b"tool", self._region_bytes + bytes((key_version,)))
+
+    def _transfer_key(
+        self, meter: str, binding: int, new_meter: str, new_key_version: int, new_binding: int
+    ) -> bytes:
+        context = transfer_context(meter, binding, new_binding)
+        return _derive(self._meter_key(new_meter, new_key_version), TRANSFER_KEY, context)
+
+    def _parent(self, meter: str, parent: Parent, key_version: int) -> bytes:
+        if isinstance(parent, bytes):
+            if len(parent) != 16:
+                raise RequestError(errors.FIELD, "A factory key has 16 bytes.", "Take it from the meter's lot file.")
+            return parent
+        # A meter takes no keys of a version it has or had.
+        return self._meter_key(meter, whole(parent, "the version of the keys the meter has", 1, key_version - 1))
+
+    def _masked(self, wrap_key: bytes, card: int) -> bytes:
+        pad = hmac.digest(wrap_key, b"psc" + card.to_bytes(4, "big"), "sha256")
+        psc = self.card_psc(card)
+        return bytes((psc[0] ^ pad[0], psc[1] ^ pad[1], psc[2] ^ pad[2]))
 
     def _derive_keys(self, meter: str, key_version: int) -> tuple[bytes, bytes, bytes]:
         key = self._meter_key(meter, key_version)

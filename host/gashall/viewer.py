@@ -15,9 +15,20 @@ from typing import Any
 
 from gascard import codes
 from gascard.chip import DEFAULT_PSC, DUMP_SIZE
-from gascard.meanings import CARD_KINDS, FIELD_MEANINGS, FLAG_MEANINGS, FRAME_KINDS, STATUS_MEANINGS
-from gascard.records import IDENTITY_AT, IMAGE_SIZE, SPARE_AT
+from gascard.frames import HEAD
+from gascard.meanings import (
+    CARD_KINDS,
+    FIELD_MEANINGS,
+    FLAG_MEANINGS,
+    FRAME_KINDS,
+    RECORDS,
+    SECRET_FIELDS,
+    SETTING_MEANINGS,
+    STATUS_MEANINGS,
+)
+from gascard.records import IDENTITY_AT, IMAGE_SIZE, SPARE_AT, kind_size, offset_of
 from gascard.sle4442 import ATR, tries_left
+from gascard.tools import ANY
 from gashall import errors, units
 from gashall.encode import IDENTITY_SIZE, Card, Part, decode_card, remaining
 from gashall.errors import GasError, words
@@ -31,6 +42,7 @@ UNUSABLE = 2
 
 NOT_CHECKED = "not checked"
 NOT_REACHED = "not reached"
+HIDDEN = "xx"  # a byte of a masked key or password
 
 VECTORS_MOST = 1 << 24  # bytes of a file of test vectors
 NAMES_SHOWN = 8
@@ -285,7 +297,7 @@ def _describe_part(part: Part, mac_unchecked: str, weight: int | None) -> dict[s
             "version": _verdict(part.version),
         }
         if part.record != "identity":
-            verdicts["mac"] = mac_unchecked or _verdict(part.mac)
+            verdicts["mac"] = mac_unchecked or _mac_verdict(part)
     meanings = FIELD_MEANINGS[part.record]
     return {
         "name": part.name,
@@ -297,7 +309,7 @@ def _describe_part(part: Part, mac_unchecked: str, weight: int | None) -> dict[s
         "verdicts": verdicts,
         "fields": {
             name: {
-                "value": value.hex() if isinstance(value, bytes) else value,
+                "value": _masked(value) if isinstance(value, bytes) else value,
                 "text": _text(part.record, name, value, meanings[name][0], weight),
                 "unit": meanings[name][0],
                 "meaning": meanings[name][1],
@@ -305,8 +317,29 @@ def _describe_part(part: Part, mac_unchecked: str, weight: int | None) -> dict[s
             for name, value in (part.values or {}).items()
         },
         "derived": _derived(part, weight),
-        "raw": part.raw.hex(),
+        "raw": "".join(_raw(part)),
     }
+
+
+def _raw(part: Part) -> list[str]:
+    """The bytes of a part in hexadecimal, HIDDEN where its table has a masked key or password."""
+    shown = [f"{byte:02x}" for byte in part.raw]
+    if part.written:
+        layout = RECORDS[part.record]
+        for name in SECRET_FIELDS.get(part.record, ()):
+            at = HEAD + offset_of(layout, name)
+            size = len(shown[at : at + kind_size(dict(layout)[name])])
+            shown[at : at + size] = [HIDDEN] * size
+    return shown
+
+
+def _masked(value: bytes) -> str:
+    return f"masked, {len(value)} bytes"
+
+
+def _mac_verdict(part: Part) -> str:
+    # The MAC of a key block is made below a key that neither the card nor the region's root tells.
+    return NOT_CHECKED if part.mac is None and part.values is not None else _verdict(part.mac)
 
 
 def _derived(part: Part, weight: int | None) -> dict[str, Any]:
@@ -330,31 +363,39 @@ def _verdict(code: int | None) -> str:
 
 def _weight(card: Card) -> int | None:
     """The pulse weight the card's order names, None if it names none a meter has."""
-    weight = None if card.order.values is None else card.order.values["pulse_weight"]
+    order = card.transfer_in or card.order
+    weight = None if order.values is None else order.values.get("pulse_weight")
     return weight if weight in units.PULSE_WEIGHTS else None
+
+
+_BITS = {"flags": FLAG_MEANINGS, "status": STATUS_MEANINGS, "what": SETTING_MEANINGS}
 
 
 def _text(record: str, name: str, value: Any, unit: str, weight: int | None) -> str:
     """A value as a person reads it: volumes in m³ beside pulses, times as dates, sums of bits by name."""
     if unit == "pulse" and weight is not None:
         return f"{value} ({units.volume(value, weight)} m³)"
+    if name == "expires" and not value:
+        return "never"
     if unit.startswith("min since"):
         try:
             return units.moment(value).strftime("%Y-%m-%d %H:%M UTC")
         except GasError:
             return f"{value} (beyond the calendar)"
     if unit == "bits":
-        names = FLAG_MEANINGS if name == "flags" else STATUS_MEANINGS
+        names = _BITS.get(name, {})
         known = [words for bit, (words, _) in names.items() if value & bit]
         return f"{value:#x}" + (f" ({', '.join(known)})" if known else "")
     if unit == "20 mV":
         return f"{value} ({value / 50:.2f} V)" if value else "0 (not measured)"
     if isinstance(value, bytes):
-        return value.hex(" ")
+        return _masked(value)
     if name in ("mark", "crc", "region"):
         return f"{value} ({value:#06x})" if name != "mark" else f"{value:#04x}"
     if record == "identity" and name == "kind":
         return f"{value} ({CARD_KINDS[value][0]})"
+    if record == "setting" and name == "meter" and value == ANY:
+        return f"{value} (every meter of the region)"
     if name == "versions":
         return f"{value:#04x} ({value & 15} to {value >> 4})"
     if name == "last_code":
@@ -389,7 +430,7 @@ def _tables(description: dict[str, Any], meanings: bool) -> str:
                     table.add_row(*row[: 4 if meanings else 3])
             else:
                 table.add_column("bytes", overflow="fold")
-                table.add_row(bytes.fromhex(part["raw"]).hex(" "))
+                table.add_row(" ".join(part["raw"][i : i + 2] for i in range(0, len(part["raw"]), 2)))
             console.print(table, "")
         spare = description["spare"]
         console.print(f"spare at 0x{SPARE_AT:02X}: {'not written' if not spare.strip('f') else spare}", highlight=False)

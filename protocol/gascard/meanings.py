@@ -6,10 +6,24 @@ docs/SPEC.md and docs/DESIGN.md. A test proves that every field, bit and code ha
 are left for something that is gone.
 """
 
-from gascard import codes, records, service
+from gascard import codes, records, service, tools
 from gascard.records import IDENTITY, ORDER, REPORT_DATA
 
-RECORDS = {"identity": IDENTITY, "order": ORDER, "report": REPORT_DATA}
+RECORDS = {
+    "identity": IDENTITY,
+    "order": ORDER,
+    "report": REPORT_DATA,
+    "transfer": tools.TRANSFER,
+    "management": tools.MANAGEMENT,
+    "setting": tools.SETTING,
+    "key": tools.KEY_BLOCK,
+}
+
+_MINUTES = "min since 2000-01-01 UTC"
+_TOOL_VERSION = ("", "Version of the tool key that made the MAC; a meter with keys of another one answers KEY_VERSION.")
+_EXPIRES = (_MINUTES, "From the minute after this one on the card is EXPIRED; 0 is never.")
+_MADE = (_MINUTES, "When the hall made the frame.")
+_TOOL_MASK = ("", "The card's 3-byte password, masked below the tool key with this card's number.")
 
 # Record -> field -> (unit, meaning). The unit is empty where a number only names or counts.
 FIELD_MEANINGS: dict[str, dict[str, tuple[str, str]]] = {
@@ -181,6 +195,72 @@ FIELD_MEANINGS: dict[str, dict[str, tuple[str, str]]] = {
         "overdraft": ("pulse", "The overdraft in force."),
         "over_flow_seconds": ("s", "The over-flow limit in force: least time between two pulses."),
     },
+    "transfer": {
+        "meter": ("", "The old meter, whose binding this card ends, 14 digits; it alone takes this frame."),
+        "binding": ("", "The old meter's binding, which must be its own."),
+        "key_version": ("", "Version of the old meter's keys, which made the MAC and the two masks."),
+        "new_meter": ("", "The meter the gas goes to, 14 digits; it takes the transfer-in order of the same card."),
+        "new_binding": ("", "The binding the new meter begins with it: one above its last."),
+        "transfer_key": (
+            "",
+            "The transfer's key, masked for the old meter, this binding of it and this new binding: it makes the MAC "
+            "of the final record.",
+        ),
+        "time": _MADE,
+        "psc_mask": ("", "The card's 3-byte password, masked for the old meter with this card's number."),
+    },
+    "management": {
+        "key_version": _TOOL_VERSION,
+        "expires": _EXPIRES,
+        "time": _MADE,
+        "psc_mask": _TOOL_MASK,
+    },
+    "setting": {
+        "key_version": _TOOL_VERSION,
+        "meter": ("", "The meter to set, 14 digits; 14 zeros are every meter of the region."),
+        "service_number": (
+            "",
+            "Rises with each setting card of the region; a meter refuses one below the last it took and changes "
+            "nothing for an equal one.",
+        ),
+        "expires": _EXPIRES,
+        "time": _MADE,
+        "psc_mask": _TOOL_MASK,
+        "what": ("bits", "What is set: the sum of the setting bits; the fields of the others are not looked at."),
+        "clock": (_MINUTES, "What the meter's clock is put to."),
+        "index": ("pulse", "What the display is to show as the counter's reading."),
+        "report": ("bits", "Guards whose tripping goes into the log, 1 shifted by the guard's number."),
+        "shut": ("bits", "Guards whose tripping shuts the valve."),
+        "pause_seconds": ("s", "A longer gap between two pulses is a pause."),
+        "over_flow_seconds": ("s", "Gaps below this are over-flow, where the account names no limit of its own."),
+        "over_flow_for": ("s", "So long over-flow must last; 0 switches the guard off."),
+        "large_flow_gap": ("ms", "Gaps below this are abnormally large flow."),
+        "large_flow_for": ("s", "So long it must last; 0 switches the guard off."),
+        "small_flow_gap": ("s", "Gaps from this on, and no pause, are small flow."),
+        "small_flow_hours": ("h", "So long it must last; 0 switches the guard off."),
+        "long_flow_minutes": ("min", "So long gas may flow without a pause, 16 666 at most; 0: guard off."),
+        "idle_days": ("d", "After so long without a pulse the valve wants exercise; 0 switches the guard off."),
+        "past_valve_pulses": ("pulse", "More than these while the valve is shut are flow past it."),
+        "battery_low": ("20 mV", "Below this the battery is low: a warning; 0 is never."),
+        "battery_empty": ("20 mV", "Below this it is empty: the valve shuts; 0 is never."),
+    },
+    "key": {
+        "meter": ("", "The one meter these keys are for, 14 digits."),
+        "key_version": ("", "Version of the keys it brings; a meter takes only one above its own, 0 before the first."),
+        "key": ("", "Km of this version, masked for the key the meter has now."),
+        "tool_key": ("", "Kt of this version, masked likewise."),
+        "time": _MADE,
+        "psc_mask": ("", "The card's 3-byte password, masked below the key the meter has now."),
+    },
+}
+
+# Record -> fields that are keys or passwords under a mask: no program shows them.
+SECRET_FIELDS: dict[str, tuple[str, ...]] = {
+    "order": ("psc_mask",),
+    "transfer": ("transfer_key", "psc_mask"),
+    "management": ("psc_mask",),
+    "setting": ("psc_mask",),
+    "key": ("key", "tool_key", "psc_mask"),
 }
 
 # Order flag -> (name, meaning).
@@ -195,6 +275,13 @@ FLAG_MEANINGS: dict[int, tuple[str, str]] = {
         "parameters",
         "Alarm, ceiling, overdraft and over-flow of this order are to be taken.",
     ),
+}
+
+# Bit of a setting card's what -> (name, meaning).
+SETTING_MEANINGS: dict[int, tuple[str, str]] = {
+    tools.SET_CLOCK: ("clock", "The meter's clock, of any meter."),
+    tools.SET_INDEX: ("index", "The shown index, of one named meter that is bound to nobody."),
+    tools.SET_GUARDS: ("guards", "Limits and enable bits of the guards, of meters that are bound to nobody."),
 }
 
 # Status bit of a report -> (name, meaning).
@@ -253,7 +340,15 @@ CARD_KINDS: dict[int, tuple[str, str, str]] = {
 FRAME_KINDS: dict[int, tuple[str, str, str]] = {
     records.ORDER_OPENING: ("opening", "opening order: binds the meter and loads the first gas", "开户"),
     records.ORDER_USER: ("user", "user order: a purchase, gift, make-up or refund for a bound meter", "购气"),
+    tools.ORDER_CLEAR: ("clear", "clear order: ends the meter's binding", "清零"),
+    tools.ORDER_TEST: ("test", "test order: gas for a test of a meter that was never bound", "测试用气"),
+    tools.TRANSFER_IN: ("transfer_in", "transfer-in order: binds the new meter and loads the old one's gas", "转入"),
+    tools.TRANSFER_OUT: ("transfer_out", "transfer-out order: ends the old meter's binding", "转出"),
+    tools.MANAGE: ("management", "management order: has any meter of the region write a report", "检查"),
+    tools.SET: ("setting", "setting order: clock, shown index, guards", "设置"),
+    tools.KEY: ("key", "key block: gives one meter its keys", "密钥下装"),
     records.REPORT: ("report", "report of the meter to the hall", "回写"),
+    tools.FINAL: ("final", "final record: the report that closes a binding", "结清记录"),
 }
 
 # Code -> (name, what it means, 中文, what the person does next).

@@ -16,7 +16,7 @@ STATUS_FIRST = 0x3F01FF
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from gascard import codes, frames, keys, meanings, records  # noqa: E402
+from gascard import codes, frames, keys, meanings, records, tools  # noqa: E402
 from gascard.chip import Chip  # noqa: E402
 from gascard.crc import crc16  # noqa: E402
 
@@ -149,12 +149,15 @@ def extreme(record: str, top: bool) -> Fields:
             fields[name] = (1 << 8 * size - 1) - 1 if top else -(1 << 8 * size - 1)
         elif sort == 5:
             fields[name] = records.TOTAL_MAX if top else 0
+        elif sort == 4:
+            fields[name] = records.TIME_MAX if top else 0
         else:
             fields[name] = (1 << 8 * size) - 1 if top else 0
+    if record not in ("identity", "order", "report"):
+        return fields
     if record == "order":
         fields["sequence"], fields["binding"] = max(fields["sequence"], 1), max(fields["binding"], 1)
     if top:
-        fields["time"] = (1 << 30) - 1
         if record == "order":
             fields["pulse_weight"], fields["flags"] = 2, records.FLAGS_ALL
         else:
@@ -287,14 +290,27 @@ def identity_cases() -> Iterator[Case]:
 
 
 class FrameCases:
-    """The cases that orders and reports have in common; ``place`` is where the frame lies in the image."""
+    """The cases that frames have in common; ``place`` is where the frame lies in the image."""
 
-    def __init__(self, record: str, typical: Fields, kind: int, key: str, place: int) -> None:
+    def __init__(
+        self,
+        record: str,
+        typical: Fields,
+        kind: int,
+        key: str,
+        place: int,
+        tree: Tree = TREE,
+        card_kind: int = records.CARD_CUSTOMER,
+    ) -> None:
         self.record, self.typical, self.kind, self.key, self.place = record, typical, kind, key, place
+        self.tree, self.identity = tree, {**IDENTITY_TYPICAL, "kind": card_kind}
         self.layout = LAYOUTS[record]
         self.frame = self.build(typical)
 
-    def build(self, fields: Fields, tree: Tree = TREE, card: int = CARD, kind: int | None = None) -> bytes:
+    def build(
+        self, fields: Fields, tree: Tree | None = None, card: int = CARD, kind: int | None = None
+    ) -> bytes:
+        tree = tree or self.tree
         key = getattr(tree, self.key)
         return frames.build(self.layout, fields, self.kind if kind is None else kind, card, tree.region, key)
 
@@ -302,15 +318,16 @@ class FrameCases:
         self,
         name: str,
         note: str,
-        tree: Tree = TREE,
+        tree: Tree | None = None,
         kind: int | None = None,
         place: int | None = None,
         **change: Any,
     ) -> Case:
+        tree = tree or self.tree
         kind = self.kind if kind is None else kind
         place = self.place if place is None else place
         fields = {**self.typical, **change}
-        card = {**IDENTITY_TYPICAL, "region": tree.region}
+        card = {**self.identity, "region": tree.region}
         frame = self.build(fields, tree, kind=kind)
         return case(
             name,
@@ -327,14 +344,15 @@ class FrameCases:
         )
 
     def bad(
-        self, name: str, note: str, expect: str, frame: bytes, identity: Fields = IDENTITY_TYPICAL
+        self, name: str, note: str, expect: str, frame: bytes, identity: Fields | None = None
     ) -> Case:
+        identity = identity or self.identity
         return case(
             name,
             note,
             "decode",
             expect,
-            keys=TREE.shown(),
+            keys=self.tree.shown(),
             identity=identity,
             at=self.place,
             frame=frame.hex(),
@@ -347,8 +365,8 @@ class FrameCases:
             f"{field} does not fit its field",
             "encode",
             "RANGE",
-            keys=TREE.shown(),
-            identity=IDENTITY_TYPICAL,
+            keys=self.tree.shown(),
+            identity=self.identity,
             kind=self.kind,
             at=self.place,
             fields=plain({**self.typical, field: value}),
@@ -356,8 +374,8 @@ class FrameCases:
         made["expect"]["field"] = field
         return made
 
-    def key_of(self, tree: Tree = TREE) -> bytes:
-        key: bytes = getattr(tree, self.key)
+    def key_of(self, tree: Tree | None = None) -> bytes:
+        key: bytes = getattr(tree or self.tree, self.key)
         return key
 
     def changed(self, field: str, raw: bytes, key: bytes | None) -> bytes:
@@ -675,6 +693,425 @@ def report_cases() -> Iterator[Case]:
     yield from f.out_of_range()
 
 
+# The company's own cards: transfer.json, management.json, setting.json, key.json ----------------------
+
+NEW_METER = "32060012345679"
+FACTORY_KEY = bytes(range(0x40, 0x50))
+EXAMPLE_TIME = 13762695  # 2026-03-02 10:15 UTC
+
+
+class ToolTree(Tree):
+    """A meter's keys and the tool key of the same version."""
+
+    def __init__(self, root=ROOT, region=REGION, meter=METER, version=KEY_VERSION) -> None:
+        super().__init__(root, region, meter, version)
+        self.kt = keys.derive(root, b"tool", region.to_bytes(2, "big") + bytes((version,)))
+        self.kt_order = keys.derive(self.kt, keys.ORDER_KEY)
+        self.kt_wrap = keys.derive(self.kt, keys.WRAP_KEY)
+
+    def shown(self) -> dict[str, Any]:
+        more = {"Kt": self.kt, "Kt_order": self.kt_order, "Kt_wrap": self.kt_wrap}
+        return super().shown() | {name: key.hex() for name, key in more.items()}
+
+    def psc_mask(self, wrap: bytes, card: int = CARD) -> bytes:
+        return keys.mask_psc(wrap, card, psc_of(self.root, self.region, card))
+
+
+class TransferTree(ToolTree):
+    """The keys of the old meter, and of the transfer to the new one."""
+
+    def __init__(
+        self,
+        root=ROOT,
+        region=REGION,
+        meter=METER,
+        version=KEY_VERSION,
+        new_meter=NEW_METER,
+        new_version=1,
+        bindings=(3, 5),
+    ) -> None:
+        super().__init__(root, region, meter, version)
+        self.new, self.bindings = Tree(root, region, new_meter, new_version), bindings
+        context = tools.transfer_context(meter, *bindings)
+        self.t = keys.derive(self.new.km, tools.TRANSFER_KEY, context)
+        self.t_report = keys.derive(self.t, keys.REPORT_KEY)
+        context = tools.wrap_context(bindings[0], new_meter, bindings[1])
+        self.t_wrapped = tools.masked(self.t, keys.derive(self.kw, tools.TRANSFER_KEY, context))
+
+    def shown(self) -> dict[str, Any]:
+        return Tree.shown(self) | {
+            "T": self.t.hex(),
+            "T_report": self.t_report.hex(),
+            "new": self.new.shown(),
+            "bindings": list(self.bindings),
+        }
+
+    def own(self) -> Fields:
+        return {
+            "meter": self.meter,
+            "binding": self.bindings[0],
+            "key_version": self.version,
+            "new_meter": self.new.meter,
+            "new_binding": self.bindings[1],
+            "transfer_key": self.t_wrapped,
+            "psc_mask": self.psc_mask(self.kw),
+        }
+
+
+class KeyTree(ToolTree):
+    """The new keys of a meter, and the parent they come under: its factory key, or its key of an earlier version."""
+
+    def __init__(
+        self, root=ROOT, region=REGION, meter=METER, version=KEY_VERSION, parent=FACTORY_KEY, has=0
+    ) -> None:
+        super().__init__(root, region, meter, version)
+        self.has, self.parent = has, meter_key(root, region, meter, has) if has else parent
+        self.parent_order = keys.derive(self.parent, keys.ORDER_KEY)
+        self.parent_wrap = keys.derive(self.parent, keys.WRAP_KEY)
+
+    def shown(self) -> dict[str, Any]:
+        return {
+            "root": self.root.hex(),
+            "region": self.region,
+            "meter": self.meter,
+            "key_version": self.has,
+            "parent": self.parent.hex(),
+            "parent_order": self.parent_order.hex(),
+            "parent_wrap": self.parent_wrap.hex(),
+            "Km": self.km.hex(),
+            "Kt": self.kt.hex(),
+            "Kr": self.kr.hex(),
+        }
+
+    def own(self) -> Fields:
+        masks = [keys.derive(self.parent_wrap, tools.KEY_WRAP, bytes((self.version, i))) for i in (0, 1)]
+        return {
+            "meter": self.meter,
+            "key_version": self.version,
+            "key": tools.masked(self.km, masks[0]),
+            "tool_key": tools.masked(self.kt, masks[1]),
+            "psc_mask": self.psc_mask(self.parent_wrap),
+        }
+
+
+class ToolCases(FrameCases):
+    """The same for a frame of the company's own cards; ``forged_field`` is what a forger would raise."""
+
+    forged_field = "time"
+
+    def strangers(self) -> Iterator[Case]:
+        tree = type(self.tree)
+        yield self.bad(
+            "other_region",
+            "a whole card of region 0022, which this reader does not serve",
+            "REGION",
+            self.build(self.typical, tree(region=0x0022)),
+            {**self.identity, "region": 0x0022},
+        )
+        yield self.bad(
+            "customer_kind",
+            "a kind of a customer's order, MAC and CRC right",
+            "KIND",
+            sealed(self.frame[:1] + bytes((records.ORDER_USER,)) + self.frame[2:], self.key_of()),
+        )
+        if "meter" in self.layout.names:
+            other = "32060012345680"
+            fields = {**self.typical, "meter": other}
+            yield self.bad(
+                "other_meter", "a genuine frame for a third meter", "METER", self.build(fields, tree(meter=other))
+            )
+
+    def forged(self) -> Iterator[Case]:
+        frame, tree = self.frame, type(self.tree)
+        end = len(frame) - frames.TAIL
+        field = self.forged_field
+        size = records.kind_size(dict(self.layout)[field])
+        forged = self.changed(field, (self.typical[field] + 1).to_bytes(size, "big"), None)
+        yield self.bad("forged_data", f"{field} raised by one, CRC made right", "MAC", forged)
+        last = sealed(flipped(frame, end + 7), None)
+        yield self.bad("forged_mac", "one bit of the MAC flipped, CRC made right", "MAC", last)
+        for name, note, key in (
+            ("other_root", "below another root or parent", self.key_of(self.stranger())),
+            ("other_label", "with the report key of the same meter", TREE.kr),
+            ("order_key", "with another key of the same meter", TREE.kw if self.key == "ko" else TREE.ko),
+        ):
+            yield self.bad(f"mac_of_{name}", f"the MAC made {note}", "MAC", sealed(frame, key))
+        region = sealed(frame, self.key_of(), region=0x0022)
+        yield self.bad("mac_of_other_region", "the MAC made for region 0022 with this key", "MAC", region)
+        copied = self.build(self.typical, card=CARD + 1)
+        yield self.bad("mac_of_other_card", "a genuine frame copied to a card of another number", "MAC", copied)
+        zeros = frames.close(bytearray(frame), end, bytes(8))
+        yield self.bad("mac_all_00", "a MAC of zeros, CRC right", "MAC", zeros)
+        if tree is ToolTree:
+            kind = tools.MANAGE if self.kind == tools.SET else tools.SET
+            turned = sealed(frame[:1] + bytes((kind,)) + frame[2:], self.key_of())
+            yield self.bad("other_tool_kind", "the other kind below the tool key, MAC right", "KIND", turned)
+
+    def stranger(self) -> Tree:
+        if isinstance(self.tree, KeyTree):
+            return KeyTree(parent=bytes(range(0x50, 0x60)))
+        return type(self.tree)(root=OTHER_ROOT)
+
+    def all_bad(self) -> Iterator[Case]:
+        yield from self.damaged()
+        yield from self.versions()
+        yield from self.malformed()
+        yield from self.strangers()
+        yield from self.forged()
+        yield from self.out_of_range()
+
+
+def transfer_cases() -> Iterator[Case]:
+    tree = TransferTree()
+    f = ToolCases(
+        "transfer",
+        {**tree.own(), "time": EXAMPLE_TIME},
+        tools.TRANSFER_OUT,
+        "ko",
+        tools.TOOL_AT,
+        tree,
+        records.CARD_TRANSFER,
+    )
+    f.forged_field = "new_binding"
+    yield f.good(
+        "by_hand", "binding 3 ends and the gas goes to another meter's binding 5; by hand in test_by_hand.py"
+    )
+    later = TransferTree(version=2, new_version=3)
+    yield f.good("key_versions", "the meters have keys of versions 2 and 3", tree=later, **later.own())
+    low = TransferTree(region=0, meter="0" * 14, new_meter="0" * 13 + "1", bindings=(1, 1))
+    top = TransferTree(ROOT, 0xFFFF, "9" * 14, 255, "9" * 13 + "8", 255, (255, 255))
+    yield f.good("minimum", "every free field at its lowest", tree=low, **low.own(), time=0)
+    yield f.good("maximum", "every free field at its highest", tree=top, **top.own(), time=records.TIME_MAX)
+    yield from f.all_bad()
+    yield f.bad(
+        "other_key_version",
+        "made with the old meter's keys of version 2, and says so",
+        "KEY_VERSION",
+        f.build({**f.typical, "key_version": 2}, TransferTree(version=2)),
+    )
+
+
+def tool_fields(tree: ToolTree, **fields: Any) -> Fields:
+    return {"key_version": tree.version, "psc_mask": tree.psc_mask(tree.kt_wrap), **fields}
+
+
+def management_cases() -> Iterator[Case]:
+    tree = ToolTree()
+    typical = tool_fields(tree, expires=EXAMPLE_TIME + 43200, time=EXAMPLE_TIME)
+    f = ToolCases(
+        "management", typical, tools.MANAGE, "kt_order", tools.TOOL_AT, tree, records.CARD_MANAGEMENT
+    )
+    f.forged_field = "expires"
+    yield f.good("by_hand", "good for 30 days; by hand in tests/gascard/test_by_hand.py")
+    yield f.good("without_end", "it never expires", expires=0)
+    low, top = ToolTree(region=0), ToolTree(region=0xFFFF, version=255)
+    yield f.good("minimum", "every free field at its lowest", tree=low, **tool_fields(low, expires=0, time=0))
+    late = tool_fields(top, expires=records.TIME_MAX, time=records.TIME_MAX)
+    yield f.good("maximum", "every free field at its highest", tree=top, **late)
+    yield from f.all_bad()
+    yield f.bad(
+        "other_key_version",
+        "made with the tool key of version 2, and says so",
+        "KEY_VERSION",
+        f.build({**f.typical, "key_version": 2}, ToolTree(version=2)),
+    )
+
+
+SETTING_TYPICAL: Fields = {
+    "meter": METER,
+    "service_number": 1027,
+    "expires": EXAMPLE_TIME + 43200,
+    "time": EXAMPLE_TIME,
+    "what": tools.SET_ALL,
+    "clock": EXAMPLE_TIME + 60,
+    "index": 1234567,
+    "report": 0x0FFF,
+    "shut": 0x00FE,
+    "pause_seconds": 300,
+    "over_flow_seconds": 2,
+    "over_flow_for": 60,
+    "large_flow_gap": 900,
+    "large_flow_for": 30,
+    "small_flow_gap": 120,
+    "small_flow_hours": 8,
+    "long_flow_minutes": 240,
+    "idle_days": 30,
+    "past_valve_pulses": 5,
+    "battery_low": 160,
+    "battery_empty": 150,
+}
+
+
+def setting_cases() -> Iterator[Case]:
+    tree = ToolTree()
+    typical = tool_fields(tree, **SETTING_TYPICAL)
+    f = ToolCases("setting", typical, tools.SET, "kt_order", tools.TOOL_AT, tree, records.CARD_SETTING)
+    f.forged_field = "service_number"
+    yield f.good("by_hand", "clock, index and guards of one meter; by hand in tests/gascard/test_by_hand.py")
+    yield f.good("clock_of_all", "the clock of every meter of the region", meter=tools.ANY, what=tools.SET_CLOCK)
+    yield f.good("index", "the shown index of one meter", what=tools.SET_INDEX)
+    yield f.good("guards_of_all", "the guards of every unbound meter", meter=tools.ANY, what=tools.SET_GUARDS)
+    low, top = ToolTree(region=0, meter="0" * 14), ToolTree(region=0xFFFF, meter="9" * 14, version=255)
+    least = {**extreme("setting", False), "service_number": 1, "what": tools.SET_CLOCK, "clock": 1}
+    most = {**extreme("setting", True), "what": tools.SET_ALL}
+    yield f.good("minimum", "every free field at its lowest", tree=low, **{**least, **tool_fields(low)})
+    yield f.good("maximum", "every free field at its highest", tree=top, **{**most, **tool_fields(top)})
+    yield from f.all_bad()
+    key = f.key_of()
+    yield f.bad("bad_what_none", "nothing is to be set, MAC and CRC right", "SHAPE", f.changed("what", b"\0", key))
+    yield f.bad("bad_what", "a bit nobody has defined, MAC and CRC right", "SHAPE", f.changed("what", b"\x0f", key))
+    yield f.bad(
+        "index_of_all",
+        "an index for every meter, MAC and CRC right",
+        "SHAPE",
+        f.build({**f.typical, "meter": tools.ANY}),
+    )
+    yield f.bad(
+        "other_key_version",
+        "made with the tool key of version 2, and says so",
+        "KEY_VERSION",
+        f.build({**f.typical, "key_version": 2}, ToolTree(version=2)),
+    )
+
+
+def key_block_cases() -> Iterator[Case]:
+    tree = KeyTree()
+    typical = {**tree.own(), "time": EXAMPLE_TIME}
+    f = ToolCases("key", typical, tools.KEY, "parent_order", tools.TOOL_AT, tree, records.CARD_KEY)
+    yield f.good("by_hand", "the first keys, below the factory key; by hand in tests/gascard/test_by_hand.py")
+    second, fifth = KeyTree(version=2, has=1), KeyTree(version=5, has=2)
+    yield f.good("second_version", "keys of version 2 for a meter that has version 1", tree=second, **second.own())
+    yield f.good("versions_left_out", "version 5 for a meter that has version 2", tree=fifth, **fifth.own())
+    low = KeyTree(region=0, meter="0" * 14, parent=bytes(16))
+    top = KeyTree(region=0xFFFF, meter="9" * 14, version=255, parent=b"\xff" * 16)
+    yield f.good("minimum", "every free field at its lowest", tree=low, **low.own(), time=0)
+    yield f.good("maximum", "every free field at its highest", tree=top, **top.own(), time=records.TIME_MAX)
+    yield from f.all_bad()
+    yield f.bad(
+        "keys_of_version_0",
+        "version 0, which every meter has before its first keys, MAC and CRC right",
+        "KEY_VERSION",
+        f.changed("key_version", b"\0", f.key_of()),
+    )
+    swapped = f.changed("key", f.typical["tool_key"] + f.typical["key"], None)
+    yield f.bad("keys_swapped", "the two keys in each other's place, CRC made right", "MAC", swapped)
+
+
+# tool_card.json: whole cards of the company's own, every part judged -----------------------------------
+
+
+def tool_card_cases() -> Iterator[Case]:
+    tree, test_tree, key_tree = TransferTree(), ToolTree(), KeyTree()
+
+    def order(kind: int, keys_of: Tree, **change: Any) -> bytes:
+        psc = keys.mask_psc(keys_of.kw, CARD, psc_of(ROOT, REGION, CARD))
+        fields = {**ORDER_TYPICAL, "meter": keys_of.meter, "psc_mask": psc, **change}
+        return frames.build(records.ORDER, fields, kind, CARD, REGION, keys_of.ko)
+
+    def report(kind: int, key: bytes, **change: Any) -> bytes:
+        return frames.build(records.REPORT_DATA, {**REPORT_TYPICAL, **change}, kind, CARD, REGION, key)
+
+    def made(name: str, note: str, kind: int, known: Tree, parts: dict[str, tuple[int, bytes, str]]) -> Case:
+        """``parts`` are part -> (place, bytes, code)."""
+        image = image_of({**IDENTITY_TYPICAL, "kind": kind}, *[(at, raw) for at, raw, _ in parts.values()])
+        words = {"identity": "OK", **{part: word for part, (_, _, word) in parts.items()}}
+        return {
+            "name": name,
+            "note": note,
+            "direction": "decode",
+            "keys": known.shown(),
+            "expect": {part: {"name": word, "code": CODE[word]} for part, word in words.items()},
+            "image": image.hex(),
+        }
+
+    place, (first, second) = tools.TOOL_AT, records.REPORT_AT
+    blank = b"\xff" * frames.frame_size(records.REPORT_DATA)
+    final = report(tools.FINAL, TREE.kr)
+    clear = order(tools.ORDER_CLEAR, TREE, sequence=8, amount=0, flags=0)
+    of_clear = {"clear_order": (place, clear, "OK")}
+    none = (second, blank, "SHAPE")
+    kind = records.CARD_CLEAR
+    yield made("clear", "a clear card as the hall hands it out", kind, TREE, {**of_clear, "final_record": none})
+    done = {**of_clear, "final_record": (second, final, "OK")}
+    yield made("cleared", "back from the meter with its final record", kind, TREE, done)
+    for name, note, raw, word in (
+        ("report", "a report where the final record belongs", report(records.REPORT, TREE.kr), "KIND"),
+        ("transfer", "the final record of a transfer", report(tools.FINAL, tree.t_report, binding=3), "MAC"),
+        ("order_key", "a final record made with Ko", report(tools.FINAL, TREE.ko), "MAC"),
+        ("torn", "a final record of which 30 bytes have arrived", final[:30] + blank[30:], "SHAPE"),
+    ):
+        yield made(f"clear_with_{name}", note, kind, TREE, {**of_clear, "final_record": (second, raw, word)})
+    user = order(records.ORDER_USER, TREE)
+    wrong = {"clear_order": (place, user, "KIND"), "final_record": none}
+    yield made("clear_with_user_order", "a user order where the clear order belongs", kind, TREE, wrong)
+    wrong = {"order": (place, clear, "KIND"), "report_slot_0": (first, blank, "SHAPE"), "report_slot_1": none}
+    yield made("customer_with_clear_order", "a clear order on a customer's card", 1, TREE, wrong)
+
+    kind = records.CARD_TRANSFER
+    fields = {**tree.own(), "time": EXAMPLE_TIME}
+    out = frames.build(tools.TRANSFER, fields, tools.TRANSFER_OUT, CARD, REGION, tree.ko)
+    coming = order(
+        tools.TRANSFER_IN, tree.new, binding=5, sequence=1, bought_total=4000, correction_total=0, amount=0
+    )
+    both = {"transfer_out": (place, out, "OK"), "transfer_in": (first, coming, "OK")}
+    yield made("transfer", "a transfer card as the hall hands it out", kind, tree, {**both, "final_record": none})
+    last = report(tools.FINAL, tree.t_report, binding=3)
+    done = {**both, "final_record": (second, last, "OK")}
+    yield made("transferred", "back from the old meter with its final record", kind, tree, done)
+    for name, note, raw, word in (
+        ("clear", "the final record of a clear of the same binding", report(tools.FINAL, TREE.kr, binding=3), "MAC"),
+        (
+            "other_heir",
+            "the final record of a transfer to a third meter",
+            report(tools.FINAL, TransferTree(new_meter="32060012345680").t_report, binding=3),
+            "MAC",
+        ),
+        (
+            "other_binding",
+            "the final record of an earlier transfer to the same meter",
+            report(tools.FINAL, TransferTree(bindings=(3, 4)).t_report, binding=3),
+            "MAC",
+        ),
+        ("raised_total", "more gas on the final record, CRC right", b"", "MAC"),
+    ):
+        if not raw:
+            changed = report(tools.FINAL, tree.t_report, binding=3, bought_total=99999999)
+            raw = frames.close(bytearray(changed), len(changed) - frames.TAIL, last[-frames.TAIL : -3])
+        yield made(f"transfer_with_{name}", note, kind, tree, {**both, "final_record": (second, raw, word)})
+    wrong = {**both, "transfer_in": (first, order(records.ORDER_OPENING, tree.new, binding=5), "KIND")}
+    wrong["final_record"] = none
+    yield made("transfer_with_opening_order", "an opening order for the new meter", kind, tree, wrong)
+
+    kind = records.CARD_MANAGEMENT
+    fields = tool_fields(test_tree, expires=0, time=EXAMPLE_TIME)
+    manage = frames.build(tools.MANAGEMENT, fields, tools.MANAGE, CARD, REGION, test_tree.kt_order)
+    slots = [report(records.REPORT, TREE.kr, report_number=number) for number in (9, 10)]
+    parts = {
+        "management": (place, manage, "OK"),
+        "report_slot_0": (first, slots[0], "OK"),
+        "report_slot_1": (second, slots[1], "OK"),
+    }
+    yield made("management_full", "two reports that nobody has read", kind, test_tree, parts)
+
+    setting = tool_fields(test_tree, **SETTING_TYPICAL)
+    frame = frames.build(tools.SETTING, setting, tools.SET, CARD, REGION, test_tree.kt_order)
+    parts = {"setting": (place, frame, "OK"), "report_slot_1": (second, slots[0], "OK")}
+    yield made("set", "a setting card that a meter has taken", records.CARD_SETTING, test_tree, parts)
+
+    fields = {**key_tree.own(), "time": EXAMPLE_TIME}
+    frame = frames.build(tools.KEY_BLOCK, fields, tools.KEY, CARD, REGION, key_tree.parent_order)
+    parts = {"key_block": (place, frame, "OK"), "report_slot_1": (second, slots[0], "OK")}
+    yield made("keyed", "a key card, and a report made with the new keys", records.CARD_KEY, key_tree, parts)
+
+    test = order(tools.ORDER_TEST, TREE, sequence=1, bought_total=100, amount=100, correction_total=0, flags=0)
+    parts = {
+        "test_order": (place, test, "OK"),
+        "report_slot_0": (first, report(records.REPORT, TREE.kr, binding=0, sequence=0), "OK"),
+        "report_slot_1": none,
+    }
+    yield made("tested", "a test card that a meter has taken", records.CARD_TEST, TREE, parts)
+
+
 # card.json: whole images, every part judged ----------------------------------------------------------
 
 
@@ -847,6 +1284,11 @@ FILES = {
     "report.json": report_cases,
     "card.json": card_cases,
     "keys.json": key_cases,
+    "transfer.json": transfer_cases,
+    "management.json": management_cases,
+    "setting.json": setting_cases,
+    "key.json": key_block_cases,
+    "tool_card.json": tool_card_cases,
 }
 
 

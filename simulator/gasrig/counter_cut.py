@@ -321,6 +321,8 @@ class _Row(NamedTuple):
     made_at: int
     price: int | None
     shift: int | None
+    kind: str | None
+    correction: int | None
 
 
 class _Facts(NamedTuple):

@@ -36,9 +36,12 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-from gascard import codes, frames, link
+from gascard import codes, frames, link, meanings, tools
 from gascard.chip import DUMP_SIZE, Chip
+from gascard.keys import derive
 from gascard.records import (
+    CARD_CUSTOMER,
+    CARD_TEST,
     FLAG_REFUND,
     IDENTITY,
     IDENTITY_AT,
@@ -172,9 +175,14 @@ def _hall(data: bytes) -> str:
         _decoded(encode.decode_report, REPORT_DATA, image),
         _decoded(encode.decode_identity, IDENTITY, image),
     ]
+    for kind in _TOOL_KINDS:
+        layout = meanings.RECORDS[encode.record_of(kind)]
+        at = tools.TRANSFER_IN_AT if kind == tools.TRANSFER_IN else ORDER_AT
+        frame = image[at : at + frames.frame_size(layout)]
+        said.append(_decoded(functools.partial(encode.decode_frame, kind=kind), layout, frame))
     signer = _signer() if first & 1 else None
     try:
-        card = encode.decode_card(image, signer, key_version=first >> 1 or None)
+        card = encode.decode_card(image, signer, key_version=first >> 1 or None, parent=KEY_VERSION)
     except RequestError as error:
         if error.code != errors.IMAGE_SIZE or len(image) in (IMAGE_SIZE, DUMP_SIZE):
             raise Undocumented(f"{len(image)} bytes: {error}") from error
@@ -183,17 +191,25 @@ def _hall(data: bytes) -> str:
         if (part.values is not None) != part.written and not part.code:
             raise Undocumented(f"{part.name}: no values and nothing wrong")
         if part.values is not None and part.record != "identity":
-            _same_bytes(ORDER if part.record == "order" else REPORT_DATA, part.values, part.raw)
+            _same_bytes(meanings.RECORDS[part.record], part.values, part.raw)
         said.append(str(part.code))
     newest = card.newest_report
     if newest is not None and not (newest.authentic if signer else newest.whole):
         raise Undocumented("the newest report is none")
     known, order = card.identity.values, card.order.values
-    if signer and known and order and known["region"] == REGION and order["meter"] == METER:
-        genuine = hostile.authentic(image) is not None
-        if order["key_version"] == KEY_VERSION and genuine != (card.order.mac == codes.OK):
+    if signer and known and order and known["region"] == REGION and order.get("meter", METER) == METER:
+        if known["kind"] == CARD_CUSTOMER:
+            genuine = hostile.authentic(image) is not None
+        else:
+            genuine = ORDER_AT in hostile.genuine_frames(image)
+        # The keys a block brings are of the version above those that made its MAC.
+        own = order["key_version"] > KEY_VERSION if card.order.record == "key" else order["key_version"] == KEY_VERSION
+        if own and genuine != (card.order.mac == codes.OK):
             raise Undocumented("hall and meter disagree about a MAC")
     return f"{said} {card.number} {card.blank} {card.region_code} {card.chip_code} {newest and newest.name}"
+
+
+_TOOL_KINDS = (*encode.TOOL_ORDER_KINDS, tools.TRANSFER_OUT, tools.MANAGE, tools.SET, tools.KEY)
 
 
 def _decoded(decode: Callable[[bytes], encode.Values], layout: Layout, data: bytes) -> str:
@@ -224,6 +240,11 @@ def _engines(data: bytes) -> str:
         (ORDER, ORDER_AT, construction.ORDER_FRAME),
         (REPORT_DATA, REPORT_AT[0], construction.REPORT_FRAME),
         (REPORT_DATA, REPORT_AT[1], construction.REPORT_FRAME),
+        (tools.TRANSFER, tools.TOOL_AT, construction.TRANSFER_FRAME),
+        (ORDER, tools.TRANSFER_IN_AT, construction.ORDER_FRAME),
+        (tools.MANAGEMENT, tools.TOOL_AT, construction.MANAGEMENT_FRAME),
+        (tools.SETTING, tools.TOOL_AT, construction.SETTING_FRAME),
+        (tools.KEY_BLOCK, tools.TOOL_AT, construction.KEY_FRAME),
     ):
         ours = None if frames.check(image, at, size_of(layout)) else frames.read(layout, image, at)
         try:
@@ -446,7 +467,7 @@ def seeds(name: str) -> list[bytes]:
     for number, at in enumerate(REPORT_AT):
         report = encode.encode_report(encode.report_key(hostile.KEY), REGION, CARD, _report(number + 1))
         reported.main[at : at + len(report)] = report
-    chips = [Chip(), opening, newer, same, refund, reported]
+    chips = [Chip(), opening, newer, same, refund, reported, *tool_cards()]
     images = [bytes(chip.main) for chip in chips]
     dumps = [chip.dump() for chip in chips]
     stream = link.encode(link.READ, 0x901F, 7, b"\x01\x02\x03")
@@ -456,7 +477,9 @@ def seeds(name: str) -> list[bytes]:
         "frames": [bytes((ORDER_AT, size_of(ORDER))) + image for image in images],
         "judge": [bytes(head) + image for image in images for head in ((0x80, 0), (0x83, 3), (0x83, 0x43), (9, 0))],
         "card": [bytes((state, 0)) + dump for dump in dumps for state in (0, 1, 2, 3)]
-        + [b"\x01\x00" + dumps[2] + dumps[4] + dumps[5]],
+        + [b"\x01\x00" + dumps[2] + dumps[4] + dumps[5]]
+        + [bytes((state, pull)) + dump * 2 for dump in dumps[6:] for state in (0, 1) for pull in (0, 12)]
+        + [b"\x01\x00" + dumps[6] + dumps[8], b"\x01\x00" + dumps[7] + dumps[6]],
         "emulator": [bytes((state,)) + image + bytes((7, 0, 0, 0)) * 2 for image in images for state in (0, 1)],
         "boot": [bytes((state, flaky, 0)) for state in range(4) for flaky in (0, 0, 0, 5, 90, 200)]
         + [bytes((state, 0, 3)) for state in range(4, 8)]
@@ -474,6 +497,48 @@ def seeds(name: str) -> list[bytes]:
         + [b"\x05" + METER.encode()],
     }
     return made[name]
+
+
+def tool_cards() -> list[Chip]:
+    """The company's cards for the meter under attack: each kind, the transfer card from it and to it."""
+    signer = _signer()
+    order = {"meter": METER, "account": "0000000042", "binding": 1, "replacement": 0, "key_version": KEY_VERSION}
+    order |= {"sequence": 1, "bought_total": 500, "amount": 0, "correction_total": 0, "pulse_weight": 2, "alarm": 0}
+    order |= {"ceiling": 0, "overdraft": 0, "over_flow_seconds": 0, "time": MINUTES, "flags": 0}
+    tool: dict[str, Any] = {"key_version": KEY_VERSION, "expires": 0, "time": MINUTES}
+    setting = dict.fromkeys(tools.SETTING.names, 0) | tool | {"meter": METER, "service_number": 3}
+    del setting["psc_mask"]
+    setting |= {"what": tools.SET_ALL, "clock": MINUTES + 1, "index": 77, "shut": 6, "long_flow_minutes": 20_000}
+    other = "00000000000018"
+
+    def way(meter: str, new_meter: str) -> list[bytes]:
+        # Out of one meter and into another; the final record as the old one would write it.
+        moved = {"meter": meter, "binding": 1, "key_version": KEY_VERSION, "new_meter": new_meter, "new_binding": 1}
+        out = encode.encode_transfer_out(signer, CARD, moved | {"time": MINUTES}, new_key_version=KEY_VERSION)
+        coming = encode.encode_order(signer, CARD, order | {"meter": new_meter}, tools.TRANSFER_IN)
+        km = signer.meter_keys(new_meter, KEY_VERSION)[0]
+        key = encode.report_key(derive(km, tools.TRANSFER_KEY, tools.transfer_context(meter, 1, 1)))
+        values = _report(9) | {"meter": meter, "bought_total": 400, "used": 30}
+        return [out, coming, encode.encode_report(key, REGION, CARD, values, tools.FINAL)]
+
+    def card(kind: int, *parts: bytes) -> Chip:
+        chip = Chip()
+        identity = encode.encode_identity(region=REGION, card=CARD, kind=kind)
+        chip.main[:] = encode.encode_card(identity, parts[0], parts[1:])
+        chip.security[1:4] = signer.card_psc(CARD)
+        return chip
+
+    block = {"meter": METER, "key_version": KEY_VERSION + 1, "time": MINUTES}
+    made = {
+        "clear": [encode.encode_order(signer, CARD, order, tools.ORDER_CLEAR)],
+        "test": [encode.encode_order(signer, CARD, order, tools.ORDER_TEST)],
+        "management": [encode.encode_management(signer, CARD, tool)],
+        "setting": [encode.encode_setting(signer, CARD, setting)],
+        "key": [encode.encode_key_block(signer, CARD, block, parent=KEY_VERSION)],
+    }
+    numbers = {name: number for number, (name, _, _) in meanings.CARD_KINDS.items()}
+    ways = [card(numbers["transfer"], *way(METER, other)[:2]), card(numbers["transfer"], *way(other, METER))]
+    return [*ways, *[card(numbers[name], *parts) for name, parts in made.items()]]
 
 
 def _report(number: int) -> dict[str, Any]:
@@ -561,8 +626,12 @@ def _change(name: str, out: bytearray, rng: random.Random, others: Sequence[byte
 
 
 def _change_field(name: str, out: bytearray, rng: random.Random) -> None:
-    # One field of one record on a card.
+    # One field of one record on a card; of a company's card mostly of what it bears.
     at, layout = rng.choice(_RECORDS)
+    kind = int.from_bytes(out[_IMAGE_AT[name] + IDENTITY_AT + 4 :][:1], "big")
+    if CARD_CUSTOMER < kind <= CARD_TEST and rng.random() < 0.7:
+        place, layout, _, _ = rng.choice(hostile.HALL_FRAMES[kind])
+        at = place + frames.HEAD
     field, size = _field(layout, rng)
     at += _IMAGE_AT[name] + offset_of(layout, field)
     if at + size <= len(out):
@@ -620,13 +689,15 @@ def mended(name: str, out: bytearray, rng: random.Random) -> bytearray:
     for at in range(start, len(out), DUMP_SIZE if name == "card" else MOST[name]):
         if at + IDENTITY_AT + size_of(IDENTITY) <= len(out):
             hostile.mend_identity(out, at)
-        if at + ORDER_AT + frames.frame_size(ORDER) <= len(out) and choice > 0.3:
+        made = hostile.hall_frames(out, at)
+        if at + made[-1][0] + frames.frame_size(made[-1][1]) <= len(out) and choice > 0.3:
             if choice > 0.5:
                 hostile.mend_mac(out, at)
-            hostile.mend_frame(out, at + ORDER_AT, size_of(ORDER))
+            for place, layout, _, _ in made:
+                hostile.mend_frame(out, at + place, size_of(layout))
         for place in REPORT_AT:
             whole = at + place + frames.frame_size(REPORT_DATA) <= len(out)
-            if whole and out[at + place] == 0x68 and out[at + place + 1] == REPORT:
+            if whole and out[at + place] == 0x68 and out[at + place + 1] in (REPORT, tools.FINAL):
                 hostile.mend_frame(out, at + place, size_of(REPORT_DATA))
     return out
 

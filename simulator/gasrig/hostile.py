@@ -10,13 +10,19 @@ Who makes such bytes, and the hall's own decoders, is ``gasrig.fuzz``'s business
 
 from binascii import crc32, hexlify, unhexlify
 
-from gascard import codes, frames, link, records
+from gascard import codes, frames, link, records, tools
 from gascard.chip import DUMP_SIZE, Chip
 from gascard.codec import RecordError, pack_into, unpack
 from gascard.crc import crc16
 from gascard.keys import ORDER_KEY, WRAP_KEY, derive, frame_mac, mask_psc
 from gascard.records import (
+    CARD_CLEAR,
     CARD_CUSTOMER,
+    CARD_KEY,
+    CARD_MANAGEMENT,
+    CARD_SETTING,
+    CARD_TEST,
+    CARD_TRANSFER,
     FLAG_PARAMETERS,
     FLAG_REFUND,
     FORMAT_VERSION,
@@ -73,6 +79,7 @@ REGION = 0xFFFF
 METER = "00000000000017"
 KEY_VERSION = 1
 KEY = derive(ROOT, b"meter", b"\xff\xff" + unhexlify(METER) + bytes((KEY_VERSION,)))
+TOOL_KEY = derive(ROOT, b"tool", b"\xff\xff" + bytes((KEY_VERSION,)))
 CARD = 77
 PSC = b"\x12\x34\x56"
 MINUTES = 13000000
@@ -91,6 +98,7 @@ _ENTRY = _TRIES  # writes, and reads, that store one record once
 SLOT_READS = 3 + 1  # main memory, the error counter twice, the report read back
 SLOT_WRITES = 5 + frames.frame_size(REPORT_DATA)  # the password procedure, then a report that differs in each byte
 STEPS_MOST = frames.frame_size(REPORT_DATA) + 1
+VALVE_STEPS = 3 * 10000 // 50 + 10  # three attempts of a motor that never arrives, before a binding ends
 JUDGE_CALLS = _ENTRY  # the lockout's one entry
 # Of a visit: a token; keys, account twice, state three times (alarm, report number, barred card); four events.
 VISIT_CALLS = 1 * _ENTRY + 6 * _ENTRY + 4 * _ENTRY
@@ -98,6 +106,9 @@ HELD_MOST = link.LONGEST - 1  # bytes a link decoder keeps between two calls
 # What boot may answer where a field's value breaks an assumption, and a meter afterwards where nothing is broken.
 BOOT_CODES = (codes.OK, codes.STORE_LOST, codes.FAULT)
 LAST_CARD_CODE = codes.CARD_OUT  # codes of a card run from OK down to here; behind it are the meter's own troubles
+# ... and those that a card of the company's has besides.
+TOOL_CODES = (codes.STORE_LOST, codes.CARD_FULL, codes.NO_FINAL_RECORD, codes.EXPIRED)
+TOOL_CODES += (codes.TEST_GAS, codes.NOT_UNBOUND)
 
 
 class Undocumented(Exception):
@@ -286,6 +297,42 @@ def authentic(image: "bytes | bytearray") -> "dict[str, Any] | None":
     return frames.read(ORDER, image, ORDER_AT)
 
 
+# What the hall makes on each card: (place, record, kind of frame, key below which its order key is).
+HALL_FRAMES = {
+    CARD_CUSTOMER: ((ORDER_AT, ORDER, ORDER_USER, KEY),),
+    CARD_TRANSFER: (
+        (tools.TOOL_AT, tools.TRANSFER, tools.TRANSFER_OUT, KEY),
+        (tools.TRANSFER_IN_AT, ORDER, tools.TRANSFER_IN, KEY),
+    ),
+    CARD_CLEAR: ((tools.TOOL_AT, ORDER, tools.ORDER_CLEAR, KEY),),
+    CARD_MANAGEMENT: ((tools.TOOL_AT, tools.MANAGEMENT, tools.MANAGE, TOOL_KEY),),
+    CARD_SETTING: ((tools.TOOL_AT, tools.SETTING, tools.SET, TOOL_KEY),),
+    CARD_KEY: ((tools.TOOL_AT, tools.KEY_BLOCK, tools.KEY, KEY),),
+    CARD_TEST: ((tools.TOOL_AT, ORDER, tools.ORDER_TEST, KEY),),
+}
+
+
+def hall_frames(image: "bytes | bytearray", at: int = 0) -> "tuple[tuple[int, Layout, int, bytes], ...]":
+    """Where the hall's frames lie on the card whose image begins at ``at``; a customer's for a kind there is not."""
+    kind = _byte(image, at + IDENTITY_AT + 4)
+    return HALL_FRAMES.get(kind, HALL_FRAMES[CARD_CUSTOMER])
+
+
+def genuine_frames(image: "bytes | bytearray") -> "list[int]":
+    """The places on a card of the company's where a frame lies that the hall made for this meter, or for all."""
+    if frames.check_identity(image) or image[IDENTITY_AT + 4] == CARD_CUSTOMER:
+        return []
+    identity = unpack(IDENTITY, image, IDENTITY_AT)
+    found = []
+    for at, layout, kind, key in hall_frames(image):
+        size = size_of(layout)
+        if frames.check(image, at, size) or image[at + 1] != kind:
+            continue
+        if frames.mac_right(image, at, size, identity["card"], identity["region"], derive(key, ORDER_KEY)):
+            found.append(at)
+    return found
+
+
 def mend_identity(image: bytearray, at: int = 0) -> None:
     """Give the identity of the image at ``at`` the CRC its bytes ask for."""
     end = at + IDENTITY_AT + size_of(IDENTITY) - 2
@@ -300,14 +347,15 @@ def mend_frame(image: bytearray, at: int, size: int) -> None:
 
 
 def mend_mac(image: bytearray, at: int = 0) -> None:
-    """Sign the order of the image at ``at`` as the hall would for this meter, whatever it says."""
+    """Sign what the hall makes on the card of the image at ``at`` as it would for this meter, whatever it says."""
     identity = at + IDENTITY_AT
-    size = size_of(ORDER)
-    frame = image[at + ORDER_AT : at + ORDER_AT + frames.frame_size(ORDER)]
     card = int.from_bytes(image[identity + 5 : identity + 9], "big")
     region = int.from_bytes(image[identity + 2 : identity + 4], "big")
-    mac = frame_mac(derive(KEY, ORDER_KEY), card, region, FORMAT_VERSION, frame[1], frame[4 : 4 + size])
-    _lay(image, at + ORDER_AT + frames.HEAD + size, mac)
+    for place, layout, _, key in hall_frames(image, at):
+        size = size_of(layout)
+        frame = image[at + place : at + place + frames.frame_size(layout)]
+        mac = frame_mac(derive(key, ORDER_KEY), card, region, FORMAT_VERSION, frame[1], frame[4 : 4 + size])
+        _lay(image, at + place + frames.HEAD + size, mac)
 
 
 # ---------------------------------------------------------------------- a result that is the same everywhere
@@ -327,7 +375,7 @@ def _entries(module: "Any") -> "list[Layout]":
     return [getattr(module, name) for name in sorted(dir(module)) if isinstance(getattr(module, name), Layout)]
 
 
-LAYOUTS = tuple(_entries(records) + _entries(layouts))
+LAYOUTS = tuple(_entries(records) + _entries(layouts) + _entries(tools))
 
 
 # ---------------------------------------------------------------------- the decoders
@@ -364,11 +412,16 @@ def frame(data: bytes) -> str:
         raise Undocumented(f"check_identity gives {said[0]}")
     said.append(frames.check(image, at, size))
     total = 0
-    for layout, place in ((ORDER, ORDER_AT), (REPORT_DATA, REPORT_AT[0]), (REPORT_DATA, REPORT_AT[1]), (ORDER, at)):
+    places = [(ORDER, ORDER_AT), (REPORT_DATA, REPORT_AT[0]), (REPORT_DATA, REPORT_AT[1]), (ORDER, at)]
+    for kind in range(CARD_TRANSFER, CARD_TEST + 1):
+        places += [(layout, place) for place, layout, _, _ in HALL_FRAMES[kind]]
+    for layout, place in places:
         code = frames.check(image, place, size_of(layout))
         said.append(code)
         if code:
             continue
+        if place + frames.frame_size(layout) > len(image):
+            raise Undocumented("a whole frame reaches beyond the image")
         right = frames.mac_right(image, place, size_of(layout), CARD, REGION, KEY)
         if not isinstance(right, bool) or len(frames.mac_at(image, place, size_of(layout))) != 8:
             raise Undocumented("a whole frame has no MAC")
@@ -440,7 +493,10 @@ def card(data: bytes) -> str:
         slot.reads = slot.writes = 0
         slot.pull = pull
         said.append(_visit(meter, memory, keys, slot, dump))
-        if chip.main[:REPORT_AT[0]] != dump[:REPORT_AT[0]] or chip.main[SPARE_AT:] != dump[SPARE_AT:IMAGE_SIZE]:
+        kind = dump[IDENTITY_AT + 4]
+        # Of these the first slot is no place for a report.
+        first_at = REPORT_AT[1] if kind in (CARD_TRANSFER, CARD_CLEAR, CARD_SETTING, CARD_KEY) else REPORT_AT[0]
+        if chip.main[:first_at] != dump[:first_at] or chip.main[SPARE_AT:] != dump[SPARE_AT:IMAGE_SIZE]:
             raise Undocumented("the meter wrote outside the report slots")
     _again(meter, memory, keys)
     return f"{said} {meter.register.value} {told(layouts.ACCOUNT, _books(meter)):08x}"
@@ -530,7 +586,7 @@ def template(lanes: int, bound: bool) -> "tuple[bytes, bytes]":
         memory = CountedMemory(bytearray(TALLY_AT + capacity), 10000, 10000)
         keys = CountedMemory(bytearray(2 * COPY_SIZE), 10000, 10000)
         values = {"meter": METER, "region": REGION, "key_version": KEY_VERSION, "register": REGISTER}
-        create(memory, keys, _settings(lanes), dict(values, key=KEY, tool_key=bytes(16)))
+        create(memory, keys, _settings(lanes), dict(values, key=KEY, tool_key=TOOL_KEY))
         if bound:
             slot = CardSlot()
             meter = Meter(memory, keys, ValveMotor(), slot, Panel(), _settings(lanes))
@@ -570,10 +626,11 @@ def _leave(lockout: "Lockout", tokens: int) -> None:
 
 def _finish(meter: "Meter") -> None:
     steps = 0
+    most = STEPS_MOST + (VALVE_STEPS if meter.ending else 0)
     while meter.session.active:
         steps += 1
-        if steps > STEPS_MOST:
-            raise Undocumented(f"a report takes more than {STEPS_MOST} steps")
+        if steps > most:
+            raise Undocumented(f"a report takes more than {most} steps")
         meter.tick(POLL_MS)
 
 
@@ -596,21 +653,24 @@ def _visit(
     _finish(meter)
     slot.remove()
     meter.card_out()
-    if not LAST_CARD_CODE <= code <= codes.OK or not LAST_CARD_CODE <= meter.last_code <= codes.OK:
-        raise Undocumented(f"card_in gives {code}, the display {meter.last_code}")
+    of_company = CARD_CUSTOMER < _byte(image, IDENTITY_AT + 4) <= CARD_TEST
+    for said in (code, meter.last_code):
+        if not LAST_CARD_CODE <= said <= codes.OK and not (of_company and said in TOOL_CODES):
+            raise Undocumented(f"card_in gives {code}, the display {meter.last_code}")
     if meter.lockout.tokens[CARDS] != tokens - (code == codes.MAC) or meter.lockout.stored[CARDS] > TOKENS_FULL:
         raise Undocumented(f"code {code} leaves {meter.lockout.tokens[CARDS]} tokens of {tokens}")
     order = authentic(image)
-    if slot.compares and not order:
+    genuine_ones = order or genuine_frames(image)
+    if slot.compares and not genuine_ones:
         raise Undocumented("a password was spent on a stranger")
     after = _books(meter)
     if after != before:
         if code not in (codes.OK, codes.REPORT_NOT_WRITTEN):
             raise Undocumented(f"code {code} and another account")
-        if not order:
+        if not genuine_ones:
             raise Undocumented("another account without a genuine card")
         falls = after["bought_total"] < before["bought_total"]
-        if falls and after["binding"] == before["binding"] and not order["flags"] & FLAG_REFUND:
+        if falls and after["binding"] == before["binding"] and not (order and order["flags"] & FLAG_REFUND):
             raise Undocumented("credit fell without a refund")
         if after["binding"] < before["binding"]:
             raise Undocumented("the binding number fell")

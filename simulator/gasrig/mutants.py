@@ -1800,13 +1800,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "end not completed",
         "A card that comes again after a cut gets the final record while one copy says that the binding runs.",
-        (Patch(_TOOLS, "        meter.account.confirm()\n", ""),),
+        (Patch(_TOOLS, "        meter.account.confirm()", "        pass"),),
         (Check("damage"),),
     ),
     Mutant(
         "transfer not completed",
         "A transfer card that comes again after a cut leaves its credit in one copy.",
-        (Patch(_TOOLS, "            account.confirm()\n", ""),),
+        (Patch(_TOOLS, "        account.confirm()\n", ""),),
         (Check("damage"),),
     ),
     Mutant(

@@ -40,7 +40,7 @@ def test_every_kind_has_its_row():
         r"^\| `([a-z ]+)` \| ", TEXT.split("| kind | what changed |")[1].split("**Body.**")[0], re.MULTILINE
     )
     assert rows == KINDS
-    assert len(KINDS) == 19
+    assert len(KINDS) == 27
 
 
 def test_version_is_todays():
@@ -57,7 +57,7 @@ def test_example_is_right():
         previous = journal.row_hash(previous, int(number), int(at), kind, account, body)
         assert previous.hex() == told
     assert len(rows) == 2
-    changes = {"accounts": [{"number": "0000000001", "name": "王芳", "opened_at": 13_761_361}]}
+    changes = {"accounts": [{"number": "0000000001", "name": "王芳", "opened_at": 13_761_361, "state": None}]}
     assert journal.body(changes) == rows[1][4].strip("`")
 
 

@@ -9,7 +9,7 @@ import pytest
 from gascard import codes, meanings, records, service
 from gascard.records import Layout
 from gasrig import bench, parts
-from meter import display, events, guards, layouts
+from meter import display, events, guards, layouts, tools
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -45,6 +45,7 @@ def is_layout(value):
 
 def test_store_records_are_all_of_the_meters_layouts():
     found = {name.lower(): layout for name, layout in vars(layouts).items() if is_layout(layout)}
+    found["final_record"] = tools.FINAL_RECORD
     assert found == store_meanings.RECORDS
     assert list(store_meanings.RECORDS) == list(store_meanings.FIELD_MEANINGS)
 

@@ -1,7 +1,7 @@
 # What must hold for every record, whatever its fields. Runs on every VM: nothing is imported but gascard.
 # A record that is added to RECORDS is tested by being there.
 
-from gascard import codes, frames, records
+from gascard import codes, frames, records, tools
 from gascard.codec import RecordError, pack_into, unpack
 
 # Record, its table, the kind byte of its frame (None: the identity has no frame), its bytes on the card.
@@ -9,6 +9,10 @@ RECORDS = (
     ("identity", records.IDENTITY, None, 13),
     ("order", records.ORDER, records.ORDER_USER, 59),
     ("report", records.REPORT_DATA, records.REPORT, 74),
+    ("transfer", tools.TRANSFER, tools.TRANSFER_OUT, 55),
+    ("management", tools.MANAGEMENT, tools.MANAGE, 27),
+    ("setting", tools.SETTING, tools.SET, 66),
+    ("key", tools.KEY_BLOCK, tools.KEY, 62),
 )
 FRAMED = [row for row in RECORDS if row[2] is not None]
 
@@ -275,7 +279,9 @@ def test_frame_of_another_card_or_region_is_refused():
 def test_frame_with_a_malformed_field_reads_as_none():
     for _, layout, kind, _ in FRAMED:
         frame = bytearray(frame_of(layout, kind))
-        frame[frames.HEAD + records.offset_of(layout, "meter")] = 0xA0
+        # Digits, times and totals: of them no encoder writes one that begins with FF.
+        name = [name for name, field in layout if field >> 4 in (2, 4, 5)][0]
+        frame[frames.HEAD + records.offset_of(layout, name)] = 0xFF
         assert frames.read(layout, frame, 0) is None
 
 
@@ -328,6 +334,20 @@ def test_area_map_no_overlap_fits_and_leaves_17_bytes():
     assert records.size_of(records.IDENTITY) == 13
     assert frames.frame_size(records.ORDER) == 59
     assert frames.frame_size(records.REPORT_DATA) == 74
+
+
+def test_company_cards_frames_lie_apart_and_leave_the_slots_that_are_written():
+    # What lies at ORDER_AT, and where the first thing behind it lies (gascard.tools tells which card has what).
+    for layout, behind in (
+        (records.ORDER, records.REPORT_AT[0]),  # clear and test
+        (tools.TRANSFER, tools.TRANSFER_IN_AT),
+        (tools.MANAGEMENT, records.REPORT_AT[0]),
+        (tools.SETTING, records.REPORT_AT[1]),
+        (tools.KEY_BLOCK, records.REPORT_AT[1]),
+    ):
+        assert tools.TOOL_AT + frames.frame_size(layout) <= behind
+    assert tools.TRANSFER_IN_AT + frames.frame_size(records.ORDER) <= tools.FINAL_AT
+    assert tools.FINAL_AT + frames.frame_size(records.REPORT_DATA) <= records.SPARE_AT
 
 
 def test_tables_names_are_unique_and_kinds_known():

@@ -8,7 +8,9 @@ import hmac
 import json
 from pathlib import Path
 
-from gascard import frames, records
+import pytest
+
+from gascard import frames, meanings, records
 
 VECTORS = Path(__file__).parents[2] / "protocol" / "vectors"
 
@@ -159,3 +161,124 @@ def test_keys_by_hand_equal_the_vectors():
     assert bytes.fromhex(shown["Ko"]) == ORDER_KEY
     assert bytes.fromhex(shown["Kr"]) == REPORT_KEY
     assert bytes.fromhex(shown["Kw"]) == WRAP_KEY
+
+
+# ---------------------------------------------------------------------- the company's own cards (SPEC 13)
+
+NEW_METER = bytes.fromhex("32 06 00 12 34 56 79")
+MADE = bytes.fromhex("00 D2 00 87")  # 2026-03-02 10:15 UTC, as above
+TOOL_KEY = key_below(ROOT, b"tool", REGION + b"\x01")
+FACTORY_KEY = bytes.fromhex("40 41 42 43 44 45 46 47 48 49 4A 4B 4C 4D 4E 4F")
+
+
+def xor(a, b):
+    return bytes(x ^ y for x, y in zip(a, b, strict=True))
+
+
+def masked_password(wrap_key):
+    return xor(PASSWORD, hmac_of(wrap_key, b"psc" + CARD)[:3])
+
+
+# Binding 3 of the old meter ends; the gas goes to binding 5 of the new one. T is made below the new meter's Km for
+# (new binding, old meter, old binding), and masked below the old meter's Kw for (old binding, new meter, new binding).
+NEW_METER_KEY = key_below(ROOT, b"meter", REGION + NEW_METER + b"\x01")
+TRANSFER_KEY = key_below(NEW_METER_KEY, b"transfer", b"\x05" + METER + b"\x03")
+TRANSFER = (
+    bytes.fromhex(
+        "32 06 00 12 34 56 78"  # meter, the old one
+        "03"  # its binding
+        "01"  # key version of the old meter
+        "32 06 00 12 34 56 79"  # new meter
+        "05"  # new binding
+    )
+    + xor(TRANSFER_KEY, key_below(WRAP_KEY, b"transfer", b"\x03" + NEW_METER + b"\x05"))
+    + MADE
+    + masked_password(WRAP_KEY)
+)
+
+MANAGEMENT = (
+    bytes.fromhex(
+        "01"  # key version
+        "00 D2 A9 47"  # expires 30 days later: + 43 200 = 13 805 895 = 210 x 65 536 + 43 335, and 43 335 is A9 47
+    )
+    + MADE
+    + masked_password(key_below(TOOL_KEY, b"wrap"))
+)
+
+SETTING = (
+    bytes.fromhex(
+        "01"  # key version
+        "32 06 00 12 34 56 78"  # meter
+        "00 04 03"  # service number 1 027 = 4 x 256 + 3
+        "00 D2 A9 47"  # expires 30 days later
+    )
+    + MADE
+    + masked_password(key_below(TOOL_KEY, b"wrap"))
+    + bytes.fromhex(
+        "07"  # what: clock 1, index 2, guards 4
+        "00 D2 00 C3"  # clock: an hour later, 135 + 60 = 195
+        "00 12 D6 87"  # index 1 234 567 = 18 x 65 536 + 214 x 256 + 135
+        "0F FF"  # report: guards 0 to 11
+        "00 FE"  # shut: guards 1 to 7
+        "01 2C"  # pause 300 s
+        "02"  # over-flow 2 s
+        "3C"  # ... for 60 s
+        "03 84"  # large flow 900 ms
+        "1E"  # ... for 30 s
+        "00 78"  # small flow 120 s
+        "08"  # ... for 8 h
+        "00 F0"  # long flow 240 min
+        "1E"  # idle 30 d
+        "05"  # 5 pulses past the valve
+        "A0"  # battery low 160 x 20 mV = 3.2 V
+        "96"  # battery empty 150 x 20 mV = 3.0 V
+    )
+)
+
+# The keys of version 1, each under a mask of its own below the key the meter has: context version, then 0 or 1.
+FACTORY_WRAP = key_below(FACTORY_KEY, b"wrap")
+KEY_BLOCK = (
+    METER
+    + b"\x01"  # key version 1
+    + xor(METER_KEY, key_below(FACTORY_WRAP, b"key", b"\x01\x00"))
+    + xor(TOOL_KEY, key_below(FACTORY_WRAP, b"key", b"\x01\x01"))
+    + MADE
+    + masked_password(FACTORY_WRAP)
+)
+
+TOOL_FRAMES = [
+    ("transfer", b"\x06", ORDER_KEY, TRANSFER, 55),
+    ("management", b"\x07", key_below(TOOL_KEY, b"order"), MANAGEMENT, 27),
+    ("setting", b"\x08", key_below(TOOL_KEY, b"order"), SETTING, 66),
+    ("key", b"\x09", key_below(FACTORY_KEY, b"order"), KEY_BLOCK, 62),
+]
+
+
+@pytest.mark.parametrize(("record", "kind", "key", "data", "size"), TOOL_FRAMES, ids=[row[0] for row in TOOL_FRAMES])
+def test_tool_frame_by_hand_equals_gascard_and_vector(record, kind, key, data, size):
+    frame = frame_by_hand(kind, key, data)
+    assert len(frame) == size
+    case, layout = vector(record), meanings.RECORDS[record]
+    raw = {name for name, kind in layout if kind >> 4 == 3}
+    fields = {name: bytes.fromhex(value) if name in raw else value for name, value in case["fields"].items()}
+    assert frames.build(layout, fields, case["kind"], 0x00A1B2C3, 0x0021, key) == frame
+    assert case["frame"] == frame.hex()
+    assert bytes.fromhex(case["image"])[0x20 : 0x20 + size] == frame
+
+
+def final_record(key, binding):
+    """A report that closes a binding: kind 82, and every field but the binding as in the report above."""
+    return frame_by_hand(b"\x82", key, REPORT[:10] + binding + REPORT[11:])
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "binding"),
+    [
+        ("cleared", REPORT_KEY, b"\x01"),
+        ("transferred", key_below(TRANSFER_KEY, b"report"), b"\x03"),
+    ],
+)
+def test_final_record_by_hand_equals_the_vector(name, key, binding):
+    cases = json.loads((VECTORS / "tool_card.json").read_text(encoding="utf-8"))
+    image = bytes.fromhex(next(case for case in cases if case["name"] == name)["image"])
+    assert image[0xA5:0xEF] == final_record(key, binding)

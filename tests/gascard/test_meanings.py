@@ -1,8 +1,11 @@
 """Every number on a card has its words, and no words are left without a number."""
 
+import re
+from pathlib import Path
+
 import pytest
 
-from gascard import codes, meanings, records
+from gascard import codes, meanings, records, tools
 
 
 def constants(module, prefix):
@@ -50,6 +53,17 @@ def test_status_words_match_the_bits_both_ways():
     check_bits(meanings.STATUS_MEANINGS, 24)
 
 
+def test_setting_words_match_the_bits_both_ways():
+    assert set(meanings.SETTING_MEANINGS) == constants(tools, "SET_") - {tools.SET_ALL}
+    assert sum(meanings.SETTING_MEANINGS) == tools.SET_ALL
+    check_bits(meanings.SETTING_MEANINGS, 8)
+
+
+def test_secret_fields_are_the_raw_fields_of_every_record():
+    raw = {record: tuple(n for n, kind in layout if kind >> 4 == 3) for record, layout in meanings.RECORDS.items()}
+    assert {record: names for record, names in raw.items() if names} == meanings.SECRET_FIELDS
+
+
 def check_bits(table, width):
     assert all(bit & (bit - 1) == 0 and 0 < bit < 1 << width for bit in table)
     assert len({name for name, _ in table.values()}) == len(table)
@@ -57,6 +71,11 @@ def check_bits(table, width):
 
 def test_kinds_words_match_the_constants_both_ways():
     assert set(meanings.CARD_KINDS) == constants(records, "CARD_")
-    assert set(meanings.FRAME_KINDS) == constants(records, "ORDER_") - {records.ORDER_AT} | {records.REPORT}
+    text = Path(tools.__file__).read_text(encoding="utf-8")
+    block = text[text.index("# Kinds of frame") : text.index("# What a setting card sets")]
+    of_tools = {int(number, 16) for number in re.findall(r"^[A-Z_]+ = const\((0x[0-9A-F]+)\)", block, re.MULTILINE)}
+    orders = constants(records, "ORDER_") - {records.ORDER_AT}
+    assert set(meanings.FRAME_KINDS) == orders | {records.REPORT} | of_tools
+    assert len(of_tools) == 8
     for table in (meanings.CARD_KINDS, meanings.FRAME_KINDS):
         assert len({name for name, _, _ in table.values()}) == len(table)

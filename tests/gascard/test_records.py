@@ -3,7 +3,7 @@
 import portable_records
 from portable_records import *  # noqa: F403
 
-from gascard import meanings, records
+from gascard import meanings, records, tools
 
 
 def test_every_record_is_under_test():
@@ -11,6 +11,7 @@ def test_every_record_is_under_test():
 
 
 def test_every_card_record_of_the_module_is_published():
-    tables = [value for value in vars(records).values() if isinstance(value, records.Layout)]
+    modules = (records, tools)
+    tables = [value for module in modules for value in vars(module).values() if isinstance(value, records.Layout)]
     assert len(tables) == len(meanings.RECORDS)
     assert all(table in meanings.RECORDS.values() for table in tables)

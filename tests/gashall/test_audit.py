@@ -69,6 +69,8 @@ def books(desk):
     hall.open_account(desk.blank(), meter=METER, volume=30, name="王芳", fen=7500)
     desk.meter.insert(desk.card_path)
     hall.sell(desk.card, 20)
+    hall.approve_grant(hall.request_gift("0000000001", 1, reason="jubilee", requester="Li Ming").number, "Wang")
+    hall.stop_account("0000000001", reason="moved out", approver="Wang")
     neighbour = desk.blank("neighbour.bin")
 
     def dead(plan):
@@ -102,8 +104,10 @@ def test_every_guard_taken_away_is_named(books):
     guards = books.raw.execute("SELECT type, name, tbl_name FROM sqlite_master WHERE type <> 'table' AND sql <> ''")
     guards = guards.fetchall()
     assert sorted(name for _, name, _ in guards) == [
+        "ix_account_changes_account",
         "ix_bindings_account",
         "ix_cards_account",
+        "ix_grants_account",
         "ix_orders_account",
         "journal_no_delete",
         "journal_no_gap",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from paper import REGION
 from tests.conftest import require_part
 
-from gascard import codec, codes, frames, records
+from gascard import codec, codes, frames, meanings, records, tools
 
 require_part("construct")
 require_part("crcmod")
@@ -18,8 +18,23 @@ import construct  # noqa: E402
 from gashall import construction  # noqa: E402
 
 VECTORS = Path(__file__).parents[2] / "protocol" / "vectors"
-LAYOUTS = {"identity": records.IDENTITY, "order": records.ORDER, "report": records.REPORT_DATA}
-FRAMES = {"order": construction.ORDER_FRAME, "report": construction.REPORT_FRAME}
+LAYOUTS = meanings.RECORDS
+FRAMES = {
+    "order": construction.ORDER_FRAME,
+    "report": construction.REPORT_FRAME,
+    "transfer": construction.TRANSFER_FRAME,
+    "management": construction.MANAGEMENT_FRAME,
+    "setting": construction.SETTING_FRAME,
+    "key": construction.KEY_FRAME,
+}
+KINDS = {
+    "order": records.ORDER_USER,
+    "report": records.REPORT,
+    "transfer": tools.TRANSFER_OUT,
+    "management": tools.MANAGE,
+    "setting": tools.SET,
+    "key": tools.KEY,
+}
 
 
 def vector_cases(name):
@@ -83,17 +98,25 @@ def test_engines_write_the_same_or_refuse_alike(name, data):
     assert first == second
 
 
-@pytest.mark.parametrize("field", [name for name, _ in records.ORDER])
+def test_every_framed_record_has_a_declaration():
+    assert FRAMES.keys() == KINDS.keys() == LAYOUTS.keys() - {"identity"}
+
+
+REFUSED = [(name, field) for name in ("order", "transfer", "setting", "key") for field in LAYOUTS[name].names]
+
+
+@pytest.mark.parametrize(("name", "field"), REFUSED)
 @pytest.mark.parametrize("value", [-(1 << 40), 1 << 40, "x", b"", None])
-def test_engines_refuse_the_same_impossible_values(field, value):
-    values = codec.unpack(records.ORDER, bytes(records.size_of(records.ORDER))) | {field: value}
+def test_engines_refuse_the_same_impossible_values(name, field, value):
+    layout = LAYOUTS[name]
+    values = codec.unpack(layout, bytes(records.size_of(layout))) | {field: value}
     with pytest.raises(codec.RecordError):
-        codec.pack_into(records.ORDER, values, bytearray(64))
+        codec.pack_into(layout, values, bytearray(64))
     with pytest.raises((construct.ConstructError, TypeError)):
-        construction.record(records.ORDER).build(values)
+        construction.record(layout).build(values)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("order", records.ORDER_USER), ("report", records.REPORT)])
+@pytest.mark.parametrize(("name", "kind"), KINDS.items())
 @given(st.binary(min_size=16, max_size=16))
 def test_engines_build_the_same_frame(name, kind, key):
     layout = LAYOUTS[name]
@@ -107,7 +130,7 @@ def test_engines_build_the_same_frame(name, kind, key):
 
 @pytest.mark.parametrize(
     ("name", "case"),
-    [pytest.param(*pair, id=f"{pair[0]}-{pair[1]['name']}") for pair in vector_cases("order") + vector_cases("report")],
+    [pytest.param(*pair, id=f"{pair[0]}-{pair[1]['name']}") for name in FRAMES for pair in vector_cases(name)],
 )
 def test_engines_agree_on_every_frame_vector(name, case):
     layout, image, at = LAYOUTS[name], bytes.fromhex(case["image"]), case["at"]

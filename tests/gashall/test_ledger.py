@@ -86,7 +86,7 @@ def test_place_of_a_card_is_what_its_rows_say(ledger):
         assert books.place(9) is None
         lone = books.add_card(books.add_account("Wang", 0).number, 0)
         assert (books.place(lone.number).binding, books.place(lone.number).meter) == (None, None)
-        insert = "INSERT INTO cards SELECT 7, account, 1, 0, 3, 1 FROM cards WHERE number = 1"
+        insert = "INSERT INTO cards SELECT 7, account, 1, 0, 3, 1, NULL, NULL FROM cards WHERE number = 1"
         books._connection.exec_driver_sql(insert)
         assert books.place(card.number).replaced
         assert not books.place(7).replaced
@@ -390,16 +390,20 @@ def test_every_change_has_its_row_in_the_journal(ledger):
         "made_at": 100,
         "price": None,
         "shift": None,
+        "kind": None,
+        "correction": None,
     }
     of_meter = {"pulse_weight": 2, "wheel_pulses": 10_000_000, "key_version": 1, "highest_binding": 0}
     of_binding = {"id": 1, "meter": meter, "number": 1, "account": account, "initial_reading": 0, "open": 1}
     of_card = {"number": 1, "account": account, "replacement": 0, "issue_batch": 0, "psc_bytes": 0, "issued": 0}
+    of_card |= {"reason": None, "ended": None}
+    of_account = {"number": account, "name": b"Li Wei".hex(), "opened_at": 100, "state": None}
     report = {"meter": meter, "binding": 1, "report_number": 1, "card": 1, "frame": b"report".hex(), "seen_at": 7}
     one = "0000000001"
     expected = [
         ("ledger made", "", {"about": [{"id": 1, "version": 2, "region": 1, "root_check": None}]}),
         ("root known", "", {"about": [{"id": 1, "root_check": b"root".hex()}]}),
-        ("account opened", one, {"accounts": [{"number": account, "name": b"Li Wei".hex(), "opened_at": 100}]}),
+        ("account opened", one, {"accounts": [of_account]}),
         ("meter added", "", {"meters": [{"number": meter, **of_meter}]}),
         (
             "bound",

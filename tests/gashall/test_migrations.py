@@ -21,8 +21,12 @@ from gashall.ledger import BOOKED, SCHEMA_VERSION, TRIGGERS, Ledger, metadata  #
 
 # A ledger of version 1 has these tables, and without the columns that came later.
 FIRST = ("about", "accounts", "bindings", "cards", "meters", "orders", "reports")
-LATER = ("prices", "settings", "shifts", "stock_moves")
-NEW_COLUMNS = {"orders": ("price", "shift")}
+LATER = ("account_changes", "grants", "prices", "settings", "shifts", "stock_moves")
+NEW_COLUMNS = {
+    "accounts": ("state",),
+    "cards": ("reason", "ended"),
+    "orders": ("price", "shift", "kind", "correction"),
+}
 DATA = Path(__file__).parent / "data"
 NOON = datetime(2026, 4, 1, 12, 0, tzinfo=UTC)
 
@@ -79,8 +83,8 @@ def test_upgrade_keeps_every_row_and_a_copy(old):
     assert os.stat(done.copy).st_mode & 0o777 == 0o600
     after = rows(path)
     assert after.pop("about") == [(1, SCHEMA_VERSION, *before.pop("about")[0][2:])]
-    new = (None,) * len(NEW_COLUMNS["orders"])
-    before["orders"] = [row + new for row in before["orders"]]
+    for table, new in NEW_COLUMNS.items():
+        before[table] = [row + (None,) * len(new) for row in before[table]]
     assert after == before
     assert not any(map(len, rows(path, LATER).values()))
     hall = old.hall()

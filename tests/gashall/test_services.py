@@ -514,7 +514,7 @@ def rebind(desk):
 
 def replace_card(desk):
     with desk.hall().ledger.begin() as books:
-        insert = "INSERT INTO cards SELECT 7, account, 1, 0, 3, 1 FROM cards WHERE number = 1"
+        insert = "INSERT INTO cards SELECT 7, account, 1, 0, 3, 1, NULL, NULL FROM cards WHERE number = 1"
         books._connection.exec_driver_sql(insert)
 
 

@@ -8,10 +8,10 @@ import pickle
 
 import pytest
 
-from gascard import keys
+from gascard import keys, tools
 from gashall import errors
 from gashall.errors import GasError, RequestError
-from gashall.signer import KeyFileSigner
+from gashall.signer import KeyFileSigner, Signer
 
 ROOT = bytes(range(32))
 METER = "32060012345678"
@@ -135,3 +135,80 @@ def test_key_file_that_is_a_pipe_or_a_folder_is_refused_and_not_waited_for(tmp_p
         with pytest.raises(GasError, match="no regular file") as refusal:
             KeyFileSigner.load(place)
         assert refusal.value.code == errors.KEY_FILE
+
+
+# ---------------------------------------------------------------------- what the company's own cards need
+
+NEW_METER = "32060012345679"
+
+
+def tree():
+    """Km of both meters (versions 1 and 2) and Kt, by gascard's own HMAC."""
+    km = [
+        keys.derive(ROOT, b"meter", b"\x00\x21" + bytes.fromhex(meter) + bytes((version,)))
+        for meter, version in ((METER, 1), (NEW_METER, 2), (METER, 2))
+    ]
+    return km, keys.derive(ROOT, b"tool", b"\x00\x21\x01"), keys.derive(ROOT, b"tool", b"\x00\x21\x02")
+
+
+def test_tool_orders_are_made_below_the_tool_key():
+    signer, (_, tool, _) = KeyFileSigner(ROOT, 0x21), tree()
+    made = keys.frame_mac(keys.derive(tool, b"order"), CARD, 0x21, 1, tools.MANAGE, b"data")
+    assert signer.tool_mac(1, CARD, 1, tools.MANAGE, b"data") == made
+    mask = keys.mask_psc(keys.derive(tool, b"wrap"), CARD, signer.card_psc(CARD))
+    assert signer.tool_masked_psc(1, CARD) == mask
+
+
+def test_transfer_key_is_the_new_meters_and_wrapped_for_the_old_one():
+    signer, (km, _, _) = KeyFileSigner(ROOT, 0x21), tree()
+    transfer = keys.derive(km[1], b"transfer", b"\x05" + bytes.fromhex(METER) + b"\x03")
+    context = b"\x03" + bytes.fromhex(NEW_METER) + b"\x05"
+    mask = keys.derive(keys.derive(km[0], b"wrap"), b"transfer", context)
+    assert signer.wrapped_transfer_key(METER, 1, 3, NEW_METER, 2, 5) == tools.masked(transfer, mask)
+    mac = keys.frame_mac(keys.derive(transfer, b"report"), CARD, 0x21, 1, tools.FINAL, b"data")
+    rest = (CARD, 1, tools.FINAL, b"data", mac)
+    assert signer.transfer_is_authentic(METER, 3, NEW_METER, 2, 5, *rest)
+    for other in (
+        (NEW_METER, 3, NEW_METER, 2, 5),
+        (METER, 4, NEW_METER, 2, 5),
+        (METER, 3, METER, 2, 5),
+        (METER, 3, NEW_METER, 1, 5),
+        (METER, 3, NEW_METER, 2, 6),
+    ):
+        assert not signer.transfer_is_authentic(*other, *rest)
+    assert not signer.report_is_authentic(METER, 1, *rest), "a transfer's final record is no clear's"
+    with pytest.raises(RequestError, match="own heir"):
+        signer.wrapped_transfer_key(METER, 1, 3, METER, 1, 4)
+
+
+@pytest.mark.parametrize("parent", [b"F" * 16, 1])
+def test_keys_are_masked_below_the_key_the_meter_has(parent):
+    signer, (km, _, tool) = KeyFileSigner(ROOT, 0x21), tree()
+    key = parent if isinstance(parent, bytes) else km[0]
+    wrap = keys.derive(key, b"wrap")
+    masked = [tools.masked(new, keys.derive(wrap, b"key", bytes((2, i)))) for i, new in enumerate((km[2], tool))]
+    psc = keys.mask_psc(wrap, CARD, signer.card_psc(CARD))
+    assert signer.masked_keys(METER, parent, 2, CARD) == (*masked, psc)
+    made = keys.frame_mac(keys.derive(key, b"order"), CARD, 0x21, 1, tools.KEY, b"data")
+    assert signer.key_mac(METER, parent, 2, CARD, 1, tools.KEY, b"data") == made
+
+
+@pytest.mark.parametrize("parent", [b"", b"F" * 15, b"F" * 17, 0, 2, 3, -1, True, "1", None])
+def test_keys_of_no_possible_parent_are_refused(parent):
+    signer = KeyFileSigner(ROOT, 0x21)
+    for attempt in (
+        lambda: signer.masked_keys(METER, parent, 2, CARD),
+        lambda: signer.key_mac(METER, parent, 2, CARD, 1, tools.KEY, b"data"),
+    ):
+        with pytest.raises(RequestError) as refusal:
+            attempt()
+        assert refusal.value.code == errors.FIELD
+
+
+def test_signer_fits_the_interface():
+    def asked(signer: Signer) -> int:
+        return signer.region
+
+    assert asked(KeyFileSigner(ROOT, 0x21)) == 0x21
+    methods = {name for name in vars(Signer) if not name.startswith("_")}
+    assert methods <= set(dir(KeyFileSigner))

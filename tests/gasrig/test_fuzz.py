@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 import gascard
 import meter
 from gascard import codes, frames
-from gascard.records import IMAGE_SIZE
+from gascard.records import CARD_MANAGEMENT, CARD_TEST, IDENTITY_AT, IMAGE_SIZE
 from gashall import units
 from gashall.errors import RequestError
 from gasrig import fuzz, hostile
@@ -84,15 +85,27 @@ def test_corpus_has_a_pack_for_every_decoder_and_is_small():
     assert all(len(data) <= fuzz.MOST[name] for name in packs for data in fuzz.corpus(CORPUS, name))
 
 
-def test_corpus_reaches_every_line_a_card_can_reach():
+def test_corpus_reaches_every_line_a_card_can_reach(monkeypatch):
     trace = fuzz.Trace()
     reached: dict[str, set[int]] = {}
+
+    def follow(name, data):
+        with trace:
+            said = fuzz.feed(name, data)
+        for file, _, _, line in trace.arcs:
+            reached.setdefault(file, set()).add(line)
+        return said
+
     for name in hostile.DECODERS:
         for data in fuzz.corpus(CORPUS, name):
-            with trace:
-                fuzz.feed(name, data)
-            for file, _, _, line in trace.arcs:
-                reached.setdefault(file, set()).add(line)
+            follow(name, data)
+    # A build that leaves the company's cards out.
+    monkeypatch.delattr(meter, "tools")
+    monkeypatch.setitem(sys.modules, "meter.tools", None)
+    management = next(data for data in fuzz.seeds("card") if data[2 + IDENTITY_AT + 4] == CARD_MANAGEMENT)
+    assert str((codes.SHAPE, codes.SHAPE)) in follow("card", management)
+    test = next(data for data in fuzz.seeds("card") if data[2 + IDENTITY_AT + 4] == CARD_TEST)
+    assert str((codes.KIND, codes.KIND)) in follow("card", test)
     for package, modules in ((meter, ("judging", "session", "lockout")), (gascard, ("frames",))):
         for module in modules:
             path = Path(package.__path__[0], f"{module}.py")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from gascard import codec, codes, frames, link
+from gascard import codec, codes, frames, link, tools
 from gascard.chip import DUMP_SIZE
 from gascard.records import IDENTITY, IMAGE_SIZE, ORDER, ORDER_AT, REPORT_DATA, size_of
 from gashall.signer import KeyFileSigner
-from gasrig import hostile
+from gasrig import fuzz, hostile
 from gasrig.hostile import CountedMemory, Undocumented, feed, genuine, replay
 from gasrig.targets import run_script, stage
 from meter import judging, layouts, lockout, session, store
@@ -104,6 +104,7 @@ def test_corpus_on_a_vm_gives_the_same_results_in_a_bounded_heap(vm_name, tmp_pa
 def test_every_table_is_shown_to_the_codec():
     tables = {hostile.ORDER, IDENTITY, REPORT_DATA, layouts.ACCOUNT, layouts.STATE, layouts.KEYS, layouts.EVENT}
     assert tables <= set(hostile.LAYOUTS)
+    assert {tools.TRANSFER, tools.MANAGEMENT, tools.SETTING, tools.KEY_BLOCK} <= set(hostile.LAYOUTS)
     assert len(hostile.LAYOUTS) >= 9
 
 
@@ -123,7 +124,7 @@ def test_genuine_card_bears_the_mac_the_hall_makes():
 
 def test_mended_image_passes_the_checks_again():
     image = genuine().main
-    image[12], image[ORDER_AT + 4 + 20] = 5, 1  # card number, a byte of the total
+    image[13], image[ORDER_AT + 4 + 20] = 5, 1  # card number, a byte of the total
     assert frames.check_identity(image) == codes.CRC
     hostile.mend_identity(image)
     assert frames.check(image, ORDER_AT, size_of(ORDER)) == codes.CRC
@@ -133,6 +134,21 @@ def test_mended_image_passes_the_checks_again():
     hostile.mend_mac(image)
     hostile.mend_frame(image, ORDER_AT, size_of(ORDER))
     assert hostile.authentic(image)
+
+
+def test_mended_company_card_is_genuine_again():
+    for chip in fuzz.tool_cards():
+        image = chip.main
+        places = [row[0] for row in hostile.hall_frames(image)]
+        whole = hostile.genuine_frames(image)
+        assert whole and set(whole) <= set(places)
+        image[0x0E] ^= 1  # card number
+        hostile.mend_identity(image)
+        assert not hostile.genuine_frames(image)
+        hostile.mend_mac(image)
+        for at, layout, _, _ in hostile.hall_frames(image):
+            hostile.mend_frame(image, at, size_of(layout))
+        assert set(hostile.genuine_frames(image)) >= set(whole)
 
 
 # ---------------------------------------------------------------------- a broken promise is seen

@@ -390,17 +390,6 @@ def test_final_record_goes_on_the_card_when_both_copies_say_that_it_is_over():
         assert stand.account["state"] == state, make
 
 
-def test_transfer_card_shown_again_has_its_credit_in_both_copies():
-    old, new = Stand(OLD, 1000, 100), Stand(NEW, part=Stubborn)
-    chip = transfer()
-    assert old.visit(chip) == codes.OK
-    cut_between_copies(new, chip, new.memory, ACCOUNT_AT)
-    assert new.visit(chip) == codes.REPEAT
-    new.memory.cells[newest(new.memory, ACCOUNT_AT) + 8] ^= 1
-    new.boot()
-    assert new.account["state"] == BOUND and new.visit(chip) == codes.REPEAT
-
-
 def test_key_card_shown_again_leaves_no_key_that_is_over():
     for keyed, above in ((True, KEY[OLD]), (False, FACTORY_KEY)):
         stand = Stand(keyed=keyed, part=Stubborn)
@@ -525,6 +514,26 @@ def test_transfer_moves_what_is_left():
         assert new.meter.remaining == credited - owed
         assert new.visit(customer(NEW, sequence=2, bought_total=credited + 50, correction_total=owed)) == codes.OK
         assert new.meter.remaining == credited - owed + 50
+
+
+def test_account_whose_second_copy_a_cut_has_missed_is_mended_before_the_card_speaks():
+    # RULES 1, lowering: both copies, each read back, before the card is written.
+    old, new = Stand(OLD, 1000, 100), Stand(NEW)
+    earlier = old.memory.cells[0x80:0x100], new.memory.cells[0x80:0x100]
+    chip = transfer()
+    assert old.visit(chip) == codes.OK and new.visit(chip) == codes.OK
+    for stand, before in ((old, earlier[0]), (new, earlier[1])):
+        # Of the two copies the one with the lower entry is as it was.
+        cells = stand.memory.cells
+        first = 0x80 if (cells[0xC0] << 8 | cells[0xC1]) > (cells[0x80] << 8 | cells[0x81]) else 0xC0
+        cells[first : first + 64] = before[first - 0x80 : first - 0x40]
+        stand.boot()
+        assert stand.visit(chip) == codes.REPEAT
+        other = 0x140 - first
+        cells[other] ^= 0xFF
+        stand.boot()
+        assert stand.account["state"] == (TRANSFERRED if stand is old else BOUND)
+    assert old.meter.remaining == 0 and new.meter.remaining == 900
 
 
 def test_transfer_card_that_was_lost_is_written_anew():

@@ -14,7 +14,7 @@ down_revision = "0001"
 # As released: table -> (its key's columns, the column that names the account, all columns and what they hold),
 # the columns new in this version among them: the journal must tell of a row's every column.
 _TABLES: dict[str, tuple[str, str | None, dict[str, tuple[type, ...]]]] = {
-    "accounts": ("number", "number", {"number": (str,), "name": (str,), "opened_at": (int,)}),
+    "accounts": ("number", "number", {"number": (str,), "name": (str,), "opened_at": (int,), "state": (type(None),)}),
     "meters": (
         "number",
         None,
@@ -29,7 +29,7 @@ _TABLES: dict[str, tuple[str, str | None, dict[str, tuple[type, ...]]]] = {
     "cards": (
         "number",
         "account",
-        {"number": (int,), "account": (str,)}
+        {"number": (int,), "account": (str,), "reason": (type(None),), "ended": (type(None),)}
         | dict.fromkeys(("replacement", "issue_batch", "psc_bytes", "issued"), (int, bool)),
     ),
     "orders": (
@@ -37,7 +37,8 @@ _TABLES: dict[str, tuple[str, str | None, dict[str, tuple[type, ...]]]] = {
         "account",
         {"id": (int,), "account": (str,), "binding": (int,), "card": (int,), "sequence": (int,), "state": (str,)}
         | {"frame": (bytes, memoryview), "paid_pulses": (int,), "released_pulses": (int,)}
-        | {"fen": (int, type(None)), "made_at": (int,), "price": (type(None),), "shift": (type(None),)},
+        | {"fen": (int, type(None)), "made_at": (int,)}
+        | dict.fromkeys(("price", "shift", "kind", "correction"), (type(None),)),
     ),
     "reports": (
         "meter, binding, report_number",
@@ -71,6 +72,11 @@ def upgrade() -> None:
     """Make the journal and the counter's tables, and write into the journal all that the ledger holds."""
     op.add_column("orders", sa.Column("price", sa.Integer))
     op.add_column("orders", sa.Column("shift", sa.Integer))
+    op.add_column("orders", sa.Column("kind", sa.String(11)))
+    op.add_column("orders", sa.Column("correction", sa.Integer))
+    op.add_column("accounts", sa.Column("state", sa.String(7)))
+    op.add_column("cards", sa.Column("reason", sa.String))
+    op.add_column("cards", sa.Column("ended", sa.Integer))
     op.create_table(
         "prices",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -109,6 +115,35 @@ def upgrade() -> None:
         sa.Column("shift", sa.Integer, sa.ForeignKey("shifts.number")),
         sa.Column("card", sa.BigInteger, sa.ForeignKey("cards.number")),
         sa.Column("reason", sa.String),
+    )
+    op.create_table(
+        "grants",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("account", sa.String(10), sa.ForeignKey("accounts.number"), nullable=False, index=True),
+        sa.Column("binding", sa.Integer, sa.ForeignKey("bindings.id"), nullable=False),
+        sa.Column("kind", sa.String(10), nullable=False),
+        sa.Column("pulses", sa.Integer, nullable=False),
+        sa.Column("fen", sa.BigInteger),
+        sa.Column("reason", sa.String, nullable=False),
+        sa.Column("requester", sa.String, nullable=False),
+        sa.Column("requested_at", sa.Integer, nullable=False),
+        sa.Column("approver", sa.String),
+        sa.Column("approved_at", sa.Integer),
+        sa.Column("written", sa.Integer, sa.ForeignKey("orders.id")),
+        sa.Column("paid_at", sa.Integer),
+        sa.Column("shift", sa.Integer, sa.ForeignKey("shifts.number")),
+        sa.Column("cancelled_at", sa.Integer),
+    )
+    op.create_table(
+        "account_changes",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("account", sa.String(10), sa.ForeignKey("accounts.number"), nullable=False, index=True),
+        sa.Column("at", sa.Integer, nullable=False),
+        sa.Column("kind", sa.String(7), sa.CheckConstraint("kind IN ('holder', 'state')"), nullable=False),
+        sa.Column("before", sa.String, nullable=False),
+        sa.Column("after", sa.String, nullable=False),
+        sa.Column("reason", sa.String, nullable=False),
+        sa.Column("approver", sa.String, nullable=False),
     )
     where = shifts.c.open.is_(True)
     op.create_index("one_open_shift", "shifts", ["open"], unique=True, sqlite_where=where, postgresql_where=where)

@@ -1,0 +1,392 @@
+"""Gas that is not sold: made up for a proven loss (补气) or given free (赠气), asked for, approved, printed, written.
+
+One person asks, another approves, and then it is an order like any other (DOMAIN 1: every make-up goes through
+approval, states its reason and is filed). Refunds are asked for and approved in the same way (gashall.refunds).
+"""
+
+import re
+import unicodedata
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from gascard import codes, records
+from gascard.records import S24_MAX
+from gashall import errors, journal, page, stock, units
+from gashall.counter import Counter, Standing, check_not_closed, check_settled, check_state, check_waiting, found
+from gashall.errors import LedgerError, RequestError
+from gashall.history import printable
+from gashall.ledger import (
+    DONE,
+    GIFT,
+    MAKEUP,
+    PENDING,
+    REPLACEMENT,
+    WRITTEN,
+    Account,
+    Binding,
+    Books,
+    GrantRow,
+    MeterRow,
+    Order,
+)
+from gashall.placing import Placed, Wanted, place, position
+from gashall.readers.base import Reader
+from gashall.units import Volume
+
+HELD = "held"
+LOSS = "loss"
+DRIFT = "drift"
+DEAD_METER = "dead meter"
+OTHER = "other"
+MAKEUPS = (HELD, LOSS, DRIFT, DEAD_METER, OTHER)
+"""Why gas is made up: held since a card was replaced and proven not loaded; lost in another way; counted wrongly by
+the register; left on a meter that died and was exchanged; anything else."""
+REFUND = "refund"
+KINDS = (*MAKEUPS, GIFT, REFUND)
+
+WIDTH = 42
+
+# State of a grant.
+REQUESTED = "requested"
+APPROVED = "approved"
+UNFINISHED = "unfinished"
+ON_CARD = "on the card"
+LOADED = "loaded"
+PAID = "paid"
+CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A make-up, gift or refund and how far it has come. Volume in m³, money in fen, times in UTC."""
+
+    number: int
+    kind: str
+    account: str
+    name: str
+    meter: str
+    volume: Decimal
+    """What the customer gains, negative only for drift that is taken off; what he gives back, if it is a refund."""
+    fen: int | None
+    reason: str
+    requester: str
+    requested_at: datetime
+    approver: str | None
+    approved_at: datetime | None
+    state: str
+    """requested, approved, unfinished, on the card, loaded, paid or cancelled."""
+    card: int | None
+    sequence: int | None
+    paid_at: datetime | None
+    cancelled_at: datetime | None
+    head: str | None
+    """Hash of the journal's row that approved it, in hex."""
+    resumed: bool = False
+    """Whether its order had been begun earlier and was only finished now."""
+
+    @property
+    def sort(self) -> str:
+        """makeup, gift or refund."""
+        return MAKEUP if self.kind in MAKEUPS else self.kind
+
+    def record(self) -> dict[str, Any]:
+        """The grant as JSON holds it, times in ISO 8601."""
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(self).items()
+        }
+
+    def line(self) -> str:
+        """One line of a list."""
+        money = "" if self.fen is None else f", {units.yuan(self.fen)} yuan"
+        return (
+            f"{self.number:>5}  {self.requested_at:%Y-%m-%d}  account {self.account}  {self.kind} "
+            f"{self.volume} m³{money}: {self.state}  ({printable(self.reason)})"
+        )
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What the slip says, each with its words."""
+        rows = [
+            ("number", str(self.number)),
+            ("kind", self.kind if self.sort == self.kind else f"{self.sort}, {self.kind}"),
+            ("account", self.account),
+            ("customer", printable(self.name)),
+            ("meter", self.meter),
+            ("gas", f"{self.volume} m³"),
+        ]
+        if self.fen is not None:
+            rows.append(("money", f"{units.yuan(self.fen)} yuan"))
+        rows += [("reason", printable(self.reason))]
+        rows += [("asked for by", printable(self.requester)), ("at", _time(self.requested_at))]
+        if self.approver is not None and self.approved_at is not None:
+            rows += [("approved by", printable(self.approver)), ("at", _time(self.approved_at))]
+        if self.card is not None:
+            rows.append(("order", f"{self.sequence} on card {self.card}"))
+        if self.paid_at is not None:
+            rows.append(("paid", _time(self.paid_at)))
+        if self.cancelled_at is not None:
+            rows.append(("cancelled", _time(self.cancelled_at)))
+        return [*rows, ("state", self.state)]
+
+    def lines(self) -> list[str]:
+        """The slip to be signed and filed, as lines of text."""
+        rule = "-" * WIDTH
+        lines = [f"{self.sort.upper()} {self.number}", rule]
+        lines += [f"{words:<14}{text}" for words, text in self.rows()]
+        if self.head is not None:
+            half = len(self.head) // 2
+            lines += [rule, "journal", self.head[:half], self.head[half:]]
+            lines += [rule, "", "asked for ___________ approved ___________", "", "customer ____________"]
+        return lines
+
+    def page(self) -> str:
+        """The same as an HTML page that prints on A4."""
+        table = page.Table(("", ""), self.rows())
+        foot = "" if self.head is None else f"journal {self.head}"
+        return page.page(
+            f"{self.sort.capitalize()} {self.number}", [table], sign=("asked for", "approved", "customer"), foot=foot
+        )
+
+
+def request(
+    counter: Counter,
+    account: str,
+    volume: Volume,
+    *,
+    kind: str,
+    reason: str,
+    requester: str,
+) -> Grant:
+    """See ``Hall.request_makeup`` and ``Hall.request_gift``."""
+    units.account_number(account)
+    stock.check_text(reason, "reason")
+    stock.check_text(requester, "requester")
+    if kind not in (*MAKEUPS, GIFT):
+        raise RequestError(
+            errors.FIELD, f"There is no make-up of kind {units.shown(kind)}.", f"Use {', '.join(MAKEUPS)}."
+        )
+    with counter.ledger.begin() as books:
+        known, binding, meter = of_account(books, account)
+        check_not_closed(known)
+        pulses = _pulses(volume, meter.pulse_weight, kind)
+        _check_held(kind, pulses, position(counter, books, binding).held, meter.pulse_weight)
+        now = counter.now()
+        row = books.add_grant(binding, kind=kind, pulses=pulses, fen=None, reason=reason, requester=requester, at=now)
+        return told(books, row)
+
+
+def approve(counter: Counter, number: int, approver: str) -> Grant:
+    """See ``Hall.approve_grant``."""
+    stock.check_text(approver, "approver")
+    with counter.ledger.begin() as books:
+        row = grant_row(books, number)
+        if row.cancelled_at is not None:
+            raise LedgerError(errors.GRANT_ENDED, f"Request {number} was cancelled.")
+        if row.approver is not None:
+            raise RequestError(
+                errors.APPROVER,
+                f"Request {number} has been approved by {printable(row.approver)}.",
+                "Print its slip again, or write it to the card.",
+            )
+        if same_person(approver, row.requester):
+            raise RequestError(
+                errors.APPROVER, f"{printable(row.requester)} asked for request {number} and cannot approve it."
+            )
+        books.change_grant(row, journal.GRANT_APPROVED, approver=approver, approved_at=counter.now())
+        return told(books, grant_row(books, number))
+
+
+def write(counter: Counter, reader: Reader, number: int, rescue: bool) -> Grant:
+    """See ``Hall.write_grant``; of make-ups and gifts."""
+    with counter.ledger.look() as books:
+        grant_row(books, number)
+
+    def plan(books: Books, standing: Standing) -> Wanted:
+        row = grant_row(books, number)
+        check_may_be_written(row, standing)
+        return _wanted(counter, row, standing)
+
+    return finish_placing(counter, number, place(counter, reader, plan, note_of(number), rescue=rescue))
+
+
+def note_of(number: int) -> Any:
+    """What a new order means for its grant: it is written, and never again."""
+
+    def note(books: Books, order: Order) -> None:
+        books.change_grant(grant_row(books, number), journal.GRANT_WRITTEN, written=order.id)
+
+    return note
+
+
+def finish_placing(counter: Counter, number: int, placed: Placed) -> Grant:
+    """The grant whose order is on the card now. RequestError ORDER_FINISHED if that was another order's."""
+    with counter.ledger.look() as books:
+        row = grant_row(books, number)
+        if row.written != placed.order.id:
+            raise RequestError(
+                errors.ORDER_FINISHED,
+                f"The unfinished order {placed.order.sequence} of account {placed.standing.account.number} has been "
+                f"finished on this card; request {number} was not written.",
+                "Put the card into the meter first; then write the request.",
+            )
+        return told(books, row, resumed=placed.resumed)
+
+
+def check_may_be_written(row: GrantRow, standing: Standing) -> None:
+    """Whether the grant may be written on this card; else LedgerError or CardError. What it is does not matter."""
+    account = standing.account
+    if row.account != account.number:
+        raise LedgerError(
+            errors.GRANT_ACCOUNT,
+            f"Request {row.id} is for account {row.account}; the card is account {account.number}'s.",
+        )
+    if row.cancelled_at is not None or row.paid_at is not None:
+        raise LedgerError(errors.GRANT_ENDED, f"Request {row.id} is {'paid' if row.paid_at else 'cancelled'}.")
+    if row.written is not None:
+        raise LedgerError(errors.GRANT_WRITTEN, f"Request {row.id} has been written to a card already.")
+    if row.approver is None:
+        raise LedgerError(errors.GRANT_NOT_APPROVED, f"Request {row.id} of {printable(row.requester)} is not approved.")
+    if row.binding != standing.binding.id:
+        raise LedgerError(
+            codes.BINDING,
+            f"Request {row.id} was made for another meter or binding of account {row.account}.",
+            "Cancel it and make another request.",
+        )
+    check_not_closed(account)
+    check_settled(standing.unpaid)
+
+
+def _wanted(counter: Counter, row: GrantRow, standing: Standing) -> Wanted:
+    last, base, weight = standing.last, standing.base, standing.meter.pulse_weight
+    if row.kind == GIFT:
+        check_state(standing.account)
+    # The order that came with a replacement card adds nothing, and held gas is made up over it before the card has been
+    # in the meter: whatever became of the lost card, the total cannot pass what was paid.
+    if last.state == WRITTEN and not (row.kind == HELD and last.kind == REPLACEMENT):
+        check_waiting(standing)
+    _check_held(row.kind, row.pulses, standing.held, weight)
+    flag = records.FLAG_GIFT if row.kind == GIFT else records.FLAG_MAKEUP
+    purpose = GIFT if row.kind == GIFT else MAKEUP
+    if row.kind == DRIFT:
+        counter.check_room(standing, max(row.pulses, 0))
+        correction = (last.correction or 0) - row.pulses
+        if abs(correction) > S24_MAX:
+            raise RequestError(
+                codes.RANGE,
+                f"With it the corrections of this binding would come to {units.volume(correction, weight)} m³.",
+                "The meter is to be exchanged.",
+            )
+        return Wanted(purpose, 0, row.pulses, base, flag, correction)
+    counter.check_room(standing, row.pulses)
+    return Wanted(purpose, 0 if row.kind == HELD else row.pulses, row.pulses, base + row.pulses, flag)
+
+
+def _check_held(kind: str, pulses: int, held: int, weight: int) -> None:
+    """Held gas is made up as such and at most once; while any is held no other loss is."""
+    there = units.volume(held, weight)
+    if kind == HELD and pulses > held:
+        raise LedgerError(errors.NOT_HELD, f"{there} m³ are held, not {units.volume(pulses, weight)} m³.")
+    if held and kind in (LOSS, DEAD_METER, OTHER):
+        raise LedgerError(
+            errors.HELD,
+            f"{there} m³ of the account are held since its card was replaced.",
+            "Make that up first, as kind held; else it could be given twice.",
+        )
+
+
+def _pulses(volume: Volume, weight: int, kind: str) -> int:
+    """The pulses asked for; below zero only for drift."""
+    size: Volume | None = None
+    if kind == DRIFT and isinstance(volume, str):
+        text = volume.strip()
+        size = text[1:] if re.match("-[0-9]", text) else None
+    elif kind == DRIFT and isinstance(volume, int | Decimal) and volume < 0:
+        size = -volume
+    if size is None:
+        return units.pulses(volume, weight, least=1, most=S24_MAX)
+    return -units.pulses(size, weight, least=1, most=S24_MAX)
+
+
+def all_grants(counter: Counter, account: str | None, sort: str | None) -> list[Grant]:
+    """See ``Hall.grants``."""
+    with counter.ledger.look() as books:
+        rows = [told(books, row) for row in books.grants() if account is None or row.account == account]
+    return [row for row in rows if sort is None or row.sort == sort]
+
+
+def grant(counter: Counter, number: int) -> Grant:
+    """See ``Hall.grant``."""
+    with counter.ledger.look() as books:
+        return told(books, grant_row(books, number))
+
+
+def grant_row(books: Books, number: int) -> GrantRow:
+    """The request of that number. RequestError FIELD; LedgerError GRANT_MISSING."""
+    units.whole(number, "number", 1, 0x7FFFFFFF)
+    row = books.grant(number)
+    if row is None:
+        raise LedgerError(errors.GRANT_MISSING, f"There is no request {number}.")
+    return row
+
+
+def of_account(books: Books, account: str) -> tuple[Account, Binding, MeterRow]:
+    """An account with its open binding and meter; LedgerError ACCOUNT_UNKNOWN."""
+    known, binding = books.account(account), books.binding_of(account)
+    if known is None or binding is None:
+        raise LedgerError(errors.ACCOUNT_UNKNOWN, f"There is no open account {account}.")
+    return known, binding, found(books.meter(binding.meter))
+
+
+def told(books: Books, row: GrantRow, *, resumed: bool = False) -> Grant:
+    """A row of the ledger as a grant."""
+    account = found(books.account(row.account))
+    binding = next(binding for binding in books.bindings(row.account) if binding.id == row.binding)
+    order: Order | None = None if row.written is None else found(books.order(row.written))
+    head = None if row.approver is None else books.approval(row.id)
+    return Grant(
+        number=row.id,
+        kind=row.kind,
+        account=row.account,
+        name=account.name,
+        meter=binding.meter,
+        volume=units.volume(row.pulses, found(books.meter(binding.meter)).pulse_weight),
+        fen=row.fen,
+        reason=row.reason,
+        requester=row.requester,
+        requested_at=units.moment(row.requested_at),
+        approver=row.approver,
+        approved_at=None if row.approved_at is None else units.moment(row.approved_at),
+        state=_state(row, order),
+        card=None if order is None else order.card,
+        sequence=None if order is None else order.sequence,
+        paid_at=None if row.paid_at is None else units.moment(row.paid_at),
+        cancelled_at=None if row.cancelled_at is None else units.moment(row.cancelled_at),
+        head=None if head is None else head.hex(),
+        resumed=resumed,
+    )
+
+
+def _state(row: GrantRow, order: Order | None) -> str:
+    if row.cancelled_at is not None:
+        return CANCELLED
+    if row.paid_at is not None:
+        return PAID
+    if order is not None:
+        return {PENDING: UNFINISHED, WRITTEN: ON_CARD, DONE: LOADED}[order.state]
+    return REQUESTED if row.approver is None else APPROVED
+
+
+def same_person(one: str, other: str) -> bool:
+    """Whether two names are one person's: capitals, blanks and the width of letters do not make another."""
+    return _plain_name(one) == _plain_name(other)
+
+
+def _plain_name(name: str) -> str:
+    # Twice: folding capitals may leave letters that are to be composed anew.
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return "".join(folded.split())
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,240 @@
+"""Money back for gas (退气): asked for and approved, taken off the meter by an order, paid on its report.
+
+The order is the only one that lowers a total. It is paid out only against an authentic report of its sequence or a
+later one that tells of no more gas than the order; until then the account gets no other order but one that cancels it
+(RULES 1, money back). A sale that may be on a card is reversed in this way only.
+"""
+
+from gascard import codes, records
+from gascard.records import S24_MAX
+from gashall import encode, errors, journal, shifts, stock, units
+from gashall.counter import Counter, Standing, check_fen, check_not_closed, check_settled, check_waiting, found
+from gashall.errors import LedgerError, RequestError
+from gashall.grants import (
+    REFUND,
+    Grant,
+    check_may_be_written,
+    finish_placing,
+    grant_row,
+    note_of,
+    of_account,
+    told,
+)
+from gashall.ledger import CANCEL, REPLACEMENT, WRITTEN, Books, GrantRow, Order
+from gashall.placing import Placed, Position, Wanted, place, position
+from gashall.readers.base import Reader
+from gashall.units import Volume
+
+
+def request(counter: Counter, account: str, volume: Volume, *, reason: str, requester: str, fen: int | None) -> Grant:
+    """See ``Hall.request_refund``."""
+    units.account_number(account)
+    stock.check_text(reason, "reason")
+    stock.check_text(requester, "requester")
+    check_fen(fen)
+    with counter.ledger.begin() as books:
+        known, binding, meter = of_account(books, account)
+        check_not_closed(known)
+        pulses = units.pulses(volume, meter.pulse_weight, least=1, most=S24_MAX)
+        here = position(counter, books, binding)
+        check_settled(here.unpaid)
+        _check_bought(books, binding.id, pulses, meter.pulse_weight)
+        _check_left(here, pulses)
+        if fen is None:
+            fen = _money(books, account, binding.id, pulses, meter.pulse_weight)
+        row = books.add_grant(
+            binding, kind=REFUND, pulses=pulses, fen=fen, reason=reason, requester=requester, at=counter.now()
+        )
+        return told(books, row)
+
+
+def write(counter: Counter, reader: Reader, number: int, rescue: bool) -> Grant:
+    """See ``Hall.write_grant``; of refunds."""
+    _row(counter, number)
+
+    def plan(books: Books, standing: Standing) -> Wanted:
+        row = grant_row(books, number)
+        check_may_be_written(row, standing)
+        last, weight = standing.last, standing.meter.pulse_weight
+        if last.kind in (REFUND, REPLACEMENT):
+            raise LedgerError(errors.REFUND_AFTER, f"The account's last order, {last.sequence}, is a {last.kind}.")
+        # A purchase that waits on the card may be reversed; of other orders it must be known what the meter made.
+        if last.state == WRITTEN and (last.kind is not None or last.sequence == 1):
+            check_waiting(standing)
+        _check_bought(books, standing.binding.id, row.pulses, weight)
+        _check_left(standing, row.pulses)
+        released = standing.base - row.pulses
+        return Wanted(REFUND, -row.pulses, -row.pulses, released, records.FLAG_REFUND)
+
+    return finish_placing(counter, number, place(counter, reader, plan, note_of(number), rescue=rescue))
+
+
+def pay(counter: Counter, number: int) -> Grant:
+    """See ``Hall.pay_refund``."""
+    with counter.ledger.begin() as books:
+        row = _refund(books, number)
+        _check_open(row)
+        order = _order(books, row)
+        if not proven(books, row, order):
+            raise LedgerError(
+                errors.REFUND_NOT_PROVEN, f"No report shows that the meter has loaded order {order.sequence}."
+            )
+        now = counter.now()
+        shift = shifts.check(books.rules(now))
+        books.change_grant(row, journal.REFUND_PAID, paid_at=now, shift=shift)
+        return told(books, grant_row(books, number))
+
+
+def cancel(counter: Counter, number: int, reader: Reader | None, rescue: bool) -> Grant:
+    """See ``Hall.cancel_grant``."""
+    with counter.ledger.begin() as books:
+        row = grant_row(books, number)
+        if row.written is None:
+            _check_open(row)
+            books.change_grant(row, journal.GRANT_CANCELLED, cancelled_at=counter.now())
+            return told(books, grant_row(books, number))
+        if row.kind != REFUND:
+            raise LedgerError(errors.GRANT_WRITTEN, f"Request {number} has been written to a card already.")
+        if row.paid_at is not None:
+            _check_open(row)
+    if reader is None:
+        raise RequestError(
+            errors.FIELD,
+            f"Refund {number} is on a card: it is cancelled by another order.",
+            "Insert the account's card (--card).",
+        )
+
+    def plan(books: Books, standing: Standing) -> Wanted:
+        row = _refund(books, number)
+        if row.account != standing.account.number:
+            raise LedgerError(
+                errors.GRANT_ACCOUNT,
+                f"Refund {number} is of account {row.account}; the card is account {standing.account.number}'s.",
+            )
+        _check_open(row)
+        return Wanted(CANCEL, row.pulses, row.pulses, standing.last.released_pulses + row.pulses)
+
+    def note(books: Books, order: Order) -> None:
+        books.change_grant(grant_row(books, number), journal.GRANT_CANCELLED, cancelled_at=counter.now())
+
+    placed = place(counter, reader, plan, note, rescue=rescue)
+    if placed.resumed and placed.order.kind == REFUND:
+        # What was finished is the refund itself; the order that cancels it comes behind it.
+        placed = place(counter, reader, plan, note, rescue=rescue)
+    return _cancelled(counter, number, placed)
+
+
+def _cancelled(counter: Counter, number: int, placed: Placed) -> Grant:
+    with counter.ledger.look() as books:
+        row = grant_row(books, number)
+        if row.cancelled_at is None or placed.order.kind != CANCEL or placed.standing.account.number != row.account:
+            raise RequestError(
+                errors.ORDER_FINISHED,
+                f"The unfinished order {placed.order.sequence} of account {placed.standing.account.number} has been "
+                f"finished on this card; refund {number} was not cancelled.",
+                "Repeat it.",
+            )
+        return told(books, row, resumed=placed.resumed)
+
+
+def proven(books: Books, row: GrantRow, order: Order) -> bool:
+    """Whether the newest report shows that the meter has given the gas up (RULES 1, money back)."""
+    binding = next(binding for binding in books.bindings(row.account) if binding.id == row.binding)
+    kept = books.last_report(binding.meter)
+    if kept is None or kept.binding != binding.number:
+        return False
+    report = encode.decode_report(kept.frame)
+    return bool(report["sequence"] >= order.sequence and report["bought_total"] <= order.released_pulses)
+
+
+def _row(counter: Counter, number: int) -> GrantRow:
+    with counter.ledger.look() as books:
+        return _refund(books, number)
+
+
+def _refund(books: Books, number: int) -> GrantRow:
+    row = grant_row(books, number)
+    if row.kind != REFUND:
+        raise LedgerError(errors.GRANT_MISSING, f"Request {number} is no refund.")
+    return row
+
+
+def _check_open(row: GrantRow) -> None:
+    if row.paid_at is not None or row.cancelled_at is not None:
+        what = "paid out" if row.paid_at is not None else "cancelled"
+        raise LedgerError(errors.GRANT_ENDED, f"Request {row.id} is {what}.")
+
+
+def _order(books: Books, row: GrantRow) -> Order:
+    if row.written is None:
+        code = errors.REFUND_NOT_PROVEN if row.approver is not None else errors.GRANT_NOT_APPROVED
+        raise LedgerError(code, f"Refund {row.id} has not been written to a card.", "Write it first, then the report.")
+    order: Order = found(books.order(row.written))
+    return order
+
+
+def _check_bought(books: Books, binding: int, pulses: int, weight: int) -> None:
+    """What was given is not paid back: no more than was bought, less what was paid back already."""
+    paid = books.paid(binding)
+    bought = sum(paid.get(kind, 0) for kind in (None, REFUND, CANCEL, REPLACEMENT))
+    if pulses > bought:
+        raise RequestError(
+            codes.REFUND_TOO_LARGE,
+            f"{units.volume(bought, weight)} m³ were bought and not paid back yet; "
+            f"{units.volume(pulses, weight)} m³ cannot be.",
+            "Refund at most that.",
+        )
+
+
+def _check_left(here: Position | Standing, pulses: int) -> None:
+    """Gas that is burned is not paid back; the meter has the last word."""
+    weight = here.meter.pulse_weight
+    if here.known is None:
+        raise LedgerError(errors.OPENING_NOT_LOADED, "No report of the meter is known, nothing can be refunded.")
+    left = encode.remaining(here.known) + here.base - here.known["bought_total"]
+    if pulses > left:
+        raise RequestError(
+            codes.REFUND_TOO_LARGE,
+            f"By its last report the meter has {units.volume(left, weight)} m³ left, waiting gas included; "
+            f"{units.volume(pulses, weight)} m³ cannot be refunded.",
+            "Refund at most that.",
+        )
+
+
+def _money(books: Books, account: str, binding: int, pulses: int, weight: int) -> int:
+    """What the gas bought last was sold for, in fen, without what was paid back already."""
+    cancelled = {row.written for row in books.grants() if row.cancelled_at is not None}
+    bought: list[tuple[int, int | None, int | None]] = []
+    for order in books.orders(account):
+        if order.binding != binding:
+            continue
+        if order.kind is None and order.paid_pulses:
+            bought.append((order.paid_pulses, order.fen, order.price))
+        elif order.kind == REFUND and order.id not in cancelled:
+            _take(bought, -order.paid_pulses, weight)
+    parts = _take(bought, pulses, weight)
+    if None in parts:
+        raise RequestError(
+            errors.AMOUNT,
+            "For some of this gas no money was named when it was sold.",
+            "Say what is to be paid back for it (--money); it is approved with the refund.",
+        )
+    return sum(part for part in parts if part is not None)
+
+
+def _take(bought: list[tuple[int, int | None, int | None]], pulses: int, weight: int) -> list[int | None]:
+    """Take ``pulses`` off the newest of ``bought``; the money of each part, None where none was named."""
+    parts: list[int | None] = []
+    while pulses and bought:
+        count, fen, price = bought.pop()
+        taken = min(count, pulses)
+        pulses -= taken
+        part = fen
+        if taken < count and fen is not None:
+            # Rounded half up; never more than the whole, and what is left keeps the rest.
+            share = (2 * fen * taken + count) // (2 * count) if price is None else units.cost(taken, weight, price)
+            part = min(share, fen)
+        if taken < count:
+            bought.append((count - taken, None if fen is None or part is None else fen - part, price))
+        parts.append(part)
+    return parts

@@ -1,0 +1,323 @@
+"""A new card for an account whose card is lost or broken (补卡, 换卡), and old cards that turn up again.
+
+The new card bears the next replacement number: from then on hall and, once it has seen the new card, meter refuse the
+old one. It releases what an authentic report proves loaded, no more; what was paid beyond that is *held*. The new
+card's own report settles it: the meter then has it, or never will, and it is made up with approval. Whatever became of
+the old card, totals are cumulative and no gas is given twice (RULES 1, paid and released; DOMAIN 1).
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from gascard import codes, records
+from gascard.chip import DEFAULT_PSC
+from gashall import errors, journal, shifts, stock, units
+from gashall.counter import (
+    Counter,
+    check_blank,
+    check_image,
+    check_not_closed,
+    check_ours,
+    check_reader,
+    found,
+    newest_report,
+)
+from gashall.encode import Card, Values, decode_card, report_rank
+from gashall.errors import CardError, LedgerError, RequestError
+from gashall.grants import of_account
+from gashall.ledger import (
+    DONE,
+    PENDING,
+    REPLACEMENT,
+    Account,
+    Binding,
+    Books,
+    CardRow,
+    MeterRow,
+    Order,
+    ReportRow,
+)
+from gashall.placing import Position, position
+from gashall.readers.base import Reader
+from gashall.refunds import proven
+
+REASONS = ("lost never used", "lost in use", "broken", "broken after purchase", "other")
+REPLACEMENT_MOST = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A replacement card. Volumes in m³."""
+
+    account: str
+    meter: str
+    card: int
+    replacement: int
+    old_card: int | None
+    """None if it was finished only now."""
+    sequence: int
+    opening: bool
+    """Whether it is an opening card again: no report shows that the meter is bound."""
+    released: Decimal
+    """The total the card bears: what a report proves loaded."""
+    held: Decimal
+    """Paid beyond it."""
+    state: str
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """What an old card said. Volumes in m³."""
+
+    account: str
+    card: int
+    replaced_by: int
+    report: Values | None
+    """Its newest authentic report."""
+    waiting: Decimal
+    """Gas of its own order that no report on it shows loaded; by itself no proof that it was not."""
+    held: Decimal
+    """What the account has held, this card's report taken into account."""
+
+
+def replace_card(
+    counter: Counter,
+    reader: Reader,
+    *,
+    account: str,
+    reason: str,
+    old_card: Reader | None,
+    issue_batch: int,
+) -> Replaced:
+    """See ``Hall.replace``."""
+    check_reader(reader)
+    units.account_number(account)
+    units.whole(issue_batch, "issue_batch", 0, 0xFFFF)
+    if reason not in REASONS:
+        raise RequestError(
+            errors.FIELD, f"{units.shown(reason)} is no reason to replace a card.", f"Use one of {', '.join(REASONS)}."
+        )
+    old: Card | None = None
+    if old_card is not None:
+        check_reader(old_card)
+        with old_card:
+            old = counter.read_card(old_card)
+    with reader:
+        card = counter.read_card(reader)
+        with counter.ledger.begin() as books:
+            begun = _begun(books, account)
+            if begun is None:
+                _take_proof(counter, books, account, old)
+            elif card.number == begun.row.number:
+                standing = counter.judge(books, card)
+                counter.keep(books, standing)
+                if standing.last.state == DONE:
+                    return _replaced(counter, books, account, None, resumed=True)
+        if begun is None:
+            # In a transaction of its own: what the old card proves is kept even where no card can be made.
+            with counter.ledger.begin() as books:
+                _check(counter, books, account)
+            check_blank(card, reader)
+            check_image(reader, card)
+            if not reader.present(DEFAULT_PSC):
+                raise CardError(
+                    codes.PASSWORD_REFUSED,
+                    "The card looks blank but does not take the maker's password.",
+                    "Take another card from stock; put this one aside for a card check.",
+                )
+            with counter.ledger.begin() as books:
+                if _begun(books, account) is not None:
+                    raise LedgerError(errors.PENDING_ELSEWHERE)
+                made = _book(counter, books, account, reason, issue_batch, taken=old is not None)
+        else:
+            made = begun
+        counter.issue(reader, card, made.row, made.order, presented=begun is None)
+    with counter.ledger.look() as books:
+        return _replaced(counter, books, account, made.old, resumed=begun is not None)
+
+
+def take_back(counter: Counter, reader: Reader) -> TakenBack:
+    """See ``Hall.take_back``."""
+    check_reader(reader)
+    with reader:
+        card = counter.read_card(reader)
+    with counter.ledger.begin() as books:
+        check_ours(card)
+        place = books.place(found(card.number))
+        if place is None:
+            raise CardError(errors.CARD_UNKNOWN, f"The ledger has no card {card.number}.")
+        if not place.replaced:
+            raise CardError(errors.CARD_IN_USE, f"Card {card.number} is the present card of {place.account.number}.")
+        report = prove(counter, books, card)
+        books.end_card(place.card, counter.now())
+        _, binding, meter = of_account(books, place.account.number)
+        here = position(counter, books, binding)
+        order = card.order.values if card.order.authentic else None
+        waiting = 0
+        if order is not None and order["binding"] == binding.number and order["meter"] == meter.number:
+            loaded = report is not None and report["sequence"] >= order["sequence"]
+            waiting = 0 if loaded else max(order["amount"], 0)
+        return TakenBack(
+            account=place.account.number,
+            card=place.card.number,
+            replaced_by=here.row.number,
+            report=report,
+            waiting=units.volume(waiting, meter.pulse_weight),
+            held=units.volume(here.held, meter.pulse_weight),
+        )
+
+
+def prove(counter: Counter, books: Books, card: Card) -> Values | None:
+    """Keep what a replaced card's report proves, if it is newer than all that is known; the report, if there is one.
+
+    A report is the meter's word whatever card carries it. LedgerError LEDGER_BEHIND.
+    """
+    place = books.place(found(card.number))
+    if place is None or place.binding is None or place.meter is None:
+        return None
+    binding, meter = place.binding, place.meter
+    card = decode_card(card.image, counter.signer, key_version=meter.key_version)
+    report, _ = newest_report(card.reports, meter.number, binding.number)
+    if report is None:
+        return None
+    values: Values = found(report.values)
+    if values["bought_total"] > books.highest_released(binding.id, values["sequence"]):
+        raise LedgerError(errors.LEDGER_BEHIND, f"The meter reports {values['bought_total']} pulses.")
+    kept = books.last_report(meter.number)
+    if kept is None or report_rank(report) > (kept.binding, kept.report_number):
+        row = ReportRow(
+            meter.number, binding.number, values["report_number"], place.card.number, report.raw, counter.now()
+        )
+        books.keep_report(row, place.account.number)
+        books.mark_done(binding.id, values["sequence"], values["bought_total"])
+    return values
+
+
+def replaced_told(books: Books, card: int) -> CardError:
+    """What is said of a card that was replaced."""
+    place = found(books.place(card))
+    present = found(books.card_of(place.account.number))
+    return CardError(
+        codes.REPLACED,
+        f"Card {card} of account {place.account.number} was replaced by card {present.number}.",
+        "Take the old card back (icgas hall take-back); the customer uses the new one.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    old: int | None
+    row: CardRow
+    order: Order
+
+
+def _begun(books: Books, account: str) -> _Made | None:
+    """The unfinished replacement of an account."""
+    binding, row = books.binding_of(account), books.card_of(account)
+    last = None if binding is None else books.last_order(binding.id)
+    if last is None or row is None or last.kind != REPLACEMENT or last.state != PENDING or row.issued:
+        return None
+    return _Made(None, row, last)
+
+
+def _take_proof(counter: Counter, books: Books, account: str, old: Card | None) -> None:
+    """Book what the old card's report proves. It must be the account's present card."""
+    if old is None:
+        return
+    check_ours(old)
+    row = books.card(found(old.number))
+    present = books.card_of(account)
+    if row is None or present is None or row.number != present.number:
+        raise CardError(
+            errors.GRANT_ACCOUNT,
+            f"Card {old.number} is not the present card of account {account}.",
+            "Insert that card, or replace it without one.",
+        )
+    counter.keep(books, counter.judge(books, old, reading=True))
+
+
+def _check(
+    counter: Counter, books: Books, account: str
+) -> tuple[Account, Binding, MeterRow, Position, int | None, bool]:
+    """Whether the account may be given another card, on which shift, and whether it uses one of the stock."""
+    known, binding, meter = of_account(books, account)
+    check_not_closed(known)
+    here = position(counter, books, binding)
+    if here.last.sequence == 1 and not here.row.issued:
+        raise LedgerError(
+            errors.PENDING_ELSEWHERE,
+            f"The opening of account {account} is not finished.",
+            "Repeat the opening with a blank card.",
+        )
+    if here.row.replacement >= REPLACEMENT_MOST:
+        raise LedgerError(
+            codes.NUMBER_USED_UP,
+            f"Account {account} has had {REPLACEMENT_MOST} replacement cards.",
+            "The meter is to be cleared and bound anew.",
+        )
+    if here.unpaid is not None and proven(books, here.unpaid, here.last):
+        raise LedgerError(
+            errors.REFUND_UNPAID,
+            f"The meter has loaded refund {here.unpaid.id}.",
+            "Pay it first: icgas hall refund pay.",
+        )
+    shift = shifts.check(books.rules(counter.now()))
+    return known, binding, meter, here, shift, stock.check(books, shift)
+
+
+def _book(counter: Counter, books: Books, account: str, reason: str, issue_batch: int, *, taken: bool) -> _Made:
+    _, binding, meter, here, shift, uses_stock = _check(counter, books, account)
+    now = counter.now()
+    if here.last.state == PENDING:
+        books.hold_order(here.last)
+    count = 0
+    if here.unpaid is not None:
+        # Whether the lost card's refund is ever loaded nobody can know: the new card's order takes it back.
+        count = here.unpaid.pulses
+        books.change_grant(here.unpaid, journal.GRANT_CANCELLED, cancelled_at=now)
+    row = books.add_card(account, issue_batch, replacement=here.row.replacement + 1, reason=reason)
+    if taken:
+        books.end_card(here.row, now)
+    if uses_stock:
+        books.move_stock(stock.USED, 1, at=now, shift=shift, card=row.number, account=account)
+    opening = here.known is None
+    order = counter.add_order(
+        books,
+        binding,
+        meter,
+        row,
+        kind=records.ORDER_OPENING if opening else records.ORDER_USER,
+        sequence=here.last.sequence + 1,
+        count=count,
+        amount=0,
+        released=0 if here.known is None else here.known["bought_total"],
+        fen=None,
+        flags=records.FLAG_PARAMETERS if opening else 0,
+        now=now,
+        shift=shift,
+        purpose=REPLACEMENT,
+        correction=here.last.correction,
+    )
+    return _Made(here.row.number, row, order)
+
+
+def _replaced(counter: Counter, books: Books, account: str, old: int | None, *, resumed: bool) -> Replaced:
+    _, binding, meter = of_account(books, account)
+    here = position(counter, books, binding)
+    return Replaced(
+        account=account,
+        meter=meter.number,
+        card=here.row.number,
+        replacement=here.row.replacement,
+        old_card=old,
+        sequence=here.last.sequence,
+        opening=here.last.frame[1] == records.ORDER_OPENING,
+        released=units.volume(here.last.released_pulses, meter.pulse_weight),
+        held=units.volume(here.held, meter.pulse_weight),
+        state=here.last.state,
+        resumed=resumed,
+    )
+
+
+__all__ = ["REASONS", "Replaced", "TakenBack", "prove", "replace_card", "replaced_told", "take_back"]
