@@ -54,6 +54,7 @@ NEVER = (1 << 32) - 1
 REFILL_MS = 1_800_000  # after so long powered a token is back (RULES 3)
 SETTLE_MS = 60_000  # longer than a valve takes that must be driven three times
 MOST_EVENTS = 4  # that power-up enters: boot, scrubbed, alarm, zero
+ORDERED = (CARD_CUSTOMER, CARD_CLEAR, CARD_TEST)  # cards with an order for one meter, made with its own key
 FOR_ONE_METER = (CARD_CLEAR, CARD_KEY, CARD_TEST, CARD_TRANSFER)
 STRANGER = 78  # number of a card that is not the customer's
 
@@ -781,9 +782,14 @@ class Cutter:
     def _told_by_hall(self, card: bytes) -> None:
         shown = decode_card(card, self._signer)
         mine = self._read(card)
-        ours = shown.order.authentic and shown.order.values is not None and shown.order.values["meter"] == METER
-        if ours != (mine.order is not None):
+        values = shown.order.values if shown.order.authentic else None
+        ours = values is not None and values.get("meter") == METER
+        # What else stands there on a company's card carries no gas and ends nothing.
+        if mine.kind in ORDERED and ours != (mine.order is not None or mine.tool is not None):
             raise Violation("reports_true", f"the hall finds the order authentic: {shown.order.authentic}")
+        believed = shown.final is not None and shown.final.authentic
+        if believed != (mine.final is not None):
+            raise Violation("final_told", f"the hall finds the final record authentic: {believed}")
         numbers = [report.report_number for report in mine.reports]
         for part in shown.reports:
             values = part.values if part.authentic else None

@@ -613,6 +613,30 @@ def test_report_numbers_used_up_end_no_binding():
     assert old.account["state"] == BOUND
 
 
+# --- the tool key
+
+
+def test_tool_key_opens_nothing_that_carries_gas():
+    # Whoever has it makes management and setting cards; everything else wants the meter's own key.
+    for make, card, at, layout, kind in (
+        (lambda: Stand(bought=100), clear, ORDER_AT, ORDER, tools.ORDER_CLEAR),
+        (lambda: Stand(bought=100), transfer, tools.TOOL_AT, tools.TRANSFER, tools.TRANSFER_OUT),
+        (Stand, gas_card, ORDER_AT, ORDER, tools.ORDER_TEST),
+        (Stand, lambda: key_card(above=KEY[OLD], version=2), tools.TOOL_AT, tools.KEY_BLOCK, tools.KEY),
+        (lambda: Stand(bought=100), lambda: customer(sequence=2), ORDER_AT, ORDER, ORDER_USER),
+    ):
+        stand, chip = make(), card()
+        before = stand.dump()[0][0x80:0x100], bytes(stand.key_memory.cells)
+        put(chip, at, layout, frames.read(layout, chip.main, at), kind, TOOL_KEY)
+        assert stand.visit(chip) == codes.MAC, kind
+        assert (stand.dump()[0][0x80:0x100], bytes(stand.key_memory.cells)) == before
+    old, new, chip = Stand(bought=100), Stand(NEW), transfer()
+    assert old.visit(chip) == codes.OK
+    at = tools.TRANSFER_IN_AT
+    put(chip, at, ORDER, frames.read(ORDER, chip.main, at), tools.TRANSFER_IN, TOOL_KEY)
+    assert new.visit(chip) == codes.MAC and not new.meter.account.bound
+
+
 # --- management
 
 
