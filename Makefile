@@ -74,6 +74,7 @@ nightly: setup
 	$(BIN)/icgas cut --flow all --target wasm
 	$(BIN)/icgas explore --seeds 1..9200 --jobs 2
 	$(BIN)/python -m gasrig.adversary
+	$(BIN)/python -m gasrig.heirs
 	$(BIN)/python -m gasrig.attacks
 	$(BIN)/icgas mutants
 	$(BIN)/icgas fuzz --inputs 10000000

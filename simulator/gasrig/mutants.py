@@ -2002,10 +2002,6 @@ EQUIVALENT: dict[str, str] = {
     "final record read from the other copy first": (
         "Both copies were written before the account said that it is over, so while they can be read they are the same."
     ),
-    "state saved once more": (
-        "Closing stores the state in both copies: of what it holds only the report number is new, and a number lost "
-        "with a copy is that of the final record, which bears no other's."
-    ),
     "password not heard is right": (
         "A card pulled while its password is presented is loaded: its order is genuine, and credit is cumulative, so "
         "it is what the card would have brought anyway; no report is written."
