@@ -224,6 +224,7 @@ class Counter:
             shift=terms.shift,
             now=terms.now,
             flags=0,
+            correction=correction_total(last, standing.known),
         )
 
     def add_order(
@@ -242,6 +243,7 @@ class Counter:
         now: int,
         price: int | None = None,
         shift: int | None = None,
+        correction: int = 0,
     ) -> Order:
         values = {
             "meter": meter.number,
@@ -252,7 +254,7 @@ class Counter:
             "sequence": sequence,
             "bought_total": released,
             "amount": count,
-            "correction_total": 0,
+            "correction_total": correction,
             "pulse_weight": meter.pulse_weight,
             "alarm": binding.alarm,
             "ceiling": binding.ceiling,
@@ -519,6 +521,18 @@ def kept_report(kept: ReportRow) -> Values:
         raise LedgerError(
             errors.LEDGER,
             f"The ledger is damaged: reports.frame of meter {kept.meter} holds no report ({error.name}).",
+        ) from error
+
+
+def correction_total(last: Order, report: Values | None) -> int:
+    """The corrections of a binding by its last order, or by its newest report where that is as new (signed pulses)."""
+    if report is not None and report["sequence"] >= last.sequence:
+        return int(report["correction_total"])
+    try:
+        return int(encode.decode_order(last.frame)["correction_total"])
+    except GasError as error:
+        raise LedgerError(
+            errors.LEDGER, f"The ledger is damaged: orders.frame of order {last.id} holds no order ({error.name})."
         ) from error
 
 

@@ -94,9 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     groups: dict[str, Any] = {}
 
     def group(name: str, words: str) -> None:
-        sub = actions.add_parser(
-            name, help=words, description=words[0].upper() + words[1:] + ".", allow_abbrev=False
-        )
+        sub = actions.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".", allow_abbrev=False)
         groups[name] = sub.add_subparsers(dest="what", required=True)
 
     def action(name: str, service: Callable[[argparse.Namespace, Clock | None], Answer], words: str) -> Any:
@@ -153,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     reading = action("read", _read, "read a card back; nothing is written to it")
     reading.add_argument("--card", metavar="FILE", required=True, help="the customer's card file")
 
-    reconciling = action("reconcile", _reconcile, "compare what was sold with the meter's index")
+    reconciling = action("reconcile", _reconcile, "compare what was sold with the meter's index, and wheels with meter")
     reconciling.add_argument("--account", metavar="NUMBER", required=True, help="10 digits")
     reconciling.add_argument("--reading", metavar="M3", help="the index as read; the newest report's if not given")
 
@@ -370,7 +368,10 @@ def _read(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
 def _reconcile(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     with _hall(arguments, clock) as hall:
         told = hall.reconcile(arguments.account, arguments.reading)
-    return DONE, asdict(told) | {"difference": told.difference}, told.lines()
+    record = asdict(told) | {"difference": told.difference}
+    if told.drift is not None:
+        record["drift"] |= {"verdict": told.drift.verdict.value, "moment": told.drift.moment.isoformat()}
+    return DONE, record, told.lines()
 
 
 def _price_set(arguments: argparse.Namespace, clock: Clock | None) -> Answer:

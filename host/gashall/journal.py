@@ -34,6 +34,7 @@ SETTINGS_SET = "settings set"
 SHIFT_OPENED = "shift opened"
 SHIFT_CLOSED = "shift closed"
 STOCK_MOVED = "stock moved"
+INDEX_COMPARED = "index compared"
 
 Cell: TypeAlias = int | str | None
 Changes: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self, TypeAlias
 import sqlalchemy as sa
 
 from gascard import codes
-from gascard.records import BINDING_MAX, SEQUENCE_MAX, TIME_MAX, TOTAL_MAX
+from gascard.records import BINDING_MAX, REPORT_NUMBER_MAX, SEQUENCE_MAX, TIME_MAX, TOTAL_MAX
 from gashall import errors, journal, migrations
 from gashall.errors import LedgerError
 from gashall.files import sync_folder
@@ -201,6 +201,22 @@ _stock = sa.Table(
     sa.Column("reason", sa.String),
 )
 
+# What somebody read off a meter's wheels, against a report of it; never changed. Readings and drift are pulses.
+_comparisons = sa.Table(
+    "comparisons",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("meter", sa.ForeignKey("meters.number"), nullable=False, index=True),
+    sa.Column("binding", sa.Integer, nullable=False),
+    sa.Column("report_number", sa.Integer, nullable=False),
+    sa.Column("reading", sa.Integer, nullable=False),
+    sa.Column("power_failures", sa.Integer, nullable=False),
+    sa.Column("settled", sa.Integer, nullable=False),
+    sa.Column("drift", sa.Integer, nullable=False),
+    sa.Column("verdict", sa.String(9), nullable=False),
+    sa.Column("at", sa.Integer, nullable=False),
+)
+
 # What was done, in the order in which it was done, and never changed: docs/ledger.md.
 _journal = sa.Table(
     "journal",
@@ -278,6 +294,11 @@ _SPANS: dict[tuple[str, str], tuple[int, int]] = {
     ("prices", "set_at"): (0, TIME_MAX),
     ("reports", "card"): (1, CARD_MAX),
     ("reports", "seen_at"): (0, TIME_MAX),
+    ("comparisons", "binding"): (1, BINDING_MAX),
+    ("comparisons", "report_number"): (0, REPORT_NUMBER_MAX),
+    ("comparisons", "reading"): (0, TOTAL_MAX),
+    ("comparisons", "power_failures"): (0, 0xFF),
+    ("comparisons", "at"): (0, TIME_MAX),
     ("journal", "number"): (1, 0x7FFFFFFF),
     ("journal", "at"): (0, TIME_MAX),
 }
@@ -400,6 +421,8 @@ _chain = sa.select(_accounts.c.number, _above).subquery()
 _BELOW_A_GAP = sa.select(sa.func.max(_chain.c.number)).where(
     sa.cast(_chain.c.above, sa.BigInteger) > sa.cast(_chain.c.number, sa.BigInteger) + 1
 )
+_BINDINGS_ON = sa.select(_bindings).where(_bindings.c.meter == _KEY).order_by(_bindings.c.number)
+_COMPARISONS = sa.select(_comparisons).where(_comparisons.c.meter == _KEY).order_by(_comparisons.c.id)
 _INSERT = {table.name: sa.insert(table) for table in metadata.sorted_tables}
 _RAISE_BINDING = sa.update(_meters).where(_meters.c.number == _KEY)
 # A card that is issued stays so, whatever a window that was overtaken still believes.
@@ -559,6 +582,22 @@ class ReportRow:
     card: int
     frame: bytes
     seen_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRow:
+    """Wheels against a report. ``power_failures`` is the report's count, ``settled`` what was corrected before."""
+
+    id: int
+    meter: str
+    binding: int
+    report_number: int
+    reading: int
+    power_failures: int
+    settled: int
+    drift: int
+    verdict: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -1115,6 +1154,19 @@ class Books:
         values = {"open": False, "closed_at": closed_at, "money": money, "cash": cash, "cards": cards, "reason": reason}
         self._run(_CLOSE_SHIFT, {"_key": number} | {f"_{name}": value for name, value in values.items()})
         self._tell(journal.SHIFT_CLOSED, "", {"shifts": [{"number": number, **values}]})
+
+    def bindings_on(self, meter: str) -> list[Binding]:
+        """All bindings of a meter, open or not, oldest first."""
+        return [Binding(**_columns(row, _bindings)) for row in self._all(_BINDINGS_ON, _key=meter)]
+
+    def comparisons(self, meter: str) -> list[ComparisonRow]:
+        """All comparisons of a meter with its wheels, oldest first."""
+        return [ComparisonRow(**_columns(row, _comparisons)) for row in self._all(_COMPARISONS, _key=meter)]
+
+    def add_comparison(self, account: str, **values: Any) -> None:
+        """Keep a comparison: every column of ``comparisons`` but ``id``."""
+        key = self._number(_comparisons, values)
+        self._tell(journal.INDEX_COMPARED, account, {"comparisons": [{"id": key, **values}]})
 
     def stock(self) -> dict[tuple[str, int | None], int]:
         """How many blank cards went each way: (kind, shift or None) -> their sum. Empty if none was ever booked."""

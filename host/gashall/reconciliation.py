@@ -1,11 +1,14 @@
-"""What was sold to an account, against its meter's index: the figures a person adds up."""
+"""What was sold to an account, against its meter's index: the figures a person adds up, and what to do about them."""
 
 from dataclasses import dataclass
 from decimal import Decimal
 
-from gashall import encode, errors, units
-from gashall.counter import Counter, found, kept_report
+from gashall import drift, encode, errors, units
+from gashall.counter import Counter, correction_total, found, kept_report
+from gashall.drift import Drift, Verdict
+from gashall.encode import Values
 from gashall.errors import CardError, LedgerError
+from gashall.ledger import Binding, Books, MeterRow, ReportRow
 from gashall.units import Volume
 
 
@@ -25,6 +28,8 @@ class Reconciliation:
     on_card: int
     corrections: int
     """Signed sum of corrections the meter has taken; less what was sold by so much."""
+    drift: Drift | None = None
+    """What the reading says of the meter; None if none was given."""
 
     @property
     def difference(self) -> int:
@@ -51,7 +56,23 @@ class Reconciliation:
         )
         head = [f"account {self.account}, meter {self.meter}, index {initial} to {closing} m³"]
         body = [f"{words:<20}{cubic:>14} m³" for words, cubic in self.rows()]
+        body += [] if self.drift is None else drift_lines(self.drift, self.pulse_weight)
         return [*head, *body, f"difference {self.difference} pulses"]
+
+
+def drift_lines(found: Drift, pulse_weight: int) -> list[str]:
+    """A comparison for people: what was compared, the verdict, and the correction that is proposed."""
+    reading, index, correction = (
+        units.volume(count, pulse_weight) for count in (found.wheels, found.index, found.correction)
+    )
+    allowed = f"{found.allowed} pulses allowed" + (", perhaps more" if found.at_least else "")
+    lines = [
+        f"wheels {reading} m³, meter {index} m³ by its report of {found.moment:%Y-%m-%d %H:%M} UTC",
+        f"index: {found.verdict.value}; drift {found.drift} pulses, {allowed}",
+    ]
+    if found.verdict is not Verdict.AGREES:
+        lines.append(f"proposed correction: {correction} m³, to be approved with its reason")
+    return lines
 
 
 def reconcile(counter: Counter, account: str, closing_reading: Volume | None = None) -> Reconciliation:
@@ -66,9 +87,14 @@ def reconcile(counter: Counter, account: str, closing_reading: Volume | None = N
             found(books.last_order(binding.id)),
             books.last_report(binding.meter),
         )
-    if kept is None or kept.binding != binding.number:
-        raise CardError(errors.REPORT_MISSING)
-    report = kept_report(kept)
+        if kept is None or kept.binding != binding.number:
+            raise CardError(errors.REPORT_MISSING)
+        report = kept_report(kept)
+        compared = (
+            None
+            if closing_reading is None
+            else _compare(books, binding, meter, kept, report, closing_reading, counter.now())
+        )
     wheel = meter.wheel_pulses
     closing: int = report["index"]
     if closing_reading is not None:
@@ -88,4 +114,47 @@ def reconcile(counter: Counter, account: str, closing_reading: Volume | None = N
         left_on_meter=encode.remaining(report),
         on_card=last.released_pulses - report["bought_total"],
         corrections=report["correction_total"],
+        drift=compared,
     )
+
+
+def settled(books: Books, meter: str) -> int:
+    """Pulses by which a meter's drift was corrected so far, over all its bindings (signed).
+
+    Of an order that bears a new correction total and was not loaded yet that total counts too: to propose it again
+    would be to correct twice.
+    """
+    total = 0
+    for binding in books.bindings_on(meter):
+        reports = books.reports(meter, binding.number)
+        report = kept_report(reports[-1]) if reports else None
+        total += correction_total(found(books.last_order(binding.id)), report)
+    return total
+
+
+def _compare(
+    books: Books, binding: Binding, meter: MeterRow, kept: ReportRow, report: Values, reading: Volume, now: int
+) -> Drift:
+    """The verdict over a reading, which is kept; asked again with the same figures it is kept once."""
+    rank = kept.binding, kept.report_number
+    before = books.comparisons(meter.number)
+    # Against the same report asked twice the power cuts would else explain what they did explain no more.
+    earlier = [row.power_failures for row in before if (row.binding, row.report_number) < rank]
+    failures = earlier[-1] if earlier and earlier[-1] <= report["power_failures"] else 0
+    made_good = settled(books, meter.number)
+    compared = drift.compare(
+        report, reading, meter.pulse_weight, meter.wheel_pulses, settled=made_good, power_failures=failures
+    )
+    values = {
+        "meter": meter.number,
+        "binding": kept.binding,
+        "report_number": kept.report_number,
+        "reading": compared.wheels,
+        "power_failures": report["power_failures"],
+        "settled": made_good,
+        "drift": compared.drift,
+        "verdict": compared.verdict.name.lower(),
+    }
+    if not before or any(getattr(before[-1], name) != value for name, value in values.items()):
+        books.add_comparison(binding.account, **values, at=now)
+    return compared

@@ -154,9 +154,12 @@ class Hall:
         """Compare what was released to ``account`` with its meter's index.
 
         ``closing_reading`` is the index in m³, read off the meter when it wrote its newest report; the
-        report's own figure if not given. What was sold since is on the card.
+        report's own figure if not given. What was sold since is on the card. A reading is also judged against the
+        report by the drift that power cuts explain (``Reconciliation.drift``, as ``gashall.drift.compare``), with the
+        correction to be proposed; the comparison is kept, and the next one starts from it.
 
-        Raises RequestError; LedgerError ACCOUNT_UNKNOWN; CardError REPORT_MISSING.
+        Raises RequestError, RANGE too for a reading no correction could mend; LedgerError ACCOUNT_UNKNOWN; CardError
+        REPORT_MISSING.
         """
         return reconciliation.reconcile(self.counter, account, closing_reading)
 

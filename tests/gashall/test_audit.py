@@ -69,6 +69,7 @@ def books(desk):
     hall.open_account(desk.blank(), meter=METER, volume=30, name="王芳", fen=7500)
     desk.meter.insert(desk.card_path)
     hall.sell(desk.card, 20)
+    hall.reconcile("0000000001", "0.05")
     neighbour = desk.blank("neighbour.bin")
 
     def dead(plan):
@@ -104,6 +105,7 @@ def test_every_guard_taken_away_is_named(books):
     assert sorted(name for _, name, _ in guards) == [
         "ix_bindings_account",
         "ix_cards_account",
+        "ix_comparisons_meter",
         "ix_orders_account",
         "journal_no_delete",
         "journal_no_gap",

@@ -1,4 +1,4 @@
-"""Version 2: the journal, which takes over what the tables hold already; prices, settings, shifts, stock."""
+"""Version 2: the journal, which takes over what the tables hold already; prices, settings and so on."""
 
 from typing import Any
 
@@ -109,6 +109,19 @@ def upgrade() -> None:
         sa.Column("shift", sa.Integer, sa.ForeignKey("shifts.number")),
         sa.Column("card", sa.BigInteger, sa.ForeignKey("cards.number")),
         sa.Column("reason", sa.String),
+    )
+    op.create_table(
+        "comparisons",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("meter", sa.String(14), sa.ForeignKey("meters.number"), nullable=False, index=True),
+        sa.Column("binding", sa.Integer, nullable=False),
+        sa.Column("report_number", sa.Integer, nullable=False),
+        sa.Column("reading", sa.Integer, nullable=False),
+        sa.Column("power_failures", sa.Integer, nullable=False),
+        sa.Column("settled", sa.Integer, nullable=False),
+        sa.Column("drift", sa.Integer, nullable=False),
+        sa.Column("verdict", sa.String(9), nullable=False),
+        sa.Column("at", sa.Integer, nullable=False),
     )
     where = shifts.c.open.is_(True)
     op.create_index("one_open_shift", "shifts", ["open"], unique=True, sqlite_where=where, postgresql_where=where)
