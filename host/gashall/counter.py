@@ -83,6 +83,25 @@ class Standing:
     report_code: int
     known: Values | None
     """The newest report of this binding, from the card or the ledger."""
+    floor: int | None = None
+    """The least sequence of the next order while the account is recovering; None: it is not."""
+    suspended: bool = False
+    """Whether the meter is under test."""
+
+    @property
+    def next_sequence(self) -> int:
+        """What the account's next order bears: after a restored copy, above whatever was lost (RULES 1)."""
+        return max(self.last.sequence + 1, self.floor or 0)
+
+    def check_free(self) -> None:
+        """Whether gas or money may go out, or a card or meter be exchanged. LedgerError SUSPENDED or RECOVERING.
+
+        What was begun is finished all the same, and asked before.
+        """
+        if self.suspended:
+            raise LedgerError(errors.SUSPENDED, f"Meter {self.meter.number} is under test.")
+        if self.floor is not None:
+            raise LedgerError(errors.RECOVERING, f"Account {self.account.number} is recovering.")
 
 
 class Counter:
@@ -103,10 +122,11 @@ class Counter:
     def read_card(self, reader: Reader) -> Card:
         return decode_card(reader.read(0, IMAGE_SIZE), self.signer)
 
-    def judge(self, books: Books, card: Card, *, reading: bool = False) -> Standing:
+    def judge(self, books: Books, card: Card, *, reading: bool = False, adopting: bool = False) -> Standing:
         """Who this card is, and what it and its report say against the ledger. Writes nothing.
 
-        ``reading`` lets a damaged order pass, since nothing will be put in its place, and no forged one.
+        ``reading`` lets a damaged order pass, since nothing will be put in its place, and no forged one; ``adopting``
+        lets order and report be ahead of the ledger as well.
         """
         check_ours(card)
         place = books.place(found(card.number))
@@ -121,14 +141,15 @@ class Counter:
         # Once more with the ledger's key version, if the order on the card names another or, torn, none.
         if card.order.values is None or card.order.values["key_version"] != meter.key_version:
             card = decode_card(card.image, self.signer, key_version=meter.key_version)
-        _check_order(card.order, binding, last, reading)
+        _check_order(card.order, binding, last, reading or adopting, adopting)
         report, code = _newest_report(card.reports, meter.number, binding.number)
         news = False
         kept = books.last_report(meter.number)
         rank = (0, 0) if kept is None else (kept.binding, kept.report_number)
         if report is not None:
             values = found(report.values)
-            if values["sequence"] > last.sequence or values["bought_total"] > last.released_pulses:
+            ahead = values["sequence"] > last.sequence or values["bought_total"] > last.released_pulses
+            if ahead and not adopting:
                 raise LedgerError(
                     errors.LEDGER_BEHIND,
                     f"The meter reports order {values['sequence']} and {values['bought_total']} pulses; "
@@ -138,12 +159,14 @@ class Counter:
                 report, code = None, errors.REPORT_OLDER
             else:
                 news = report_rank(report) > rank
-                if values["sequence"] >= last.sequence and values["bought_total"] >= last.released_pulses:
+                if values["sequence"] >= last.sequence and values["bought_total"] >= last.total:
                     last = replace(last, state=DONE)
         known = None if report is None else report.values
         if known is None and kept is not None and kept.binding == binding.number:
             known = kept_report(kept)
-        return Standing(card, row, account, binding, meter, last, report, news, code, known)
+        return Standing(
+            card, row, account, binding, meter, last, report, news, code, known, place.floor, place.suspended
+        )
 
     def keep(self, books: Books, standing: Standing) -> None:
         """Book what the card's report proves."""
@@ -176,7 +199,7 @@ class Counter:
             if last.sequence == 1:
                 raise CardError(errors.OPENING_NOT_LOADED, f"The opening card has not been in its meter yet: {told}.")
             raise CardError(errors.GAS_ON_CARD, f"The last purchase is still on the card: {told}.")
-        if last.sequence >= SEQUENCE_MAX:
+        if standing.next_sequence > SEQUENCE_MAX:
             raise LedgerError(codes.NUMBER_USED_UP, "This binding has had all the orders it can have.")
         if last.released_pulses + count > TOTAL_MAX:
             raise RequestError(
@@ -197,6 +220,11 @@ class Counter:
                 )
         return count
 
+    def check_sale(self, books: Books, standing: Standing) -> None:
+        """Whether the account may buy now: not under test, and recovering only where the company sells meanwhile."""
+        if standing.suspended or standing.floor is None or not books.rules(self.now()).sell_recovering:
+            standing.check_free()
+
     def terms(
         self, books: Books, account: str, count: int, meter: MeterRow, fen: int | None, price_agreed: bool
     ) -> Terms:
@@ -216,7 +244,7 @@ class Counter:
             standing.meter,
             standing.row,
             kind=records.ORDER_USER,
-            sequence=last.sequence + 1,
+            sequence=standing.next_sequence,
             count=count,
             released=last.released_pulses + count,
             fen=terms.fen,
@@ -244,7 +272,10 @@ class Counter:
         price: int | None = None,
         shift: int | None = None,
         correction: int = 0,
+        total: int | None = None,
+        origin: str | None = None,
     ) -> Order:
+        """A pending row and its frame; ``total`` is the bought total in that where it is not ``released``."""
         values = {
             "meter": meter.number,
             "account": binding.account,
@@ -252,7 +283,7 @@ class Counter:
             "replacement": card.replacement,
             "key_version": meter.key_version,
             "sequence": sequence,
-            "bought_total": released,
+            "bought_total": released if total is None else total,
             "amount": count,
             "correction_total": correction,
             "pulse_weight": meter.pulse_weight,
@@ -275,6 +306,8 @@ class Counter:
             made_at=now,
             price=price,
             shift=shift,
+            origin=origin,
+            frame_pulses=total,
         )
 
     def finish(self, reader: Reader, standing: Standing, order: Order, rescue: bool) -> None:
@@ -394,7 +427,7 @@ def check_ours(card: Card) -> None:
         raise CardError(codes.KIND)
 
 
-def _check_order(order: Part, binding: Binding, last: Order, reading: bool) -> None:
+def _check_order(order: Part, binding: Binding, last: Order, reading: bool, adopting: bool = False) -> None:
     """The card's order against the ledger's last; while that is pending, whatever is not ahead will do."""
     if order.raw == last.frame and order.authentic:
         return
@@ -409,6 +442,8 @@ def _check_order(order: Part, binding: Binding, last: Order, reading: bool) -> N
         raise CardError(codes.METER, f"The card's order is for meter {values['meter']}, not {binding.meter}.")
     place = values["binding"], values["sequence"]
     known = binding.number, last.sequence
+    if adopting and place[0] == known[0] and place > known:
+        return
     if place > known:
         raise LedgerError(
             errors.LEDGER_BEHIND,
@@ -526,7 +561,7 @@ def kept_report(kept: ReportRow) -> Values:
 
 def correction_total(last: Order, report: Values | None) -> int:
     """The corrections of a binding by its last order, or by its newest report where that is as new (signed pulses)."""
-    if report is not None and report["sequence"] >= last.sequence:
+    if report is not None and (report["sequence"] >= last.sequence or not last.frame):
         return int(report["correction_total"])
     try:
         return int(encode.decode_order(last.frame)["correction_total"])

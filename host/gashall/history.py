@@ -6,7 +6,17 @@ from typing import Any
 from gashall import encode, errors, units
 from gashall.encode import Values
 from gashall.errors import GasError, LedgerError
-from gashall.ledger import Account, Binding, CardRow, Ledger, MeterRow, Order, ReportRow
+from gashall.ledger import (
+    Account,
+    AdoptionRow,
+    Binding,
+    CardRow,
+    Ledger,
+    MeterRow,
+    Order,
+    ReportRow,
+    SuspensionRow,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +29,9 @@ class History:
     orders: tuple[Order, ...]
     reports: tuple[tuple[ReportRow, Values | None], ...]
     """Each with its fields, None if the frame kept is none."""
+    adoptions: tuple[AdoptionRow, ...] = ()
+    suspensions: tuple[SuspensionRow, ...] = ()
+    recovering: bool = False
 
     def lines(self) -> list[str]:
         """The file as lines of text: volumes in m³, money in yuan, times in UTC."""
@@ -34,6 +47,8 @@ class History:
                 f"from index {units.volume(binding.initial_reading, weight)} m³",
                 f"       {limits}, over-flow {binding.over_flow_seconds} s, key version {meter.key_version}",
             ]
+        if self.recovering:
+            lines.append("       recovering: no report was adopted since the ledger was restored")
         lines += ["", "cards"]
         for card in self.cards:
             state = "issued" if card.issued else f"not issued, {card.psc_bytes} bytes of its password announced"
@@ -48,6 +63,8 @@ class History:
                 f"  {numbers[order.binding]:>3}/{order.sequence:<5} {_time(order.made_at)}  "
                 f"{units.volume(order.paid_pulses, weight)} m³{money}, total "
                 f"{units.volume(order.released_pulses, weight)} m³, card {order.card}, {order.state}"
+                + ("" if order.origin is None else f", {order.origin}")
+                + ("" if not order.adopted_pulses else f", {units.volume(order.adopted_pulses, weight)} m³ adopted")
             )
         lines += ["", "reports"]
         of_binding = {(binding.meter, binding.number): meter.pulse_weight for binding, meter in self.bindings}
@@ -65,6 +82,24 @@ class History:
                     f"{word} {units.volume(count, weight)} m³" for word, count in shown.items()
                 )
             lines.append(f"  {row.binding:>3}/{row.report_number:<8} {_time(row.seen_at)}  {text}, card {row.card}")
+        if self.adoptions:
+            lines += ["", "adopted"]
+        for adoption in self.adoptions:
+            weight = weights[adoption.binding]
+            people = f"asked for by {printable(adoption.requester)}, approved by {printable(adoption.approver)}"
+            lines.append(
+                f"  {numbers[adoption.binding]:>3}/{adoption.sequence:<5} {_time(adoption.at)}  "
+                f"{units.volume(adoption.raised_pulses, weight)} m³, {people}: {printable(adoption.reason)}"
+            )
+        if self.suspensions:
+            lines += ["", "suspended"]
+        for test in self.suspensions:
+            weight = weights[test.binding]
+            end = "not ended"
+            if test.ended_at is not None and test.end_reading is not None:
+                end = f"to {_time(test.ended_at)} at {units.volume(test.end_reading, weight)} m³"
+            begin = f"{numbers[test.binding]:>3}  {_time(test.at)} at {units.volume(test.reading, weight)} m³"
+            lines.append(f"  {begin}, {end}: {printable(test.reason)}")
         return lines
 
     def record(self) -> dict[str, Any]:
@@ -75,6 +110,9 @@ class History:
             "cards": [_fields(card) for card in self.cards],
             "orders": [_fields(order) for order in self.orders],
             "reports": [_fields(row) | {"fields": values} for row, values in self.reports],
+            "adoptions": [_fields(row) for row in self.adoptions],
+            "suspensions": [_fields(row) for row in self.suspensions],
+            "recovering": self.recovering,
         }
 
 
@@ -110,6 +148,9 @@ def history(ledger: Ledger, account: str) -> History:
             reports=tuple(
                 (row, _values(row)) for binding, _ in bindings for row in books.reports(binding.meter, binding.number)
             ),
+            adoptions=tuple(row for binding, _ in bindings for row in books.adoptions(binding.id)),
+            suspensions=tuple(row for binding, _ in bindings for row in books.suspensions(binding.id)),
+            recovering=any(binding.id in books.recoveries() for binding, _ in bindings),
         )
 
 

@@ -35,6 +35,10 @@ SHIFT_OPENED = "shift opened"
 SHIFT_CLOSED = "shift closed"
 STOCK_MOVED = "stock moved"
 INDEX_COMPARED = "index compared"
+LEDGER_RESTORED = "ledger restored"
+ADOPTED = "adopted"
+SUSPENDED = "suspended"
+SUSPENSION_ENDED = "suspension ended"
 
 Cell: TypeAlias = int | str | None
 Changes: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]

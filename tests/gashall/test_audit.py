@@ -70,6 +70,13 @@ def books(desk):
     desk.meter.insert(desk.card_path)
     hall.sell(desk.card, 20)
     hall.reconcile("0000000001", "0.05")
+    hall.mark_restored()
+    desk.meter.insert(desk.card_path)
+    hall.probe(desk.card)
+    desk.meter.insert(desk.card_path)
+    hall.adopt(desk.card, requester="Li Ming", approver="王芳", reason="restored")
+    hall.suspend("0000000001", "0.05", "customer's complaint")
+    hall.end_suspension("0000000001", "1.05")
     neighbour = desk.blank("neighbour.bin")
 
     def dead(plan):
@@ -103,10 +110,13 @@ def test_every_guard_taken_away_is_named(books):
     guards = books.raw.execute("SELECT type, name, tbl_name FROM sqlite_master WHERE type <> 'table' AND sql <> ''")
     guards = guards.fetchall()
     assert sorted(name for _, name, _ in guards) == [
+        "ix_adoptions_binding",
         "ix_bindings_account",
         "ix_cards_account",
         "ix_comparisons_meter",
         "ix_orders_account",
+        "ix_recoveries_binding",
+        "ix_suspensions_binding",
         "journal_no_delete",
         "journal_no_gap",
         "journal_no_update",

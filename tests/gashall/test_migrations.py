@@ -21,8 +21,11 @@ from gashall.ledger import BOOKED, SCHEMA_VERSION, TRIGGERS, Ledger, metadata  #
 
 # A ledger of version 1 has these tables, and without the columns that came later.
 FIRST = ("about", "accounts", "bindings", "cards", "meters", "orders", "reports")
-LATER = ("comparisons", "prices", "settings", "shifts", "stock_moves")
-NEW_COLUMNS = {"orders": ("price", "shift")}
+LATER = (
+    *("adoptions", "comparisons", "prices", "recoveries", "restores", "settings", "shifts", "stock_moves"),
+    "suspensions",
+)
+NEW_COLUMNS = {"orders": ("price", "shift", "origin", "adopted_pulses", "frame_pulses")}
 DATA = Path(__file__).parent / "data"
 NOON = datetime(2026, 4, 1, 12, 0, tzinfo=UTC)
 

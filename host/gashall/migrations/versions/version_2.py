@@ -37,7 +37,8 @@ _TABLES: dict[str, tuple[str, str | None, dict[str, tuple[type, ...]]]] = {
         "account",
         {"id": (int,), "account": (str,), "binding": (int,), "card": (int,), "sequence": (int,), "state": (str,)}
         | {"frame": (bytes, memoryview), "paid_pulses": (int,), "released_pulses": (int,)}
-        | {"fen": (int, type(None)), "made_at": (int,), "price": (type(None),), "shift": (type(None),)},
+        | {"fen": (int, type(None)), "made_at": (int,), "price": (type(None),), "shift": (type(None),)}
+        | dict.fromkeys(("origin", "adopted_pulses", "frame_pulses"), (type(None),)),
     ),
     "reports": (
         "meter, binding, report_number",
@@ -71,6 +72,9 @@ def upgrade() -> None:
     """Make the journal and the counter's tables, and write into the journal all that the ledger holds."""
     op.add_column("orders", sa.Column("price", sa.Integer))
     op.add_column("orders", sa.Column("shift", sa.Integer))
+    op.add_column("orders", sa.Column("origin", sa.String(7)))
+    op.add_column("orders", sa.Column("adopted_pulses", sa.Integer))
+    op.add_column("orders", sa.Column("frame_pulses", sa.Integer))
     op.create_table(
         "prices",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -122,6 +126,44 @@ def upgrade() -> None:
         sa.Column("drift", sa.Integer, nullable=False),
         sa.Column("verdict", sa.String(9), nullable=False),
         sa.Column("at", sa.Integer, nullable=False),
+    )
+    op.create_table(
+        "restores",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("at", sa.Integer, nullable=False),
+        sa.Column("cards_above", sa.BigInteger, nullable=False),
+        sa.Column("accounts_above", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "recoveries",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("restore", sa.Integer, sa.ForeignKey("restores.id"), nullable=False),
+        sa.Column("binding", sa.Integer, sa.ForeignKey("bindings.id"), nullable=False, index=True),
+        sa.Column("floor", sa.Integer, nullable=False),
+        sa.Column("ended_at", sa.Integer),
+    )
+    op.create_table(
+        "adoptions",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("binding", sa.Integer, sa.ForeignKey("bindings.id"), nullable=False, index=True),
+        sa.Column("card", sa.BigInteger, nullable=False),
+        sa.Column("sequence", sa.Integer, nullable=False),
+        sa.Column("released_pulses", sa.Integer, nullable=False),
+        sa.Column("raised_pulses", sa.Integer, nullable=False),
+        sa.Column("requester", sa.String, nullable=False),
+        sa.Column("approver", sa.String, nullable=False),
+        sa.Column("reason", sa.String, nullable=False),
+        sa.Column("at", sa.Integer, nullable=False),
+    )
+    op.create_table(
+        "suspensions",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("binding", sa.Integer, sa.ForeignKey("bindings.id"), nullable=False, index=True),
+        sa.Column("at", sa.Integer, nullable=False),
+        sa.Column("reading", sa.Integer, nullable=False),
+        sa.Column("reason", sa.String, nullable=False),
+        sa.Column("ended_at", sa.Integer),
+        sa.Column("end_reading", sa.Integer),
     )
     where = shifts.c.open.is_(True)
     op.create_index("one_open_shift", "shifts", ["open"], unique=True, sqlite_where=where, postgresql_where=where)
