@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from gascard.chip import Chip
-from gashall import errors, probe, units
+from gashall import errors, overview, probe, units
 from gashall.audit import Audit
 from gashall.errors import GasError, LedgerError, RequestError
 from gashall.files import write_new
@@ -155,6 +155,11 @@ def _parser() -> argparse.ArgumentParser:
     reconciling.add_argument("--account", metavar="NUMBER", help="10 digits")
     reconciling.add_argument("--reading", metavar="M3", help="the index as read; the newest report's if not given")
     groups["reconcile"] = reconciling.add_subparsers(dest="what", metavar="list | adopt")
+    listing = action("reconcile list", _reconcile_list, "compare every account with its meter, the most urgent first")
+    listing.add_argument("--readings", metavar="FILE", help="CSV of what was read: account,reading in m³")
+    listing.add_argument("--days", metavar="N", type=_whole, default=overview.DAYS, help="a report is old after; 60")
+    listing.add_argument("--csv", metavar="FILE", help="write the list as CSV into this new file")
+    listing.add_argument("--page", metavar="FILE", help="write a page to print (HTML) into this new file")
     adopting = action("reconcile adopt", _adopt, "take the word of a card that is ahead of the ledger")
     adopting.add_argument("--card", metavar="FILE", required=True, help="the customer's card file")
     for who in ("requester", "approver"):
@@ -410,6 +415,33 @@ def _reconcile(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     if told.drift is not None:
         record["drift"] |= {"verdict": told.drift.verdict.value, "moment": told.drift.moment.isoformat()}
     return DONE, record, told.lines()
+
+
+def _reconcile_list(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    readings = None if arguments.readings is None else overview.read_readings(arguments.readings)
+    with _hall(arguments, clock) as hall:
+        rows = hall.reconcile_list(readings, days=arguments.days)
+        with hall.ledger.look() as books:
+            head = books.head()[1].hex()
+        page = overview.printed(rows, hall.counter.now(), head)
+    for path, text in ((arguments.csv, overview.csv_text(rows)), (arguments.page, page)):
+        if path is not None:
+            _write(path, text)
+    return DONE, {"accounts": [row.record() for row in rows]}, overview.text_lines(rows)
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        write_new(path, text.encode())
+    except FileExistsError:
+        raise RequestError(
+            errors.FIELD, f"There is a file {path} already; none is overwritten.", "Choose another path."
+        ) from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise RequestError(
+            errors.FIELD, f"{path} cannot be written: {why}.", "Correct the path, or make room."
+        ) from None
 
 
 def _adopt(arguments: argparse.Namespace, clock: Clock | None) -> Answer:

@@ -90,11 +90,10 @@ def reconcile(counter: Counter, account: str, closing_reading: Volume | None = N
         if kept is None or kept.binding != binding.number:
             raise CardError(errors.REPORT_MISSING)
         report = kept_report(kept)
-        compared = (
-            None
-            if closing_reading is None
-            else _compare(books, binding, meter, kept, report, closing_reading, counter.now())
-        )
+        compared: Drift | None = None
+        if closing_reading is not None:
+            compared, made_good = compare(books, meter, kept, report, closing_reading)
+            _keep(books, binding, kept, report, compared, made_good, counter.now())
     wheel = meter.wheel_pulses
     closing: int = report["index"]
     if closing_reading is not None:
@@ -132,21 +131,25 @@ def settled(books: Books, meter: str) -> int:
     return total
 
 
-def _compare(
-    books: Books, binding: Binding, meter: MeterRow, kept: ReportRow, report: Values, reading: Volume, now: int
-) -> Drift:
-    """The verdict over a reading, which is kept; asked again with the same figures it is kept once."""
-    rank = kept.binding, kept.report_number
-    before = books.comparisons(meter.number)
+def compare(books: Books, meter: MeterRow, kept: ReportRow, report: Values, reading: Volume) -> tuple[Drift, int]:
+    """The verdict over a reading of ``meter``, against its newest report, and what was settled before."""
     # Against the same report asked twice the power cuts would else explain what they did explain no more.
-    earlier = [row.power_failures for row in before if (row.binding, row.report_number) < rank]
+    rank = kept.binding, kept.report_number
+    earlier = [row.power_failures for row in books.comparisons(meter.number) if (row.binding, row.report_number) < rank]
     failures = earlier[-1] if earlier and earlier[-1] <= report["power_failures"] else 0
     made_good = settled(books, meter.number)
     compared = drift.compare(
         report, reading, meter.pulse_weight, meter.wheel_pulses, settled=made_good, power_failures=failures
     )
+    return compared, made_good
+
+
+def _keep(
+    books: Books, binding: Binding, kept: ReportRow, report: Values, compared: Drift, made_good: int, now: int
+) -> None:
+    """Keep a comparison; asked again with the same figures it is kept once."""
     values = {
-        "meter": meter.number,
+        "meter": binding.meter,
         "binding": kept.binding,
         "report_number": kept.report_number,
         "reading": compared.wheels,
@@ -155,6 +158,6 @@ def _compare(
         "drift": compared.drift,
         "verdict": compared.verdict.name.lower(),
     }
+    before = books.comparisons(binding.meter)
     if not before or any(getattr(before[-1], name) != value for name, value in values.items()):
         books.add_comparison(binding.account, **values, at=now)
-    return compared

@@ -1,6 +1,7 @@
 """What the counter does, as one class: each method is one service, and the module it calls is how it is done."""
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +12,7 @@ from gashall import (
     errors,
     limits,
     opening,
+    overview,
     prices,
     probe,
     purchase,
@@ -180,6 +182,18 @@ class Hall:
         REPORT_MISSING.
         """
         return reconciliation.reconcile(self.counter, account, closing_reading)
+
+    def reconcile_list(
+        self, readings: Mapping[str, Volume] | None = None, *, days: int = overview.DAYS
+    ) -> list[overview.Line]:
+        """Every open account against its meter, the most urgent first; nothing is written.
+
+        ``readings`` is what was read off the wheels, account -> m³, each taken when the meter wrote its newest report;
+        where there is none the report's own index stands. A report older than ``days`` days is called old.
+
+        RequestError: FIELD for a reading of no open account, and what ``reconcile`` says of one, with the account.
+        """
+        return overview.overview(self.ledger, readings or {}, days, self.counter.now())
 
     def adopt(self, reader: Reader, *, requester: str, approver: str, reason: str) -> Adopted:
         """Take the word of the card in ``reader`` where it is ahead of the ledger (RULES 1, ledger behind); approved.
