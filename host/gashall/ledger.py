@@ -363,7 +363,7 @@ _SPANS: dict[tuple[str, str], tuple[int, int]] = {
     ("restores", "at"): (0, TIME_MAX),
     ("restores", "cards_above"): (0, CARD_MAX),
     ("restores", "accounts_above"): (0, ACCOUNT_MAX),
-    ("recoveries", "floor"): (1, SEQUENCE_MAX + SEQUENCES_LOST),
+    ("recoveries", "floor"): (1, 0x7FFFFFFF),
     ("recoveries", "ended_at"): (0, TIME_MAX),
     ("adoptions", "card"): (1, CARD_MAX),
     ("adoptions", "sequence"): (1, SEQUENCE_MAX),
@@ -1343,7 +1343,8 @@ class Books:
 
     def restore(self, at: int) -> int:
         """This ledger came out of a copy: mark every open binding recovering, in one row of the journal; how many."""
-        ended = [{"id": row.id, "ended_at": at} for row in self.recoveries().values()]
+        before = self.recoveries()
+        ended = [{"id": row.id, "ended_at": at} for row in before.values()]
         for old in ended:
             self._run(_END_RECOVERY, {"_key": old["id"], "_at": at})
         card, account = self._highest(_cards.c.number), _account_number(self._highest(_accounts.c.number))
@@ -1357,6 +1358,9 @@ class Books:
         for binding in self.open_bindings():
             last = self.last_order(binding.id)
             sequence = 0 if last is None else last.sequence
+            if binding.id in before:
+                # A copy of a ledger that was recovering: orders from that floor on may be lost again.
+                sequence = max(sequence, before[binding.id].floor)
             row: dict[str, Any] = {"restore": restore, "binding": binding.id, "ended_at": None}
             row["floor"] = sequence + SEQUENCES_LOST
             marked.append({"id": self._number(_recoveries, row), **row})

@@ -321,6 +321,9 @@ class _Row(NamedTuple):
     made_at: int
     price: int | None
     shift: int | None
+    origin: str | None
+    adopted: int | None
+    in_frame: int | None
 
 
 class _Facts(NamedTuple):

@@ -390,6 +390,9 @@ def test_every_change_has_its_row_in_the_journal(ledger):
         "made_at": 100,
         "price": None,
         "shift": None,
+        "origin": None,
+        "adopted_pulses": None,
+        "frame_pulses": None,
     }
     of_meter = {"pulse_weight": 2, "wheel_pulses": 10_000_000, "key_version": 1, "highest_binding": 0}
     of_binding = {"id": 1, "meter": meter, "number": 1, "account": account, "initial_reading": 0, "open": 1}

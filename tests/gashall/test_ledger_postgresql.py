@@ -107,8 +107,29 @@ def test_journal_is_append_only(hall, statement):
     assert hall.audit().clean
 
 
+def recovered(desk, hall):
+    """The ledger was restored by the database's own means, and its one customer has come by."""
+    account = "0000000001"
+    desk.meter.insert(desk.card_path)
+    assert [hall.mark_restored().recovering for _ in range(2)] == [1, 1]
+    assert hall.probe(desk.card).sequence == 202
+    desk.meter.insert(desk.card_path)
+    assert not hall.adopt(desk.card, requester="Li Ming", approver="王芳", reason="restored").recovering
+    hall.reconcile(account, "0.05")
+    hall.suspend(account, "0.05", "complaint")
+    assert hall.end_suspension(account, "1.05").make_up == 1
+    assert [row.account for row in hall.reconcile_list()] == [account]
+
+
+def test_restored_database_recovers(desk, hall):
+    recovered(desk, hall)
+    hall.sell(desk.card, 10, price_agreed=True)
+    assert hall.audit().clean
+
+
 @pytest.mark.parametrize("table", sorted(metadata.tables))
-def test_every_cell_changed_is_found(hall, raw, table):
+def test_every_cell_changed_is_found(desk, hall, raw, table):
+    recovered(desk, hall)
     columns = metadata.tables[table].columns
     count = raw.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar()
     assert count

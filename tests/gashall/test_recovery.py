@@ -229,6 +229,7 @@ def test_order_on_the_card_is_loaded_before_the_probe_or_overwritten_on_demand(d
     load(desk)
     assert not hall.adopt(desk.card, **APPROVED).recovering
     assert hall.read_back(desk.card).on_card == 20
+    assert [order.state for order in orders(hall)] == ["done", "written", "done"]
     assert hall.sell(desk.card, 10).bought_total == 6000
 
 
@@ -329,6 +330,32 @@ def test_ledger_restored_twice_jumps_twice(desk):
     load(desk)
     assert not hall.adopt(desk.card, **APPROVED).recovering
     assert hall.audit().clean
+
+
+def test_copy_of_a_recovering_ledger_jumps_above_its_own_lost_orders(desk):
+    desk.opened().read_back(desk.card)
+    hall = Restoring(desk).restore()
+    assert hall.mark_restored().recovering == 1
+    assert hall.probe(desk.card).sequence == 201
+    assert [row.account for row in hall.recovering()] == [ACCOUNT]
+
+
+def test_the_same_copy_restored_twice_adopts_the_probe_it_lost(desk):
+    desk.opened().read_back(desk.card)
+    hall = Restoring(desk).restore()
+    hall.probe(desk.card)
+    load(desk)
+    desk.close()
+    (desk.folder / "new.db").unlink()
+    hall = Hall.open(desk.folder / "copy.db", desk.folder / "key.json", lambda: NOON)
+    desk.halls.append(hall)
+    hall.mark_restored()
+    assert code_of(lambda: hall.probe(desk.card)) == errors.LEDGER_BEHIND
+    assert hall.adopt(desk.card, **APPROVED).recovering
+    assert hall.probe(desk.card).sequence == 102
+    load(desk)
+    assert not hall.adopt(desk.card, **APPROVED).recovering
+    assert hall.sell(desk.card, 10).bought_total == 4000
 
 
 def test_sequences_that_would_pass_their_end_are_refused(desk):
