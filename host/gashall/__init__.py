@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gashall.adoption import Adopted
     from gashall.audit import Audit, Finding
+    from gashall.drift import Drift, Verdict
     from gashall.encode import (
         Card,
         Part,
@@ -25,18 +27,24 @@ if TYPE_CHECKING:
     from gashall.history import History
     from gashall.ledger import Ledger, Upgraded
     from gashall.limits import Limits
+    from gashall.overview import Category, Line
     from gashall.prices import Price
     from gashall.readers import ChipReader, FileReader, Reader
+    from gashall.restoring import Recovery, Restored
     from gashall.services import Hall, ReadBack, Reconciliation, Sale
     from gashall.shifts import Shift
     from gashall.signer import KeyFileSigner, Signer
     from gashall.stock import Stock
+    from gashall.suspension import Suspension
 
 __all__ = [
+    "Adopted",
     "Audit",
     "Card",
     "CardError",
+    "Category",
     "ChipReader",
+    "Drift",
     "FileReader",
     "Finding",
     "GasError",
@@ -46,18 +54,23 @@ __all__ = [
     "Ledger",
     "LedgerError",
     "Limits",
+    "Line",
     "Part",
     "Price",
     "ReadBack",
     "Reader",
     "ReaderError",
     "Reconciliation",
+    "Recovery",
     "RequestError",
+    "Restored",
     "Sale",
     "Shift",
     "Signer",
     "Stock",
+    "Suspension",
     "Upgraded",
+    "Verdict",
     "decode_card",
     "decode_identity",
     "decode_order",
@@ -69,7 +82,9 @@ __all__ = [
 ]
 
 _HOME = {
+    "gashall.adoption": "Adopted",
     "gashall.audit": "Audit Finding",
+    "gashall.drift": "Drift Verdict",
     "gashall.encode": (
         "Card Part decode_card decode_identity decode_order decode_report"
         " encode_card encode_identity encode_order encode_report"
@@ -78,12 +93,15 @@ _HOME = {
     "gashall.history": "History",
     "gashall.ledger": "Ledger Upgraded",
     "gashall.limits": "Limits",
+    "gashall.overview": "Category Line",
     "gashall.prices": "Price",
     "gashall.readers": "ChipReader FileReader Reader",
+    "gashall.restoring": "Recovery Restored",
     "gashall.services": "Hall ReadBack Reconciliation Sale",
     "gashall.shifts": "Shift",
     "gashall.signer": "KeyFileSigner Signer",
     "gashall.stock": "Stock",
+    "gashall.suspension": "Suspension",
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names.split()}
 
