@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from gashall import errors
+from gashall import errors, units
 from gashall.audit import Audit, audit
 from gashall.errors import LedgerError
 from gashall.files import sync_folder
@@ -96,7 +96,7 @@ def mark(ledger: Ledger, head: str | None = None, name: str | None = None) -> Re
     """See ``Hall.mark_restored``; ``name`` is what the answer calls the ledger, its own if not given."""
     check(audit(ledger, head), ledger.name)
     with ledger.begin() as books:
-        recovering = books.restore(ledger._now())
+        recovering = books.restore(units.minutes(ledger.clock()))
         entries, digest = books.head()
     return Restored(name or ledger.name, recovering, entries, digest.hex())
 

@@ -206,6 +206,15 @@ def test_restored_ledger_waits_for_the_report_of_an_order_written_since(desk):
     assert hall.audit().clean
 
 
+def test_probe_bears_the_corrections_made_so_far(desk):
+    """The meter takes a correction total as it stands: a probe without it would take one back."""
+    desk.meter.correction = -30
+    desk.opened().read_back(desk.card)
+    hall = Restoring(desk).restore()
+    hall.probe(desk.card)
+    assert decode_card(desk.card_path.read_bytes(), desk.signer).order.values["correction_total"] == -30
+
+
 def test_company_may_sell_meanwhile(desk):
     desk.opened().read_back(desk.card)
     hall = Restoring(desk).restore()
