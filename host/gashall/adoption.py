@@ -54,7 +54,7 @@ def adopt(counter: Counter, reader: Reader, *, requester: str, approver: str, re
         card = counter.read_card(reader)
     with counter.ledger.begin() as books:
         standing = counter.judge(books, card, adopting=True)
-        before, recovery = standing.last, books.recoveries().get(standing.binding.id)
+        before, recovery = standing.last, books.recovery(standing.binding.id)
         since = 0 if recovery is None else books.paid_since(standing.binding.id, recovery.floor)
         lost = _lost(standing, since)
         ended = recovery is not None and _has_reported(books, standing, recovery.floor)

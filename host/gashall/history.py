@@ -150,7 +150,7 @@ def history(ledger: Ledger, account: str) -> History:
             ),
             adoptions=tuple(row for binding, _ in bindings for row in books.adoptions(binding.id)),
             suspensions=tuple(row for binding, _ in bindings for row in books.suspensions(binding.id)),
-            recovering=any(binding.id in books.recoveries() for binding, _ in bindings),
+            recovering=any(books.recovery(binding.id) is not None for binding, _ in bindings),
         )
 
 

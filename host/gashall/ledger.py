@@ -507,6 +507,7 @@ _BELOW_A_GAP = sa.select(sa.func.max(_chain.c.number)).where(
 _BINDINGS_ON = sa.select(_bindings).where(_bindings.c.meter == _KEY).order_by(_bindings.c.number)
 _COMPARISONS = sa.select(_comparisons).where(_comparisons.c.meter == _KEY).order_by(_comparisons.c.id)
 _OPEN_RECOVERIES = sa.select(_recoveries).where(_recoveries.c.ended_at.is_(None)).order_by(_recoveries.c.id)
+_RECOVERY = _first(_recoveries, (_recoveries.c.binding == _KEY) & _recoveries.c.ended_at.is_(None), _recoveries.c.id)
 _END_RECOVERY = sa.update(_recoveries).where(_recoveries.c.id == _KEY).values(ended_at=sa.bindparam("_at"))
 _OPEN_BINDINGS = sa.select(_bindings).where(_bindings.c.open).order_by(_bindings.c.account)
 _FIRST_SINCE = sa.select(sa.func.min(_orders.c.sequence)).where(
@@ -1340,6 +1341,11 @@ class Books:
         """The bindings that are recovering, by their row ids."""
         rows = [RecoveryRow(**_columns(row, _recoveries)) for row in self._all(_OPEN_RECOVERIES)]
         return {row.binding: row for row in rows}
+
+    def recovery(self, binding: int) -> RecoveryRow | None:
+        """What the binding of that row id still waits for, None if it is not recovering."""
+        row = self._one(_RECOVERY, binding)
+        return None if row is None else RecoveryRow(**_columns(row, _recoveries))
 
     def restore(self, at: int) -> int:
         """This ledger came out of a copy: mark every open binding recovering, in one row of the journal; how many."""
