@@ -14,6 +14,7 @@ from gashall.errors import GasError, RequestError
 
 require_part("alembic")
 from gashall import hall_command  # noqa: E402
+from gashall.ledger import ReportRow  # noqa: E402
 from gashall.overview import HEAD, Category, csv_text, printed, read_readings, text_lines  # noqa: E402
 from gashall.signer import KEY_FILE_FORMAT  # noqa: E402
 
@@ -110,6 +111,17 @@ def test_account_is_in_its_category(town, customer, reading, category, off, make
 def test_account_of_a_restored_ledger_is_behind(town):
     town.customer()
     town.hall.mark_restored()
+    assert [line.category for line in town.hall.reconcile_list()] == [Category.BEHIND]
+
+
+@pytest.mark.parametrize("ahead", [{"sequence": 2}, {"bought_total": 3001}])
+def test_account_whose_report_is_ahead_is_behind(town, ahead):
+    """No service keeps such a report; another ledger's copy may hold it."""
+    town.customer()
+    meter = PaperMeter(town.desk.signer, meter_number(1))
+    frame = meter.report(1, **({"report_number": 2, "sequence": 1, "bought_total": 3000} | ahead))
+    with town.hall.ledger.begin() as books:
+        books.keep_report(ReportRow(meter_number(1), 1, 2, 1, frame, 1))
     assert [line.category for line in town.hall.reconcile_list()] == [Category.BEHIND]
 
 

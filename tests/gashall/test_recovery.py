@@ -6,7 +6,7 @@ import sqlite3
 from datetime import UTC, datetime
 
 import pytest
-from paper import NEIGHBOUR, ORDER, REGION, ROOT, put
+from paper import METER, NEIGHBOUR, ORDER, REGION, ROOT, put
 from tests.conftest import require_part
 
 from gascard import codes
@@ -17,6 +17,7 @@ from gashall.errors import GasError, LedgerError
 from gashall.signer import KEY_FILE_FORMAT, KeyFileSigner
 
 require_part("sqlalchemy")
+from gashall import restoring  # noqa: E402
 from gashall.ledger import NUMBERS_LOST, Ledger  # noqa: E402
 from gashall.services import Hall  # noqa: E402
 
@@ -109,6 +110,15 @@ def test_after_adopting_sequence_and_totals_stand_above(desk):
     hall.adopt(desk.card, **APPROVED)
     sale = hall.sell(desk.card, 10)
     assert (sale.sequence, sale.bought_total) == (6, 8000)
+
+
+def test_refund_that_was_lost_and_loaded_does_not_stop_the_next_sale(desk):
+    hall = desk.opened()
+    lose(desk, bought_total=1000, amount=-2000, flags=FLAG_REFUND)
+    hall.adopt(desk.card, **APPROVED)
+    desk.meter.sequence, desk.meter.bought = 2, 1000
+    report(desk)
+    assert hall.sell(desk.card, 10).bought_total == 4000
 
 
 def test_correction_that_was_lost_is_in_the_next_order(desk):
@@ -215,6 +225,16 @@ def test_probe_bears_the_corrections_made_so_far(desk):
     assert decode_card(desk.card_path.read_bytes(), desk.signer).order.values["correction_total"] == -30
 
 
+def test_refused_sale_keeps_what_the_card_proved_and_asks_no_password(desk):
+    hall = desk.opened()
+    hall.mark_restored()
+    reader = desk.card
+    reader.present = None
+    assert code_of(lambda: hall.sell(reader, 10)) == errors.RECOVERING
+    with hall.ledger.look() as books:
+        assert books.last_report(METER).report_number == 1
+
+
 def test_company_may_sell_meanwhile(desk):
     desk.opened().read_back(desk.card)
     hall = Restoring(desk).restore()
@@ -315,6 +335,20 @@ def test_pending_row_of_the_copy_is_settled_as_ever(desk, steps, code):
     assert hall.audit().clean
 
 
+def test_later_order_proves_that_the_pending_one_was_finished(desk):
+    """Where no report can be read any more: a window makes no order while another is pending."""
+    hall = desk.opened()
+    hall.read_back(desk.card)
+    dead_sale(hall, desk)
+    lose(desk, sequence=3, bought_total=5700)
+    for at in REPORT_AT:
+        put(desk.card_path, at, b"\xff" * 74)
+    hall.adopt(desk.card, **APPROVED)
+    assert [order.state for order in orders(hall)] == ["done", "written", "written"]
+    load(desk)
+    assert hall.sell(desk.card, 1).bought_total == 5800
+
+
 def test_numbers_that_may_be_in_use_are_not_given_again(desk):
     desk.opened()
     lost = Restoring(desk, lambda hall: hall.open_account(desk.blank("lost.bin"), meter=NEIGHBOUR, volume=5))
@@ -361,6 +395,7 @@ def test_the_same_copy_restored_twice_adopts_the_probe_it_lost(desk):
     hall.mark_restored()
     assert code_of(lambda: hall.probe(desk.card)) == errors.LEDGER_BEHIND
     assert hall.adopt(desk.card, **APPROVED).recovering
+    assert code_of(lambda: hall.adopt(desk.card, **APPROVED)) == errors.NOTHING_TO_ADOPT
     assert hall.probe(desk.card).sequence == 102
     load(desk)
     assert not hall.adopt(desk.card, **APPROVED).recovering
@@ -431,6 +466,21 @@ def test_what_cannot_be_restored_leaves_no_ledger(desk, wrong, how, code, remedy
     assert remedy in refusal.value.remedy
     after = {path.name: path.read_bytes() for path in desk.folder.iterdir()}
     assert after == files
+
+
+def test_file_that_appears_meanwhile_is_not_overwritten(desk, monkeypatch):
+    desk.opened()
+    restored = Restoring(desk)
+    mark = restoring.mark
+
+    def slow(*words, **more):
+        (desk.folder / "new.db").write_text("there")
+        return mark(*words, **more)
+
+    monkeypatch.setattr(restoring, "mark", slow)
+    assert code_of(restored.restore) == errors.LEDGER
+    assert (desk.folder / "new.db").read_text() == "there"
+    assert not (desk.folder / "new.db.restoring").exists()
 
 
 def test_database_is_restored_by_its_own_means_and_then_marked(desk):
