@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gashall.adoption import Adopted
     from gashall.audit import Audit, Finding
+    from gashall.drift import Drift, Verdict
     from gashall.encode import (
         Card,
         Part,
@@ -30,18 +32,24 @@ if TYPE_CHECKING:
     from gashall.history import History
     from gashall.ledger import Ledger, Upgraded
     from gashall.limits import Limits
+    from gashall.overview import Category, Line
     from gashall.prices import Price
     from gashall.readers import ChipReader, FileReader, Reader
+    from gashall.restoring import Recovery, Restored
     from gashall.services import Hall, ReadBack, Reconciliation, Sale
     from gashall.shifts import Shift
     from gashall.signer import KeyFileSigner, Signer
     from gashall.stock import Stock
+    from gashall.suspension import Suspension
 
 __all__ = [
+    "Adopted",
     "Audit",
     "Card",
     "CardError",
+    "Category",
     "ChipReader",
+    "Drift",
     "FileReader",
     "Finding",
     "GasError",
@@ -51,18 +59,23 @@ __all__ = [
     "Ledger",
     "LedgerError",
     "Limits",
+    "Line",
     "Part",
     "Price",
     "ReadBack",
     "Reader",
     "ReaderError",
     "Reconciliation",
+    "Recovery",
     "RequestError",
+    "Restored",
     "Sale",
     "Shift",
     "Signer",
     "Stock",
+    "Suspension",
     "Upgraded",
+    "Verdict",
     "decode_card",
     "decode_frame",
     "decode_identity",
@@ -79,7 +92,9 @@ __all__ = [
 ]
 
 _HOME = {
+    "gashall.adoption": "Adopted",
     "gashall.audit": "Audit Finding",
+    "gashall.drift": "Drift Verdict",
     "gashall.encode": (
         "Card Part decode_card decode_frame decode_identity decode_order decode_report encode_card encode_identity"
         " encode_key_block encode_management encode_order encode_report encode_setting encode_transfer_out"
@@ -88,12 +103,15 @@ _HOME = {
     "gashall.history": "History",
     "gashall.ledger": "Ledger Upgraded",
     "gashall.limits": "Limits",
+    "gashall.overview": "Category Line",
     "gashall.prices": "Price",
     "gashall.readers": "ChipReader FileReader Reader",
+    "gashall.restoring": "Recovery Restored",
     "gashall.services": "Hall ReadBack Reconciliation Sale",
     "gashall.shifts": "Shift",
     "gashall.signer": "KeyFileSigner Signer",
     "gashall.stock": "Stock",
+    "gashall.suspension": "Suspension",
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names.split()}
 

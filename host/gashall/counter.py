@@ -94,6 +94,25 @@ class Standing:
     """Pulses paid that no frame in force releases and no report shows loaded (RULES 1, paid and released)."""
     unpaid: GrantRow | None
     """The refund that is the account's last order and neither paid nor cancelled."""
+    floor: int | None = None
+    """The least sequence of the next order while the account is recovering; None: it is not."""
+    suspended: bool = False
+    """Whether the meter is under test."""
+
+    @property
+    def next_sequence(self) -> int:
+        """What the account's next order bears: after a restored copy, above whatever was lost (RULES 1)."""
+        return max(self.last.sequence + 1, self.floor or 0)
+
+    def check_free(self) -> None:
+        """Whether gas or money may go out, or a card or meter be exchanged. LedgerError SUSPENDED or RECOVERING.
+
+        What was begun is finished all the same, and asked before.
+        """
+        if self.suspended:
+            raise LedgerError(errors.SUSPENDED, f"Meter {self.meter.number} is under test.")
+        if self.floor is not None:
+            raise LedgerError(errors.RECOVERING, f"Account {self.account.number} is recovering.")
 
 
 class Counter:
@@ -114,10 +133,11 @@ class Counter:
     def read_card(self, reader: Reader) -> Card:
         return decode_card(reader.read(0, IMAGE_SIZE), self.signer)
 
-    def judge(self, books: Books, card: Card, *, reading: bool = False) -> Standing:
+    def judge(self, books: Books, card: Card, *, reading: bool = False, adopting: bool = False) -> Standing:
         """Who this card is, and what it and its report say against the ledger. Writes nothing.
 
-        ``reading`` lets a damaged order pass, since nothing will be put in its place, and no forged one.
+        ``reading`` lets a damaged order pass, since nothing will be put in its place, and no forged one; ``adopting``
+        lets order and report be ahead of the ledger as well.
         """
         check_ours(card)
         place = books.place(found(card.number))
@@ -132,18 +152,19 @@ class Counter:
         # Once more with the ledger's key version, if the order on the card names another or, torn, none.
         if card.order.values is None or card.order.values["key_version"] != meter.key_version:
             card = decode_card(card.image, self.signer, key_version=meter.key_version)
-        _check_order(card.order, binding, last, reading)
+        _check_order(card.order, binding, last, reading or adopting, adopting)
         report, code = newest_report(card.reports, meter.number, binding.number)
         news = False
         kept = books.last_report(meter.number)
         rank = (0, 0) if kept is None else (kept.binding, kept.report_number)
         if report is not None:
             values = found(report.values)
-            if values["sequence"] > last.sequence or (
+            ahead = values["sequence"] > last.sequence or (
                 values["bought_total"] > last.released_pulses
                 # After a refund or a replacement an earlier frame's total may be more than the last one's.
                 and values["bought_total"] > books.highest_released(binding.id, values["sequence"])
-            ):
+            )
+            if ahead and not adopting:
                 raise LedgerError(
                     errors.LEDGER_BEHIND,
                     f"The meter reports order {values['sequence']} and {values['bought_total']} pulses; "
@@ -153,14 +174,30 @@ class Counter:
                 report, code = None, errors.REPORT_OLDER
             else:
                 news = report_rank(report) > rank
-                if values["sequence"] >= last.sequence and values["bought_total"] >= last.released_pulses:
+                if values["sequence"] >= last.sequence and values["bought_total"] >= last.total:
                     last = replace(last, state=DONE)
         known = None if report is None else report.values
         if known is None and kept is not None and kept.binding == binding.number:
             known = kept_report(kept)
         base, held = self.base_and_held(books, row, binding, last, known)
         unpaid = unpaid_refund(books, last)
-        return Standing(card, row, account, binding, meter, last, report, news, code, known, base, held, unpaid)
+        return Standing(
+            card,
+            row,
+            account,
+            binding,
+            meter,
+            last,
+            report,
+            news,
+            code,
+            known,
+            base,
+            held,
+            unpaid,
+            place.floor,
+            place.suspended,
+        )
 
     def base_and_held(
         self, books: Books, row: CardRow, binding: Binding, last: Order, known: Values | None
@@ -207,8 +244,8 @@ class Counter:
 
     def check_room(self, standing: Standing, count: int) -> None:
         """Whether the binding can bear another order over ``count`` pulses; else the error that says why not."""
-        last, base, weight = standing.last, standing.base, standing.meter.pulse_weight
-        if last.sequence >= SEQUENCE_MAX:
+        base, weight = standing.base, standing.meter.pulse_weight
+        if standing.next_sequence > SEQUENCE_MAX:
             raise LedgerError(codes.NUMBER_USED_UP, "This binding has had all the orders it can have.")
         if base + count > TOTAL_MAX:
             raise RequestError(
@@ -227,6 +264,11 @@ class Counter:
                     f"With {units.volume(count, weight)} m³ more the meter's register would end before its gas.",
                     f"Sell at most {units.volume(max(free, 0), weight)} m³; then the meter is to be exchanged.",
                 )
+
+    def check_sale(self, books: Books, standing: Standing) -> None:
+        """Whether the account may buy now: not under test, and recovering only where the company sells meanwhile."""
+        if standing.suspended or standing.floor is None or not books.rules(self.now()).sell_recovering:
+            standing.check_free()
 
     def terms(
         self, books: Books, account: str, count: int, meter: MeterRow, fen: int | None, price_agreed: bool
@@ -247,7 +289,7 @@ class Counter:
             standing.meter,
             standing.row,
             kind=records.ORDER_USER,
-            sequence=last.sequence + 1,
+            sequence=standing.next_sequence,
             count=count,
             released=standing.base + count,
             fen=terms.fen,
@@ -255,7 +297,7 @@ class Counter:
             shift=terms.shift,
             now=terms.now,
             flags=0,
-            correction=last.correction,
+            correction=correction_total(last, standing.known) or None,
         )
 
     def add_order(
@@ -277,11 +319,13 @@ class Counter:
         purpose: str | None = None,
         amount: int | None = None,
         correction: int | None = None,
+        total: int | None = None,
     ) -> Order:
         """A new pending order with its frame. ``kind`` is the frame's, ``purpose`` the row's; pulses throughout.
 
         ``count`` is what the order adds to all the customer may have; ``amount`` what the frame shows, the same if not
-        given; ``released`` and ``correction`` are the totals it bears.
+        given; ``released`` and ``correction`` are the totals it bears, ``total`` the bought total in the frame where
+        that is not ``released``.
         """
         values = {
             "meter": meter.number,
@@ -290,7 +334,7 @@ class Counter:
             "replacement": card.replacement,
             "key_version": meter.key_version,
             "sequence": sequence,
-            "bought_total": released,
+            "bought_total": released if total is None else total,
             "amount": count if amount is None else amount,
             "correction_total": correction or 0,
             "pulse_weight": meter.pulse_weight,
@@ -315,6 +359,7 @@ class Counter:
             shift=shift,
             kind=purpose,
             correction=correction,
+            frame_pulses=total,
         )
 
     def finish(self, reader: Reader, standing: Standing, order: Order, rescue: bool) -> None:
@@ -419,6 +464,14 @@ def check_not_closed(account: Account) -> None:
         raise LedgerError(errors.ACCOUNT_CLOSED, f"Account {account.number} is closed.")
 
 
+def check_free(books: Books, binding: Binding) -> None:
+    """As ``Standing.check_free``, where there is no card."""
+    if any(row.ended_at is None for row in books.suspensions(binding.id)):
+        raise LedgerError(errors.SUSPENDED, f"Meter {binding.meter} is under test.")
+    if books.recovery(binding.id) is not None:
+        raise LedgerError(errors.RECOVERING, f"Account {binding.account} is recovering.")
+
+
 def unpaid_refund(books: Books, last: Order) -> GrantRow | None:
     """The refund ``last`` is, unless it is paid or cancelled."""
     grant = books.grant_of(last.id) if last.kind == REFUND else None
@@ -478,7 +531,7 @@ def check_ours(card: Card) -> None:
         raise CardError(codes.KIND)
 
 
-def _check_order(order: Part, binding: Binding, last: Order, reading: bool) -> None:
+def _check_order(order: Part, binding: Binding, last: Order, reading: bool, adopting: bool = False) -> None:
     """The card's order against the ledger's last; while that is pending, whatever is not ahead will do."""
     if order.raw == last.frame and order.authentic:
         return
@@ -493,6 +546,8 @@ def _check_order(order: Part, binding: Binding, last: Order, reading: bool) -> N
         raise CardError(codes.METER, f"The card's order is for meter {values['meter']}, not {binding.meter}.")
     place = values["binding"], values["sequence"]
     known = binding.number, last.sequence
+    if adopting and place[0] == known[0] and place > known:
+        return
     if place > known:
         raise LedgerError(
             errors.LEDGER_BEHIND,
@@ -612,6 +667,13 @@ def kept_report(kept: ReportRow) -> Values:
             errors.LEDGER,
             f"The ledger is damaged: reports.frame of meter {kept.meter} holds no report ({error.name}).",
         ) from error
+
+
+def correction_total(last: Order, report: Values | None) -> int:
+    """The corrections of a binding by its last order, or by its newest report where that is as new (signed pulses)."""
+    if report is not None and report["sequence"] >= last.sequence:
+        return int(report["correction_total"])
+    return last.correction or 0
 
 
 def found(row: Any) -> Any:

@@ -1,8 +1,8 @@
 """Index and register drifting apart: what somebody read off the wheels, against what the meter says.
 
 The mechanical index is the truth, and the register may be off by one pulse (docs/DOMAIN.md, sections 1 and 2). Every
-power cut without a warning may add one (docs/fault-model.md). Nothing here asks a ledger or changes anything: what
-comes out is proposed, to be approved with its reason like any other correction.
+power cut without a warning may add one (docs/fault-model.md). Nothing here asks a ledger or changes anything
+(``gashall.reconciliation`` does): what comes out is proposed, to be approved with its reason like any other correction.
 """
 
 from collections.abc import Mapping

@@ -59,6 +59,11 @@ REFUND_AFTER = -149
 ACCOUNT_STOPPED = -150
 ACCOUNT_CLOSED = -151
 CARD_IN_USE = -152
+RECOVERING = -165
+SUSPENDED = -166
+NOTHING_TO_ADOPT = -167
+NOT_SUSPENDED = -168
+NOT_RECOVERING = -169
 
 # Code -> (name, what it means, 中文, what the person does next): the same shape as gascard.meanings.CODES.
 HOST_CODES: dict[int, tuple[str, str, str, str]] = {
@@ -168,7 +173,7 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "LEDGER_BEHIND",
         "The card is ahead of the ledger: an authentic order or report says more than was ever booked.",
         "台账落后于卡",
-        "Sell nothing; the ledger has lost entries and the card's word must be adopted, approved.",
+        "Sell nothing; the ledger has lost entries. Adopt the card's word, approved: icgas hall reconcile adopt.",
     ),
     PENDING_ELSEWHERE: (
         "PENDING_ELSEWHERE",
@@ -379,6 +384,36 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "The card is its account's present one: it is not taken back.",
         "该卡为在用卡",
         "Replace it first: icgas hall replace.",
+    ),
+    RECOVERING: (
+        "RECOVERING",
+        "The ledger was restored from a copy, and the account's meter has not reported since.",
+        "台账恢复中，待表具回报",
+        "Write a probe (icgas hall probe), have the meter read it, then adopt its report: icgas hall reconcile adopt.",
+    ),
+    SUSPENDED: (
+        "SUSPENDED",
+        "The account is suspended: its meter is under test.",
+        "该户已停用，表具检定中",
+        "Wait for the end of the test: icgas hall suspend end.",
+    ),
+    NOTHING_TO_ADOPT: (
+        "NOTHING_TO_ADOPT",
+        "The card says nothing that could be adopted.",
+        "无可采纳的卡内数据",
+        "Sell as usual; a recovering account first needs a probe, and the meter's report of it.",
+    ),
+    NOT_SUSPENDED: (
+        "NOT_SUSPENDED",
+        "The account is not suspended.",
+        "该户未停用",
+        "Look the account up: icgas hall history. A test begins with icgas hall suspend begin.",
+    ),
+    NOT_RECOVERING: (
+        "NOT_RECOVERING",
+        "The account is not recovering: it needs no probe.",
+        "该户无需恢复",
+        "Sell as usual.",
     ),
 }
 

@@ -14,7 +14,16 @@ from typing import Any
 from gascard import codes, records
 from gascard.records import S24_MAX
 from gashall import errors, journal, page, stock, units
-from gashall.counter import Counter, Standing, check_not_closed, check_settled, check_state, check_waiting, found
+from gashall.counter import (
+    Counter,
+    Standing,
+    check_not_closed,
+    check_settled,
+    check_state,
+    check_waiting,
+    correction_total,
+    found,
+)
 from gashall.errors import LedgerError, RequestError
 from gashall.history import printable
 from gashall.ledger import (
@@ -270,7 +279,7 @@ def _wanted(counter: Counter, row: GrantRow, standing: Standing) -> Wanted:
     purpose = GIFT if row.kind == GIFT else MAKEUP
     if row.kind == DRIFT:
         counter.check_room(standing, max(row.pulses, 0))
-        correction = (last.correction or 0) - row.pulses
+        correction = correction_total(last, standing.known) - row.pulses
         if abs(correction) > S24_MAX:
             raise RequestError(
                 codes.RANGE,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from gascard.chip import Chip
-from gashall import errors, grant_command, units
+from gashall import errors, grant_command, overview, probe, units
 from gashall.audit import Audit
 from gashall.errors import GasError, LedgerError, RequestError
 from gashall.files import write_new
@@ -94,9 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     groups: dict[str, Any] = {}
 
     def group(name: str, words: str) -> None:
-        sub = actions.add_parser(
-            name, help=words, description=words[0].upper() + words[1:] + ".", allow_abbrev=False
-        )
+        sub = actions.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".", allow_abbrev=False)
         groups[name] = sub.add_subparsers(dest="what", required=True)
 
     def action(name: str, service: Callable[[argparse.Namespace, Clock | None], Answer], words: str) -> Any:
@@ -153,9 +151,36 @@ def _parser() -> argparse.ArgumentParser:
     reading = action("read", _read, "read a card back; nothing is written to it")
     reading.add_argument("--card", metavar="FILE", required=True, help="the customer's card file")
 
-    reconciling = action("reconcile", _reconcile, "compare what was sold with the meter's index")
-    reconciling.add_argument("--account", metavar="NUMBER", required=True, help="10 digits")
+    reconciling = action("reconcile", _reconcile, "compare what was sold with the meter's index, and wheels with meter")
+    reconciling.add_argument("--account", metavar="NUMBER", help="10 digits")
     reconciling.add_argument("--reading", metavar="M3", help="the index as read; the newest report's if not given")
+    groups["reconcile"] = reconciling.add_subparsers(dest="what", metavar="list | adopt")
+    listing = action("reconcile list", _reconcile_list, "compare every account with its meter, the most urgent first")
+    listing.add_argument("--readings", metavar="FILE", help="CSV of what was read: account,reading in m³")
+    listing.add_argument("--days", metavar="N", type=_whole, default=overview.DAYS, help="a report is old after; 60")
+    listing.add_argument("--csv", metavar="FILE", help="write the list as CSV into this new file")
+    listing.add_argument("--page", metavar="FILE", help="write a page to print (HTML) into this new file")
+    adopting = action("reconcile adopt", _adopt, "take the word of a card that is ahead of the ledger")
+    adopting.add_argument("--card", metavar="FILE", required=True, help="the customer's card file")
+    for who in ("requester", "approver"):
+        adopting.add_argument(f"--{who}", metavar="NAME", required=True, help="who; not the same person twice")
+    adopting.add_argument("--reason", metavar="TEXT", required=True, help="why, for the file")
+
+    probing = action("probe", _probe, "put a probe on a card, so that a recovering account's meter reports")
+    probing.add_argument("--card", metavar="FILE", required=True, help="the customer's card file")
+    probing.add_argument("--overwrite", action="store_true", help="put it over an order the meter refuses")
+    probing.add_argument("--rescue", action="store_true", help="spend the card's last password try")
+
+    group("suspend", "a meter under test")
+    for kind, service, words in (
+        ("begin", _suspend_begin, "suspend an account while its meter is under test"),
+        ("end", _suspend_end, "the meter is back; print what the test took"),
+    ):
+        suspending = action(f"suspend {kind}", service, words)
+        suspending.add_argument("--account", metavar="NUMBER", required=True, help="10 digits")
+        suspending.add_argument("--reading", metavar="M3", required=True, help="what the wheels show")
+        if kind == "begin":
+            suspending.add_argument("--reason", metavar="TEXT", required=True, help="why, for the file")
 
     group("price", "the price list")
     pricing = action("price set", _price_set, "set the price of a m³, from now or later on")
@@ -205,12 +230,28 @@ def _parser() -> argparse.ArgumentParser:
 
     saving = action("backup", _backup, "copy the ledger into a new file while windows go on, and audit the copy")
     saving.add_argument("--to", metavar="FILE", required=True, help="the new file")
+
+    restoring = action("restore", _restore, "make a copy the ledger, and mark every account recovering")
+    restoring.add_argument("--from", dest="copy", metavar="FILE", help="the copy that backup made")
+    restoring.add_argument("--to", metavar="FILE", help="the new ledger; there is no file of that name yet")
+    restoring.add_argument("--mark", action="store_true", help="only mark --ledger, which its database has restored")
+    restoring.add_argument("--head", metavar="HASH", help="the head an earlier audit gave, which must still be there")
+
+    recovering = action("recovering", _recovering, "print the accounts that are recovering after a restore")
+    recovering.add_argument("--sell", choices=("yes", "no"), help="whether they may buy meanwhile; no until it is set")
     return parser
 
 
 def _complete(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """What may stand in the environment instead; else wrong usage."""
+    if arguments.action == "reconcile" and arguments.account is None:
+        parser.error("give --account NUMBER after reconcile, or list or adopt")
+    restoring = arguments.action == "restore" and not arguments.mark
+    if arguments.action == "restore" and [arguments.copy is None, arguments.to is None] != [arguments.mark] * 2:
+        parser.error("give --from FILE and --to FILE after restore, or --mark alone")
     for name, variable in (("ledger", LEDGER_VARIABLE), ("key", KEY_VARIABLE)):
+        if name == "ledger" and restoring:
+            continue
         if name in arguments and not getattr(arguments, name):
             value = os.environ.get(variable, "")
             if not value:
@@ -379,7 +420,84 @@ def _read(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
 def _reconcile(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     with _hall(arguments, clock) as hall:
         told = hall.reconcile(arguments.account, arguments.reading)
-    return DONE, asdict(told) | {"difference": told.difference}, told.lines()
+    record = asdict(told) | {"difference": told.difference}
+    if told.drift is not None:
+        record["drift"] |= {"verdict": told.drift.verdict.value, "moment": told.drift.moment.isoformat()}
+    return DONE, record, told.lines()
+
+
+def _reconcile_list(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    readings = None if arguments.readings is None else overview.read_readings(arguments.readings)
+    with _hall(arguments, clock) as hall:
+        rows = hall.reconcile_list(readings, days=arguments.days)
+        with hall.ledger.look() as books:
+            head = books.head()[1].hex()
+        page = overview.printed(rows, hall.counter.now(), head)
+    for path, text in ((arguments.csv, overview.csv_text(rows)), (arguments.page, page)):
+        if path is not None:
+            _write(path, text)
+    return DONE, {"accounts": [row.record() for row in rows]}, overview.text_lines(rows)
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        write_new(path, text.encode())
+    except FileExistsError:
+        raise RequestError(
+            errors.FIELD, f"There is a file {path} already; none is overwritten.", "Choose another path."
+        ) from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise RequestError(
+            errors.FIELD, f"{path} cannot be written: {why}.", "Correct the path, or make room."
+        ) from None
+
+
+def _adopt(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.adopt(
+            FileReader(arguments.card),
+            requester=arguments.requester,
+            approver=arguments.approver,
+            reason=arguments.reason,
+        )
+    return DONE, asdict(told), told.lines()
+
+
+def _probe(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.probe(FileReader(arguments.card), overwrite=arguments.overwrite, rescue=arguments.rescue)
+    return DONE, asdict(told), probe.lines(told)
+
+
+def _restore(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    if arguments.mark:
+        with _hall(arguments, clock) as hall:
+            told = hall.mark_restored(arguments.head)
+    else:
+        told = Hall.restore(arguments.copy, arguments.to, arguments.key, clock, head=arguments.head)
+    return DONE, asdict(told), told.lines()
+
+
+def _recovering(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        if arguments.sell is not None:
+            hall.sell_while_recovering(arguments.sell == "yes")
+        rows = hall.recovering()
+    lines = [*[row.line() for row in rows], f"{len(rows)} accounts are recovering"]
+    return DONE, {"recovering": [asdict(row) for row in rows]}, lines
+
+
+def _suspend_begin(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.suspend(arguments.account, arguments.reading, arguments.reason)
+    return DONE, asdict(told), told.lines()
+
+
+def _suspend_end(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.end_suspension(arguments.account, arguments.reading)
+    return DONE, asdict(told), told.lines()
 
 
 def _price_set(arguments: argparse.Namespace, clock: Clock | None) -> Answer:

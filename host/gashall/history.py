@@ -6,7 +6,19 @@ from typing import Any
 from gashall import encode, errors, units
 from gashall.encode import Values
 from gashall.errors import GasError, LedgerError
-from gashall.ledger import Account, AccountChange, Binding, CardRow, GrantRow, Ledger, MeterRow, Order, ReportRow
+from gashall.ledger import (
+    Account,
+    AccountChange,
+    AdoptionRow,
+    Binding,
+    CardRow,
+    GrantRow,
+    Ledger,
+    MeterRow,
+    Order,
+    ReportRow,
+    SuspensionRow,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +33,9 @@ class History:
     """Each with its fields, None if the frame kept is none."""
     grants: tuple[GrantRow, ...] = ()
     changes: tuple[AccountChange, ...] = ()
+    adoptions: tuple[AdoptionRow, ...] = ()
+    suspensions: tuple[SuspensionRow, ...] = ()
+    recovering: bool = False
 
     def lines(self) -> list[str]:
         """The file as lines of text: volumes in m³, money in yuan, times in UTC."""
@@ -39,6 +54,8 @@ class History:
                 f"from index {units.volume(binding.initial_reading, weight)} m³",
                 f"       {limits}, over-flow {binding.over_flow_seconds} s, key version {meter.key_version}",
             ]
+        if self.recovering:
+            lines.append("       recovering: no report was adopted since the ledger was restored")
         lines += ["", "cards"]
         for card in self.cards:
             state = "issued" if card.issued else f"not issued, {card.psc_bytes} bytes of its password announced"
@@ -56,6 +73,7 @@ class History:
                 f"  {numbers[order.binding]:>3}/{order.sequence:<5} {_time(order.made_at)}  "
                 f"{what}{units.volume(order.paid_pulses, weight)} m³{money}, total "
                 f"{units.volume(order.released_pulses, weight)} m³, card {order.card}, {order.state}"
+                + ("" if not order.adopted_pulses else f", {units.volume(order.adopted_pulses, weight)} m³ adopted")
             )
         if self.grants:
             lines += ["", "made up, given and paid back"]
@@ -95,6 +113,24 @@ class History:
                     f"{word} {units.volume(count, weight)} m³" for word, count in shown.items()
                 )
             lines.append(f"  {row.binding:>3}/{row.report_number:<8} {_time(row.seen_at)}  {text}, card {row.card}")
+        if self.adoptions:
+            lines += ["", "adopted"]
+        for adoption in self.adoptions:
+            weight = weights[adoption.binding]
+            people = f"asked for by {printable(adoption.requester)}, approved by {printable(adoption.approver)}"
+            lines.append(
+                f"  {numbers[adoption.binding]:>3}/{adoption.sequence:<5} {_time(adoption.at)}  "
+                f"{units.volume(adoption.raised_pulses, weight)} m³, {people}: {printable(adoption.reason)}"
+            )
+        if self.suspensions:
+            lines += ["", "suspended"]
+        for test in self.suspensions:
+            weight = weights[test.binding]
+            end = "not ended"
+            if test.ended_at is not None and test.end_reading is not None:
+                end = f"to {_time(test.ended_at)} at {units.volume(test.end_reading, weight)} m³"
+            begin = f"{numbers[test.binding]:>3}  {_time(test.at)} at {units.volume(test.reading, weight)} m³"
+            lines.append(f"  {begin}, {end}: {printable(test.reason)}")
         return lines
 
     def record(self) -> dict[str, Any]:
@@ -107,6 +143,9 @@ class History:
             "reports": [_fields(row) | {"fields": values} for row, values in self.reports],
             "grants": [_fields(grant) for grant in self.grants],
             "changes": [_fields(change) for change in self.changes],
+            "adoptions": [_fields(row) for row in self.adoptions],
+            "suspensions": [_fields(row) for row in self.suspensions],
+            "recovering": self.recovering,
         }
 
 
@@ -144,6 +183,9 @@ def history(ledger: Ledger, account: str) -> History:
             ),
             grants=tuple(row for row in books.grants() if row.account == account),
             changes=tuple(books.account_changes(account)),
+            adoptions=tuple(row for binding, _ in bindings for row in books.adoptions(binding.id)),
+            suspensions=tuple(row for binding, _ in bindings for row in books.suspensions(binding.id)),
+            recovering=any(books.recovery(binding.id) is not None for binding, _ in bindings),
         )
 
 

@@ -42,6 +42,11 @@ GRANT_WRITTEN = "grant written"
 GRANT_CANCELLED = "grant cancelled"
 REFUND_PAID = "refund paid"
 ACCOUNT_CHANGED = "account changed"
+INDEX_COMPARED = "index compared"
+LEDGER_RESTORED = "ledger restored"
+ADOPTED = "adopted"
+SUSPENDED = "suspended"
+SUSPENSION_ENDED = "suspension ended"
 
 Cell: TypeAlias = int | str | None
 Changes: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Self, TypeAlias
 import sqlalchemy as sa
 
 from gascard import codes
-from gascard.records import BINDING_MAX, S24_MAX, SEQUENCE_MAX, TIME_MAX, TOTAL_MAX
+from gascard.records import BINDING_MAX, REPORT_NUMBER_MAX, S24_MAX, SEQUENCE_MAX, TIME_MAX, TOTAL_MAX
 from gashall import errors, journal, migrations
 from gashall.errors import LedgerError
 from gashall.files import sync_folder
@@ -51,8 +51,17 @@ ACCOUNT_MAX = 9_999_999_999
 CARD_MAX = 0xFFFFFFFF
 STOCK_MOST = 1_000_000
 
-SETTINGS = ("limit_purchase", "limit_day", "limit_month", "utc_offset")
-"""What may be set: limits in hundredths of a m³, and how many minutes the hall's days begin before UTC's."""
+SETTINGS = ("limit_purchase", "limit_day", "limit_month", "utc_offset", "sell_recovering")
+"""What may be set: limits in hundredths of a m³, how many minutes the hall's days begin before UTC's, and 1 where
+accounts of a restored ledger may buy before their meters have reported."""
+
+PROBE = "probe"
+ADOPTED = "adopted"
+"""Where an order comes from that is no sale: it only asks for a report, or its row was lost and a card had it."""
+
+SEQUENCES_LOST = 100
+NUMBERS_LOST = 10_000
+"""By how much a restored ledger's sequences jump, and its card and account numbers: those between may be in use."""
 
 Clock: TypeAlias = Callable[[], datetime]
 
@@ -142,6 +151,8 @@ _orders = sa.Table(
     sa.Column("shift", sa.Integer),
     sa.Column("kind", sa.String(11)),
     sa.Column("correction", sa.Integer),
+    sa.Column("adopted_pulses", sa.Integer),
+    sa.Column("frame_pulses", sa.Integer),
     sa.UniqueConstraint("binding", "sequence"),
 )
 # Two windows, one account: the second one's row is refused here, whatever both of them read before.
@@ -252,6 +263,68 @@ _account_changes = sa.Table(
     sa.Column("reason", sa.String, nullable=False),
     sa.Column("approver", sa.String, nullable=False),
 )
+# What somebody read off a meter's wheels, against a report of it; never changed. Readings and drift are pulses.
+_comparisons = sa.Table(
+    "comparisons",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("meter", sa.ForeignKey("meters.number"), nullable=False, index=True),
+    sa.Column("binding", sa.Integer, nullable=False),
+    sa.Column("report_number", sa.Integer, nullable=False),
+    sa.Column("reading", sa.Integer, nullable=False),
+    sa.Column("power_failures", sa.Integer, nullable=False),
+    sa.Column("settled", sa.Integer, nullable=False),
+    sa.Column("drift", sa.Integer, nullable=False),
+    sa.Column("verdict", sa.String(9), nullable=False),
+    sa.Column("at", sa.Integer, nullable=False),
+)
+
+# When this ledger came out of a copy. Card and account numbers up to these may be in use, though no row says so.
+_restores = sa.Table(
+    "restores",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Integer, nullable=False),
+    sa.Column("cards_above", sa.BigInteger, nullable=False),
+    sa.Column("accounts_above", sa.BigInteger, nullable=False),
+)
+# Which bindings have not reported since. The next order's sequence is ``floor`` at least.
+_recoveries = sa.Table(
+    "recoveries",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("restore", sa.ForeignKey("restores.id"), nullable=False),
+    sa.Column("binding", sa.ForeignKey("bindings.id"), nullable=False, index=True),
+    sa.Column("floor", sa.Integer, nullable=False),
+    sa.Column("ended_at", sa.Integer),
+)
+# Whose word was taken for it that a card knew more than this ledger, and what that came to; never changed.
+_adoptions = sa.Table(
+    "adoptions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("binding", sa.ForeignKey("bindings.id"), nullable=False, index=True),
+    sa.Column("card", sa.BigInteger, nullable=False),
+    sa.Column("sequence", sa.Integer, nullable=False),
+    sa.Column("released_pulses", sa.Integer, nullable=False),
+    sa.Column("raised_pulses", sa.Integer, nullable=False),
+    sa.Column("requester", sa.String, nullable=False),
+    sa.Column("approver", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("at", sa.Integer, nullable=False),
+)
+# A binding whose meter is under test. Readings of its wheels in pulses.
+_suspensions = sa.Table(
+    "suspensions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("binding", sa.ForeignKey("bindings.id"), nullable=False, index=True),
+    sa.Column("at", sa.Integer, nullable=False),
+    sa.Column("reading", sa.Integer, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("ended_at", sa.Integer),
+    sa.Column("end_reading", sa.Integer),
+)
 
 # What was done, in the order in which it was done, and never changed: docs/ledger.md.
 _journal = sa.Table(
@@ -339,6 +412,27 @@ _SPANS: dict[tuple[str, str], tuple[int, int]] = {
     ("prices", "set_at"): (0, TIME_MAX),
     ("reports", "card"): (1, CARD_MAX),
     ("reports", "seen_at"): (0, TIME_MAX),
+    ("comparisons", "binding"): (1, BINDING_MAX),
+    ("comparisons", "report_number"): (0, REPORT_NUMBER_MAX),
+    ("comparisons", "reading"): (0, TOTAL_MAX),
+    ("comparisons", "power_failures"): (0, 0xFF),
+    ("comparisons", "at"): (0, TIME_MAX),
+    ("orders", "adopted_pulses"): (0, TOTAL_MAX),
+    ("orders", "frame_pulses"): (0, TOTAL_MAX),
+    ("restores", "at"): (0, TIME_MAX),
+    ("restores", "cards_above"): (0, CARD_MAX),
+    ("restores", "accounts_above"): (0, ACCOUNT_MAX),
+    ("recoveries", "floor"): (1, 0x7FFFFFFF),
+    ("recoveries", "ended_at"): (0, TIME_MAX),
+    ("adoptions", "card"): (1, CARD_MAX),
+    ("adoptions", "sequence"): (1, SEQUENCE_MAX),
+    ("adoptions", "released_pulses"): (0, TOTAL_MAX),
+    ("adoptions", "raised_pulses"): (0, TOTAL_MAX),
+    ("adoptions", "at"): (0, TIME_MAX),
+    ("suspensions", "at"): (0, TIME_MAX),
+    ("suspensions", "reading"): (0, TOTAL_MAX),
+    ("suspensions", "ended_at"): (0, TIME_MAX),
+    ("suspensions", "end_reading"): (0, TOTAL_MAX),
     ("journal", "number"): (1, 0x7FFFFFFF),
     ("journal", "at"): (0, TIME_MAX),
 }
@@ -456,6 +550,14 @@ _PLACE = (
         .where(_newer.c.account == _cards.c.account)
         .scalar_subquery()
         .label("newest"),
+        sa.select(sa.func.max(_recoveries.c.floor))
+        .where(_recoveries.c.binding == _bindings.c.id, _recoveries.c.ended_at.is_(None))
+        .scalar_subquery()
+        .label("floor"),
+        sa.select(sa.func.max(_suspensions.c.id))
+        .where(_suspensions.c.binding == _bindings.c.id, _suspensions.c.ended_at.is_(None))
+        .scalar_subquery()
+        .label("suspension"),
     )
     .join_from(_cards, _accounts)
     .outerjoin(_bindings, (_bindings.c.account == _accounts.c.number) & _bindings.c.open)
@@ -481,6 +583,7 @@ _ORDER = _first(_orders, _orders.c.id == _KEY)
 _HOLD = sa.update(_orders).where(_orders.c.id == _KEY).values(state=WRITTEN)
 _GRANT = _first(_grants, _grants.c.id == _KEY)
 _GRANT_OF_ORDER = _first(_grants, _grants.c.written == _KEY)
+_LAPSE_GRANT = sa.update(_grants).where(_grants.c.id == _KEY).values(cancelled_at=sa.bindparam("_at"))
 _GRANTS = sa.select(_grants).order_by(_grants.c.id)
 _APPROVAL = (
     sa.select(_journal.c.hash)
@@ -495,6 +598,36 @@ _PAID_OUT = (
 )
 _CHANGES = sa.select(_account_changes).where(_account_changes.c.account == _KEY).order_by(_account_changes.c.id)
 _END_CARD = sa.update(_cards).where(_cards.c.number == _KEY, _cards.c.ended.is_(None))
+_BINDINGS_ON = sa.select(_bindings).where(_bindings.c.meter == _KEY).order_by(_bindings.c.number)
+_COMPARISONS = sa.select(_comparisons).where(_comparisons.c.meter == _KEY).order_by(_comparisons.c.id)
+_OPEN_RECOVERIES = sa.select(_recoveries).where(_recoveries.c.ended_at.is_(None)).order_by(_recoveries.c.id)
+_RECOVERY = _first(_recoveries, (_recoveries.c.binding == _KEY) & _recoveries.c.ended_at.is_(None), _recoveries.c.id)
+_END_RECOVERY = sa.update(_recoveries).where(_recoveries.c.id == _KEY).values(ended_at=sa.bindparam("_at"))
+_OPEN_BINDINGS = sa.select(_bindings).where(_bindings.c.open).order_by(_bindings.c.account)
+_FIRST_SINCE = sa.select(sa.func.min(_orders.c.sequence)).where(
+    _orders.c.binding == _KEY,
+    _orders.c.sequence >= sa.bindparam("_floor"),
+    sa.func.coalesce(_orders.c.kind, "") != ADOPTED,
+)
+_PAID_SINCE = sa.select(_orders.c.paid_pulses).where(
+    _orders.c.binding == _KEY,
+    _orders.c.sequence >= sa.bindparam("_floor"),
+    sa.func.coalesce(_orders.c.kind, "") != PROBE,
+    sa.func.coalesce(_orders.c.kind, "") != ADOPTED,
+)
+_RAISE_ORDER = (
+    sa.update(_orders)
+    .where(_orders.c.id == _KEY)
+    .values({name: sa.bindparam(f"_{name}") for name in ("released_pulses", "adopted_pulses", "frame_pulses")})
+)
+_LAST_RESTORE = _first(_restores, sa.true(), _restores.c.id.desc())
+_SUSPENSIONS = sa.select(_suspensions).where(_suspensions.c.binding == _KEY).order_by(_suspensions.c.id)
+_END_SUSPENSION = (
+    sa.update(_suspensions)
+    .where(_suspensions.c.id == _KEY)
+    .values(ended_at=sa.bindparam("_ended_at"), end_reading=sa.bindparam("_end_reading"))
+)
+_ADOPTIONS = sa.select(_adoptions).where(_adoptions.c.binding == _KEY).order_by(_adoptions.c.id)
 _INSERT = {table.name: sa.insert(table) for table in metadata.sorted_tables}
 _RAISE_BINDING = sa.update(_meters).where(_meters.c.number == _KEY)
 # A card that is issued stays so, whatever a window that was overtaken still believes.
@@ -505,7 +638,7 @@ _LOADED = (
     .where(
         _orders.c.binding == _KEY,
         _orders.c.sequence <= sa.bindparam("_sequence"),
-        _orders.c.released_pulses <= sa.bindparam("_bought_total"),
+        sa.func.coalesce(_orders.c.frame_pulses, _orders.c.released_pulses) <= sa.bindparam("_bought_total"),
         _orders.c.state != DONE,
     )
     .order_by(_orders.c.id)
@@ -610,9 +743,18 @@ class Order:
     price: int | None = None
     shift: int | None = None
     kind: str | None = None
-    """MAKEUP, GIFT, REFUND, CANCEL or REPLACEMENT; nothing: an opening (sequence 1) or a purchase."""
+    """MAKEUP, GIFT, REFUND, CANCEL, REPLACEMENT, PROBE or ADOPTED; nothing: an opening (sequence 1) or a purchase."""
     correction: int | None = None
     """The correction total its frame bears; nothing: 0."""
+    adopted_pulses: int | None = None
+    """How many of the released pulses were lost with a ledger and adopted with this order; None: none."""
+    frame_pulses: int | None = None
+    """The bought total in the frame where it is not the released pulses."""
+
+    @property
+    def total(self) -> int:
+        """The bought total a meter has at least when it has loaded this order."""
+        return self.released_pulses if self.frame_pulses is None else self.frame_pulses
 
 
 @dataclass(frozen=True, slots=True)
@@ -706,6 +848,62 @@ class ReportRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RecoveryRow:
+    """A binding that has not reported since the ledger was restored, or had not until the minute ``ended_at``."""
+
+    id: int
+    restore: int
+    binding: int
+    floor: int
+    ended_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptionRow:
+    """What a card had that the ledger had not: the sequence and released pulses after it, the pulses it added."""
+
+    id: int
+    binding: int
+    card: int
+    sequence: int
+    released_pulses: int
+    raised_pulses: int
+    requester: str
+    approver: str
+    reason: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SuspensionRow:
+    """A meter under test, from the reading at its beginning to that at its end, in pulses."""
+
+    id: int
+    binding: int
+    at: int
+    reading: int
+    reason: str
+    ended_at: int | None
+    end_reading: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRow:
+    """Wheels against a report. ``power_failures`` is the report's count, ``settled`` what was corrected before."""
+
+    id: int
+    meter: str
+    binding: int
+    report_number: int
+    reading: int
+    power_failures: int
+    settled: int
+    drift: int
+    verdict: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where a card belongs. ``binding`` and ``meter`` are None if the account has no meter."""
 
@@ -714,6 +912,9 @@ class Place:
     account: Account
     binding: Binding | None
     meter: MeterRow | None
+    floor: int | None
+    """The least sequence of the next order while the binding is recovering; None: it is not."""
+    suspended: bool
 
 
 class Rules(NamedTuple):
@@ -727,6 +928,7 @@ class Rules(NamedTuple):
     limit_day: int | None
     limit_month: int | None
     utc_offset: int | None
+    sell_recovering: int | None
     shift: int | None
     last_shift: int | None
 
@@ -1148,6 +1350,8 @@ class Books:
             account=Account(**_columns(row, _accounts, "accounts_")),
             binding=Binding(**_columns(row, _bindings, "bindings_")) if bound else None,
             meter=MeterRow(**_columns(row, _meters, "meters_")) if bound else None,
+            floor=None if row["floor"] is None else _checked("recoveries", "floor", row["floor"]),
+            suspended=row["suspension"] is not None,
         )
 
     def card_of(self, account: str) -> CardRow | None:
@@ -1261,6 +1465,133 @@ class Books:
         self._run(_CLOSE_SHIFT, {"_key": number} | {f"_{name}": value for name, value in values.items()})
         self._tell(journal.SHIFT_CLOSED, "", {"shifts": [{"number": number, **values}]})
 
+    def bindings_on(self, meter: str) -> list[Binding]:
+        """All bindings of a meter, open or not, oldest first."""
+        return [Binding(**_columns(row, _bindings)) for row in self._all(_BINDINGS_ON, _key=meter)]
+
+    def comparisons(self, meter: str) -> list[ComparisonRow]:
+        """All comparisons of a meter with its wheels, oldest first."""
+        return [ComparisonRow(**_columns(row, _comparisons)) for row in self._all(_COMPARISONS, _key=meter)]
+
+    def add_comparison(self, account: str, **values: Any) -> None:
+        """Keep a comparison: every column of ``comparisons`` but ``id``."""
+        key = self._number(_comparisons, values)
+        self._tell(journal.INDEX_COMPARED, account, {"comparisons": [{"id": key, **values}]})
+
+    def open_bindings(self) -> list[Binding]:
+        """All open bindings, by their accounts."""
+        return [Binding(**_columns(row, _bindings)) for row in self._all(_OPEN_BINDINGS)]
+
+    def recoveries(self) -> dict[int, RecoveryRow]:
+        """The bindings that are recovering, by their row ids."""
+        rows = [RecoveryRow(**_columns(row, _recoveries)) for row in self._all(_OPEN_RECOVERIES)]
+        return {row.binding: row for row in rows}
+
+    def recovery(self, binding: int) -> RecoveryRow | None:
+        """What the binding of that row id still waits for, None if it is not recovering."""
+        row = self._one(_RECOVERY, binding)
+        return None if row is None else RecoveryRow(**_columns(row, _recoveries))
+
+    def restore(self, at: int) -> int:
+        """This ledger came out of a copy: mark every open binding recovering, in one row of the journal; how many."""
+        before = self.recoveries()
+        ended = [{"id": row.id, "ended_at": at} for row in before.values()]
+        for old in ended:
+            self._run(_END_RECOVERY, {"_key": old["id"], "_at": at})
+        card, account = self._highest(_cards.c.number), _account_number(self._highest(_accounts.c.number))
+        values = {
+            "at": at,
+            "cards_above": min((0 if card is None else _checked("cards", "number", card)) + NUMBERS_LOST, CARD_MAX),
+            "accounts_above": min(account + NUMBERS_LOST, ACCOUNT_MAX),
+        }
+        restore = self._number(_restores, values)
+        marked: list[dict[str, Any]] = []
+        for binding in self.open_bindings():
+            last = self.last_order(binding.id)
+            sequence = 0 if last is None else last.sequence
+            if binding.id in before:
+                # A copy of a ledger that was recovering: orders from that floor on may be lost again.
+                sequence = max(sequence, before[binding.id].floor)
+            row: dict[str, Any] = {"restore": restore, "binding": binding.id, "ended_at": None}
+            row["floor"] = sequence + SEQUENCES_LOST
+            marked.append({"id": self._number(_recoveries, row), **row})
+        # What was asked for or owed when the copy was made may have been written or paid since.
+        lapsed = [
+            {"id": grant.id, "cancelled_at": at}
+            for grant in self.grants()
+            if grant.cancelled_at is None
+            and grant.paid_at is None
+            and (grant.written is None or grant.kind == REFUND)
+        ]
+        for grant in lapsed:
+            self._run(_LAPSE_GRANT, {"_key": grant["id"], "_at": at})
+        changes = {"restores": [{"id": restore, **values}], "recoveries": [*ended, *marked], "grants": lapsed}
+        self._tell(journal.LEDGER_RESTORED, "", {name: rows for name, rows in changes.items() if rows})
+        return len(marked)
+
+    def first_since(self, binding: int, floor: int) -> int | None:
+        """The sequence of the first order this ledger made from ``floor`` on, None if it made none."""
+        sequence = self._run(_FIRST_SINCE, {"_key": binding, "_floor": floor})[0][0]
+        return None if sequence is None else _checked("orders", "sequence", sequence)
+
+    def paid_since(self, binding: int, floor: int) -> int:
+        """The pulses sold with sequences from ``floor`` on."""
+        rows = self._run(_PAID_SINCE, {"_key": binding, "_floor": floor})
+        return sum(_checked("orders", "paid_pulses", paid) for (paid,) in rows)
+
+    def adopt(
+        self,
+        binding: Binding,
+        orders: list[dict[str, Any]],
+        raised: dict[str, Any] | None,
+        adoption: Mapping[str, Any],
+        ended: int | None,
+    ) -> None:
+        """What a card had, in one row of the journal: orders the ledger lost, one raised, a recovery that ends.
+
+        ``orders`` and ``raised`` as rows of ``orders``, new ones without what all adopted rows have in common;
+        ``adoption`` every column of ``adoptions`` but ``id`` and ``binding``; ``ended`` the recovery's row id.
+        """
+        common = {"account": binding.account, "binding": binding.id, "kind": ADOPTED, "adopted_pulses": None}
+        common |= {"fen": None, "price": None, "shift": None}
+        told = []
+        for order in orders:
+            values = common | order
+            told.append({"id": self._number(_orders, values), **values})
+        if raised is not None:
+            self._run(_RAISE_ORDER, {"_key": raised["id"]} | {f"_{n}": v for n, v in raised.items() if n != "id"})
+            told.append(raised)
+        row = {"binding": binding.id, **adoption}
+        changes: dict[str, list[dict[str, Any]]] = {"adoptions": [{"id": self._number(_adoptions, row), **row}]}
+        if told:
+            changes["orders"] = told
+        if ended is not None:
+            self._run(_END_RECOVERY, {"_key": ended, "_at": adoption["at"]})
+            changes["recoveries"] = [{"id": ended, "ended_at": adoption["at"]}]
+        self._tell(journal.ADOPTED, binding.account, changes)
+
+    def adoptions(self, binding: int) -> list[AdoptionRow]:
+        """What was adopted for the binding of that row id, oldest first."""
+        return [AdoptionRow(**_columns(row, _adoptions)) for row in self._all(_ADOPTIONS, _key=binding)]
+
+    def suspensions(self, binding: int) -> list[SuspensionRow]:
+        """The tests of the meter of the binding of that row id, oldest first."""
+        return [SuspensionRow(**_columns(row, _suspensions)) for row in self._all(_SUSPENSIONS, _key=binding)]
+
+    def suspend(self, binding: Binding, at: int, reading: int, reason: str) -> SuspensionRow:
+        """The binding's meter goes to a test. Whether one is under way is the caller's to judge."""
+        values: dict[str, Any] = {"binding": binding.id, "at": at, "reading": reading, "reason": reason}
+        values |= {"ended_at": None, "end_reading": None}
+        key = self._number(_suspensions, values)
+        self._tell(journal.SUSPENDED, binding.account, {"suspensions": [{"id": key, **values}]})
+        return SuspensionRow(id=key, **values)
+
+    def end_suspension(self, binding: Binding, suspension: int, at: int, reading: int) -> None:
+        """The meter is back on its wall."""
+        self._run(_END_SUSPENSION, {"_key": suspension, "_ended_at": at, "_end_reading": reading})
+        row = {"id": suspension, "ended_at": at, "end_reading": reading}
+        self._tell(journal.SUSPENSION_ENDED, binding.account, {"suspensions": [row]})
+
     def stock(self) -> dict[tuple[str, int | None], int]:
         """How many blank cards went each way: (kind, shift or None) -> their sum. Empty if none was ever booked."""
         found = {}
@@ -1321,6 +1652,10 @@ class Books:
         """A new card of ``account`` under the next free card number, not issued yet."""
         highest = self._highest(_cards.c.number)
         number = 1 if highest is None else int(_checked("cards", "number", highest)) + 1
+        restored = self._one(_LAST_RESTORE, None)
+        if restored is not None:
+            above: int = _checked("restores", "cards_above", restored["cards_above"])
+            number = max(number, min(above + 1, CARD_MAX))
         if number > CARD_MAX:
             raise LedgerError(codes.NUMBER_USED_UP, "All card numbers are used up.")
         card = CardRow(number, account, replacement, issue_batch, 0, False, reason)
@@ -1365,6 +1700,7 @@ class Books:
         shift: int | None = None,
         kind: str | None = None,
         correction: int | None = None,
+        frame_pulses: int | None = None,
     ) -> Order:
         """A new pending order. LedgerError PENDING_ELSEWHERE if there is one, NUMBER_USED_UP past 65535."""
         if sequence > SEQUENCE_MAX:
@@ -1384,6 +1720,8 @@ class Books:
             "shift": shift,
             "kind": kind,
             "correction": correction,
+            "adopted_pulses": None,
+            "frame_pulses": frame_pulses,
         }
         key = self._number(_orders, values)
         self._tell(journal.ORDER_MADE, binding.account, {"orders": [{"id": key, **values}]})
@@ -1586,6 +1924,10 @@ class Books:
     def _free_account(self) -> int:
         """The number after the highest account; where that is the last there is, the next free one below."""
         highest = _account_number(self._highest(_accounts.c.number))
+        restored = self._one(_LAST_RESTORE, None)
+        if highest < ACCOUNT_MAX and restored is not None:
+            above: int = _checked("restores", "accounts_above", restored["accounts_above"])
+            highest = max(highest, min(above, ACCOUNT_MAX - 1))
         if highest < ACCOUNT_MAX:
             return highest + 1
         below = self._connection.execute(_BELOW_A_GAP).scalar()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from gascard import records
 from gashall import errors, shifts
-from gashall.counter import Counter, Standing, check_reader, found, kept_report, unpaid_refund
+from gashall.counter import Counter, Standing, check_reader, correction_total, found, kept_report, unpaid_refund
 from gashall.encode import Values
 from gashall.errors import GasError, LedgerError
 from gashall.ledger import PENDING, WRITTEN, Binding, Books, CardRow, GrantRow, MeterRow, Order
@@ -92,7 +92,7 @@ def add(counter: Counter, books: Books, standing: Standing, wanted: Wanted, shif
         standing.meter,
         standing.row,
         kind=records.ORDER_OPENING if opening else records.ORDER_USER,
-        sequence=standing.last.sequence + 1,
+        sequence=standing.next_sequence,
         count=wanted.count,
         amount=wanted.amount,
         released=wanted.released,
@@ -101,11 +101,12 @@ def add(counter: Counter, books: Books, standing: Standing, wanted: Wanted, shif
         now=counter.now(),
         shift=shift,
         purpose=wanted.purpose,
-        correction=standing.last.correction if wanted.correction is None else wanted.correction,
+        correction=correction_total(standing.last, standing.known) if wanted.correction is None else wanted.correction,
     )
 
 
 def _judged(counter: Counter, books: Books, standing: Standing, plan: Plan) -> tuple[Wanted, int | None]:
+    standing.check_free()
     shift = shifts.check(books.rules(counter.now()))
     return plan(books, standing), shift
 

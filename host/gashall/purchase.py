@@ -29,6 +29,7 @@ def sell(
             begun = standing.last if standing.last.state == PENDING else None
             if begun is None:
                 try:
+                    counter.check_sale(books, standing)
                     count = counter.next_order(standing, volume, fen)
                     counter.terms(books, standing.account.number, count, standing.meter, fen, price_agreed)
                 except GasError as error:
@@ -45,6 +46,7 @@ def sell(
             standing = counter.judge(books, card)
             if standing.last.state == PENDING:
                 raise LedgerError(errors.PENDING_ELSEWHERE)
+            counter.check_sale(books, standing)
             count = counter.next_order(standing, volume, fen)
             terms = counter.terms(books, standing.account.number, count, standing.meter, fen, price_agreed)
             order = counter.book(books, standing, count, terms)

@@ -1,12 +1,14 @@
-"""What was sold to an account, against its meter's index: the figures a person adds up."""
+"""What was sold to an account, against its meter's index: the figures a person adds up, and what to do about them."""
 
 from dataclasses import dataclass
 from decimal import Decimal
 
-from gashall import encode, errors, units
-from gashall.counter import Counter, found, kept_report
+from gashall import drift, encode, errors, units
+from gashall.counter import Counter, correction_total, found, kept_report
+from gashall.drift import Drift, Verdict
+from gashall.encode import Values
 from gashall.errors import CardError, LedgerError
-from gashall.ledger import CANCEL, GIFT, MAKEUP, REFUND, REPLACEMENT
+from gashall.ledger import CANCEL, GIFT, MAKEUP, REFUND, REPLACEMENT, Binding, Books, MeterRow, ReportRow
 from gashall.placing import position
 from gashall.units import Volume
 
@@ -34,6 +36,8 @@ class Reconciliation:
     """Paid and held since a card was replaced."""
     corrections: int
     """Signed sum of corrections the meter has taken; less what was sold by so much."""
+    drift: Drift | None = None
+    """What the reading says of the meter; None if none was given."""
 
     @property
     def difference(self) -> int:
@@ -63,7 +67,23 @@ class Reconciliation:
         )
         head = [f"account {self.account}, meter {self.meter}, index {initial} to {closing} m³"]
         body = [f"{words:<20}{cubic:>14} m³" for words, cubic in self.rows()]
+        body += [] if self.drift is None else drift_lines(self.drift, self.pulse_weight)
         return [*head, *body, f"difference {self.difference} pulses"]
+
+
+def drift_lines(found: Drift, pulse_weight: int) -> list[str]:
+    """A comparison for people: what was compared, the verdict, and the correction that is proposed."""
+    reading, index, correction = (
+        units.volume(count, pulse_weight) for count in (found.wheels, found.index, found.correction)
+    )
+    allowed = f"{found.allowed} pulses allowed" + (", perhaps more" if found.at_least else "")
+    lines = [
+        f"wheels {reading} m³, meter {index} m³ by its report of {found.moment:%Y-%m-%d %H:%M} UTC",
+        f"index: {found.verdict.value}; drift {found.drift} pulses, {allowed}",
+    ]
+    if found.verdict is not Verdict.AGREES:
+        lines.append(f"proposed correction: {correction} m³, to be approved with its reason")
+    return lines
 
 
 def reconcile(counter: Counter, account: str, closing_reading: Volume | None = None) -> Reconciliation:
@@ -75,9 +95,13 @@ def reconcile(counter: Counter, account: str, closing_reading: Volume | None = N
             raise LedgerError(errors.ACCOUNT_UNKNOWN, f"There is no open account {account}.")
         meter, kept = found(books.meter(binding.meter)), books.last_report(binding.meter)
         here, paid = position(counter, books, binding), books.paid(binding.id)
-    if kept is None or kept.binding != binding.number:
-        raise CardError(errors.REPORT_MISSING)
-    report = kept_report(kept)
+        if kept is None or kept.binding != binding.number:
+            raise CardError(errors.REPORT_MISSING)
+        report = kept_report(kept)
+        compared: Drift | None = None
+        if closing_reading is not None:
+            compared, made_good = compare(books, meter, kept, report, closing_reading)
+            _keep(books, binding, kept, report, compared, made_good, counter.now())
     wheel = meter.wheel_pulses
     closing: int = report["index"]
     if closing_reading is not None:
@@ -101,4 +125,51 @@ def reconcile(counter: Counter, account: str, closing_reading: Volume | None = N
         paid_back=-sum(paid.get(kind, 0) for kind in (REFUND, CANCEL, REPLACEMENT)),
         held=here.held,
         corrections=report["correction_total"],
+        drift=compared,
     )
+
+
+def settled(books: Books, meter: str) -> int:
+    """Pulses by which a meter's drift was corrected so far, over all its bindings (signed).
+
+    Of an order that bears a new correction total and was not loaded yet that total counts too: to propose it again
+    would be to correct twice.
+    """
+    total = 0
+    for binding in books.bindings_on(meter):
+        reports = books.reports(meter, binding.number)
+        report = kept_report(reports[-1]) if reports else None
+        total += correction_total(found(books.last_order(binding.id)), report)
+    return total
+
+
+def compare(books: Books, meter: MeterRow, kept: ReportRow, report: Values, reading: Volume) -> tuple[Drift, int]:
+    """The verdict over a reading of ``meter``, against its newest report, and what was settled before."""
+    # Against the same report asked twice the power cuts would else explain what they did explain no more.
+    rank = kept.binding, kept.report_number
+    earlier = [row.power_failures for row in books.comparisons(meter.number) if (row.binding, row.report_number) < rank]
+    failures = earlier[-1] if earlier and earlier[-1] <= report["power_failures"] else 0
+    made_good = settled(books, meter.number)
+    compared = drift.compare(
+        report, reading, meter.pulse_weight, meter.wheel_pulses, settled=made_good, power_failures=failures
+    )
+    return compared, made_good
+
+
+def _keep(
+    books: Books, binding: Binding, kept: ReportRow, report: Values, compared: Drift, made_good: int, now: int
+) -> None:
+    """Keep a comparison; asked again with the same figures it is kept once."""
+    values = {
+        "meter": binding.meter,
+        "binding": kept.binding,
+        "report_number": kept.report_number,
+        "reading": compared.wheels,
+        "power_failures": report["power_failures"],
+        "settled": made_good,
+        "drift": compared.drift,
+        "verdict": compared.verdict.name.lower(),
+    }
+    before = books.comparisons(binding.meter)
+    if not before or any(getattr(before[-1], name) != value for name, value in values.items()):
+        books.add_comparison(binding.account, **values, at=now)

@@ -8,7 +8,16 @@ later one that tells of no more gas than the order; until then the account gets 
 from gascard import codes, records
 from gascard.records import S24_MAX
 from gashall import encode, errors, journal, shifts, stock, units
-from gashall.counter import Counter, Standing, check_fen, check_not_closed, check_settled, check_waiting, found
+from gashall.counter import (
+    Counter,
+    Standing,
+    check_fen,
+    check_free,
+    check_not_closed,
+    check_settled,
+    check_waiting,
+    found,
+)
 from gashall.errors import LedgerError, RequestError
 from gashall.grants import (
     REFUND,
@@ -75,6 +84,9 @@ def pay(counter: Counter, number: int) -> Grant:
         row = _refund(books, number)
         _check_open(row)
         order = _order(books, row)
+        binding = books.binding_of(row.account)
+        if binding is not None:
+            check_free(books, binding)
         if not proven(books, row, order):
             raise LedgerError(
                 errors.REFUND_NOT_PROVEN, f"No report shows that the meter has loaded order {order.sequence}."

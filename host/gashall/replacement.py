@@ -15,6 +15,7 @@ from gashall import errors, journal, shifts, stock, units
 from gashall.counter import (
     Counter,
     check_blank,
+    check_free,
     check_image,
     check_not_closed,
     check_ours,
@@ -243,6 +244,7 @@ def _check(
     """Whether the account may be given another card, on which shift, and whether it uses one of the stock."""
     known, binding, meter = of_account(books, account)
     check_not_closed(known)
+    check_free(books, binding)
     here = position(counter, books, binding)
     if here.last.sequence == 1 and not here.row.issued:
         raise LedgerError(

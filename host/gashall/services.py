@@ -1,27 +1,34 @@
 """What the counter does, as one class: each method is one service, and the module it calls is how it is done."""
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 from gascard.records import TOTAL_MAX
 from gashall import (
+    adoption,
     customers,
     errors,
     grants,
     limits,
     opening,
+    overview,
     prices,
+    probe,
     purchase,
     reading,
     reconciliation,
     refunds,
     replacement,
+    restoring,
     shifts,
     stock,
+    suspension,
     units,
 )
+from gashall.adoption import Adopted
 from gashall.audit import Audit, audit
 from gashall.counter import Counter, Sale
 from gashall.errors import LedgerError
@@ -34,9 +41,11 @@ from gashall.readers.base import Reader
 from gashall.reading import ReadBack
 from gashall.reconciliation import Reconciliation
 from gashall.replacement import Replaced, TakenBack
+from gashall.restoring import Recovery, Restored
 from gashall.shifts import Shift
 from gashall.signer import KeyFileSigner, Signer
 from gashall.stock import Stock
+from gashall.suspension import Suspension
 from gashall.units import Volume
 
 __all__ = ["LEDGER_FILE", "Hall", "ReadBack", "Reconciliation", "Sale"]
@@ -171,11 +180,106 @@ class Hall:
         """Compare what was released to ``account`` with its meter's index.
 
         ``closing_reading`` is the index in m³, read off the meter when it wrote its newest report; the
-        report's own figure if not given. What was sold since is on the card.
+        report's own figure if not given. What was sold since is on the card. A reading is also judged against the
+        report by the drift that power cuts explain (``Reconciliation.drift``, as ``gashall.drift.compare``), with the
+        correction to be proposed; the comparison is kept, and the next one starts from it.
 
-        Raises RequestError; LedgerError ACCOUNT_UNKNOWN; CardError REPORT_MISSING.
+        Raises RequestError, RANGE too for a reading no correction could mend; LedgerError ACCOUNT_UNKNOWN; CardError
+        REPORT_MISSING.
         """
         return reconciliation.reconcile(self.counter, account, closing_reading)
+
+    def reconcile_list(
+        self, readings: Mapping[str, Volume] | None = None, *, days: int = overview.DAYS
+    ) -> list[overview.Line]:
+        """Every open account against its meter, the most urgent first; nothing is written.
+
+        ``readings`` is what was read off the wheels, account -> m³, each taken when the meter wrote its newest report;
+        where there is none the report's own index stands. A report older than ``days`` days is called old.
+
+        RequestError: FIELD for a reading of no open account, and what ``reconcile`` says of one, with the account.
+        """
+        return overview.overview(self.ledger, readings or {}, days, self.counter.now())
+
+    def adopt(self, reader: Reader, *, requester: str, approver: str, reason: str) -> Adopted:
+        """Take the word of the card in ``reader`` where it is ahead of the ledger (RULES 1, ledger behind); approved.
+
+        Its authentic order is booked as a row of its own, its report is kept, the account's totals rise to what they
+        say and never fall; a recovering account ends recovering if the report shows an order written after the
+        restore. Nothing is written to the card. ``requester`` and ``approver`` are two people's names.
+
+        Raises RequestError FIELD; CardError NOTHING_TO_ADOPT, MAC for a forged order, and as ``read_back``; LedgerError
+        LEDGER_BEHIND for what no adopting mends (a binding the ledger does not know); ReaderError.
+        """
+        return adoption.adopt(self.counter, reader, requester=requester, approver=approver, reason=reason)
+
+    def probe(self, reader: Reader, *, overwrite: bool = False, rescue: bool = False) -> Sale:
+        """Put a probe on the card of a recovering account: an order with bought total 0, which by the meter's rule
+        neither gives nor takes gas, and whose report shows what the meter holds (RULES 1, restored ledger).
+
+        An unfinished order of the account is finished instead; one that is on the card and not loaded yet is not
+        overwritten, unless ``overwrite`` says that the meter refuses it: the next sale gives its gas. Repeated, a probe
+        is not made twice. ``rescue`` as for ``sell``.
+
+        Raises CardError GAS_ON_CARD, OPENING_NOT_LOADED, and as ``sell``; LedgerError NOT_RECOVERING, SUSPENDED,
+        LEDGER_BEHIND (adopt the card's word first), PENDING_ELSEWHERE; ReaderError.
+        """
+        return probe.probe(self.counter, reader, overwrite=overwrite, rescue=rescue)
+
+    @staticmethod
+    def restore(
+        copy: str | os.PathLike[str],
+        path: str | os.PathLike[str],
+        keyfile: str | os.PathLike[str],
+        clock: Clock | None = None,
+        *,
+        head: str | None = None,
+    ) -> Restored:
+        """Make ``copy``, which ``backup`` wrote, the new ledger ``path``, every account of it *recovering* (RULES 1).
+
+        The copy is audited first, against ``head`` as ``audit`` does, and stays as it is. Sequences jump by 100;
+        nothing is sold (unless ``sell_while_recovering``), paid out, replaced or moved until a report of an order
+        written from now on has been adopted.
+
+        LedgerError LEDGER if the copy fails its audit, or one of the two is no file, or ``path`` exists;
+        LEDGER_MISSING, LEDGER_REGION, LEDGER_VERSION, LEDGER_KEY; GasError KEY_FILE. Then there is no ``path``.
+        """
+        return restoring.restore(copy, path, KeyFileSigner.load(keyfile), head, clock)
+
+    def mark_restored(self, head: str | None = None) -> Restored:
+        """Every account *recovering*, for a ledger its database has restored itself (PostgreSQL); else as ``restore``.
+
+        RequestError FIELD for a malformed head; LedgerError LEDGER if the audit finds anything.
+        """
+        return restoring.mark(self.ledger, head)
+
+    def recovering(self) -> list[Recovery]:
+        """The accounts that are recovering, by their numbers."""
+        return restoring.recovering(self.ledger)
+
+    def sell_while_recovering(self, allowed: bool) -> None:
+        """Whether recovering accounts may buy before their report is adopted; they may not until this is set.
+
+        The company loses nothing by it, and the customer may come short until the report (RULES 1).
+        """
+        with self.ledger.begin() as books:
+            books.set_settings({"sell_recovering": int(allowed)})
+
+    def suspend(self, account: str, reading: Volume, reason: str) -> Suspension:
+        """The account's meter goes to a test with ``reading`` m³ on its wheels: no sale, refund or replacement until
+        it is back. An order begun before is finished all the same.
+
+        RequestError; LedgerError ACCOUNT_UNKNOWN, SUSPENDED.
+        """
+        return suspension.begin(self.counter, account, reading, reason)
+
+    def end_suspension(self, account: str, reading: Volume) -> Suspension:
+        """The meter is back with ``reading`` m³ on its wheels; what the test took is suggested as a make-up, from 1 m³
+        on (DOMAIN 1).
+
+        RequestError, FIELD too for wheels that turned back; LedgerError ACCOUNT_UNKNOWN, NOT_SUSPENDED.
+        """
+        return suspension.end(self.counter, account, reading)
 
     def set_price(self, valid_from: datetime | None, fen_per_cubic_metre: Decimal | int | str) -> Price:
         """One m³ costs ``fen_per_cubic_metre`` (at most two decimals of a fen) from ``valid_from`` on; None: from now.

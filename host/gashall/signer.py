@@ -203,9 +203,7 @@ class KeyFileSigner:
     def wrapped_transfer_key(
         self, meter: str, key_version: int, binding: int, new_meter: str, new_key_version: int, new_binding: int
     ) -> bytes:
-        """The transfer's key under the mask of ``meter``, 16 bytes. RequestError FIELD for one meter twice."""
-        if meter == new_meter:
-            raise RequestError(errors.FIELD, f"Meter {meter} cannot be its own heir.", "Name two meters.")
+        """The transfer's key under the mask of ``meter``, 16 bytes."""
         key = self._transfer_key(meter, binding, new_meter, new_key_version, new_binding)
         context = wrap_context(binding, new_meter, new_binding)
         return masked(key, _derive(self._keys(meter, key_version)[2], TRANSFER_KEY, context))

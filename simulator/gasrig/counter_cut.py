@@ -323,6 +323,8 @@ class _Row(NamedTuple):
     shift: int | None
     kind: str | None
     correction: int | None
+    adopted: int | None
+    in_frame: int | None
 
 
 class _Facts(NamedTuple):

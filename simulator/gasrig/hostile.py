@@ -107,8 +107,14 @@ HELD_MOST = link.LONGEST - 1  # bytes a link decoder keeps between two calls
 BOOT_CODES = (codes.OK, codes.STORE_LOST, codes.FAULT)
 LAST_CARD_CODE = codes.CARD_OUT  # codes of a card run from OK down to here; behind it are the meter's own troubles
 # ... and those that a card of the company's has besides.
-TOOL_CODES = (codes.STORE_LOST, codes.CARD_FULL, codes.NO_FINAL_RECORD, codes.EXPIRED)
-TOOL_CODES += (codes.TEST_GAS, codes.NOT_UNBOUND)
+TOOL_CODES = (
+    codes.STORE_LOST,
+    codes.CARD_FULL,
+    codes.NO_FINAL_RECORD,
+    codes.EXPIRED,
+    codes.TEST_GAS,
+    codes.NOT_UNBOUND,
+)
 
 
 class Undocumented(Exception):
@@ -561,7 +567,7 @@ def stream(data: bytes) -> str:
 # ---------------------------------------------------------------------- what they are made of
 
 
-def _byte(data: bytes, at: int) -> int:
+def _byte(data: "bytes | bytearray", at: int) -> int:
     return data[at] if at < len(data) else 0
 
 

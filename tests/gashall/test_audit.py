@@ -69,6 +69,14 @@ def books(desk):
     hall.open_account(desk.blank(), meter=METER, volume=30, name="王芳", fen=7500)
     desk.meter.insert(desk.card_path)
     hall.sell(desk.card, 20)
+    hall.reconcile("0000000001", "0.05")
+    hall.mark_restored()
+    desk.meter.insert(desk.card_path)
+    hall.probe(desk.card)
+    desk.meter.insert(desk.card_path)
+    hall.adopt(desk.card, requester="Li Ming", approver="王芳", reason="restored")
+    hall.suspend("0000000001", "0.05", "customer's complaint")
+    hall.end_suspension("0000000001", "1.05")
     hall.approve_grant(hall.request_gift("0000000001", 1, reason="jubilee", requester="Li Ming").number, "Wang")
     hall.stop_account("0000000001", reason="moved out", approver="Wang")
     neighbour = desk.blank("neighbour.bin")
@@ -105,10 +113,14 @@ def test_every_guard_taken_away_is_named(books):
     guards = guards.fetchall()
     assert sorted(name for _, name, _ in guards) == [
         "ix_account_changes_account",
+        "ix_adoptions_binding",
         "ix_bindings_account",
         "ix_cards_account",
+        "ix_comparisons_meter",
         "ix_grants_account",
         "ix_orders_account",
+        "ix_recoveries_binding",
+        "ix_suspensions_binding",
         "journal_no_delete",
         "journal_no_gap",
         "journal_no_update",

@@ -311,7 +311,13 @@ def test_reconcile_gives_the_slip(counter):
     lines = counter.fine("reconcile", "--account", ACCOUNT).splitlines()
     assert lines[0] == f"account {ACCOUNT}, meter {METER}, index 0.00 to 0.00 m³"
     assert lines[-1] == "difference 0 pulses"
-    assert counter.told("reconcile", "--account", ACCOUNT, "--reading", "0.05")["difference"] == -5
+    told = counter.told("reconcile", "--account", ACCOUNT, "--reading", "0.05")
+    assert (told["difference"], told["drift"]["verdict"], told["drift"]["correction"]) == (-5, "apart", 5)
+    assert counter.fine("reconcile", "--account", ACCOUNT, "--reading", "0.05").splitlines()[-4:-1] == [
+        "wheels 0.05 m³, meter 0.00 m³ by its report of 2026-03-02 10:15 UTC",
+        "index: apart; drift 5 pulses, 1 pulses allowed",
+        "proposed correction: 0.05 m³, to be approved with its reason",
+    ]
 
 
 def test_audit_gives_the_head_and_asks_for_an_earlier_one(counter):

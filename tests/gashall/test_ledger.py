@@ -392,6 +392,8 @@ def test_every_change_has_its_row_in_the_journal(ledger):
         "shift": None,
         "kind": None,
         "correction": None,
+        "adopted_pulses": None,
+        "frame_pulses": None,
     }
     of_meter = {"pulse_weight": 2, "wheel_pulses": 10_000_000, "key_version": 1, "highest_binding": 0}
     of_binding = {"id": 1, "meter": meter, "number": 1, "account": account, "initial_reading": 0, "open": 1}

@@ -21,11 +21,14 @@ from gashall.ledger import BOOKED, SCHEMA_VERSION, TRIGGERS, Ledger, metadata  #
 
 # A ledger of version 1 has these tables, and without the columns that came later.
 FIRST = ("about", "accounts", "bindings", "cards", "meters", "orders", "reports")
-LATER = ("account_changes", "grants", "prices", "settings", "shifts", "stock_moves")
+LATER = (
+    *("account_changes", "adoptions", "comparisons", "grants", "prices", "recoveries", "restores", "settings"),
+    *("shifts", "stock_moves", "suspensions"),
+)
 NEW_COLUMNS = {
     "accounts": ("state",),
     "cards": ("reason", "ended"),
-    "orders": ("price", "shift", "kind", "correction"),
+    "orders": ("price", "shift", "kind", "correction", "adopted_pulses", "frame_pulses"),
 }
 DATA = Path(__file__).parent / "data"
 NOON = datetime(2026, 4, 1, 12, 0, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Version 2: the journal, which takes over what the tables hold already; prices, settings, shifts, stock."""
+"""Version 2: the journal, which takes over what the tables hold already; prices, settings and so on."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ _TABLES: dict[str, tuple[str, str | None, dict[str, tuple[type, ...]]]] = {
         {"id": (int,), "account": (str,), "binding": (int,), "card": (int,), "sequence": (int,), "state": (str,)}
         | {"frame": (bytes, memoryview), "paid_pulses": (int,), "released_pulses": (int,)}
         | {"fen": (int, type(None)), "made_at": (int,)}
-        | dict.fromkeys(("price", "shift", "kind", "correction"), (type(None),)),
+        | dict.fromkeys(("price", "shift", "kind", "correction", "adopted_pulses", "frame_pulses"), (type(None),)),
     ),
     "reports": (
         "meter, binding, report_number",
@@ -74,6 +74,8 @@ def upgrade() -> None:
     op.add_column("orders", sa.Column("shift", sa.Integer))
     op.add_column("orders", sa.Column("kind", sa.String(11)))
     op.add_column("orders", sa.Column("correction", sa.Integer))
+    op.add_column("orders", sa.Column("adopted_pulses", sa.Integer))
+    op.add_column("orders", sa.Column("frame_pulses", sa.Integer))
     op.add_column("accounts", sa.Column("state", sa.String(7)))
     op.add_column("cards", sa.Column("reason", sa.String))
     op.add_column("cards", sa.Column("ended", sa.Integer))
@@ -144,6 +146,57 @@ def upgrade() -> None:
         sa.Column("after", sa.String, nullable=False),
         sa.Column("reason", sa.String, nullable=False),
         sa.Column("approver", sa.String, nullable=False),
+    )
+    op.create_table(
+        "comparisons",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("meter", sa.String(14), sa.ForeignKey("meters.number"), nullable=False, index=True),
+        sa.Column("binding", sa.Integer, nullable=False),
+        sa.Column("report_number", sa.Integer, nullable=False),
+        sa.Column("reading", sa.Integer, nullable=False),
+        sa.Column("power_failures", sa.Integer, nullable=False),
+        sa.Column("settled", sa.Integer, nullable=False),
+        sa.Column("drift", sa.Integer, nullable=False),
+        sa.Column("verdict", sa.String(9), nullable=False),
+        sa.Column("at", sa.Integer, nullable=False),
+    )
+    op.create_table(
+        "restores",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("at", sa.Integer, nullable=False),
+        sa.Column("cards_above", sa.BigInteger, nullable=False),
+        sa.Column("accounts_above", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "recoveries",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("restore", sa.Integer, sa.ForeignKey("restores.id"), nullable=False),
+        sa.Column("binding", sa.Integer, sa.ForeignKey("bindings.id"), nullable=False, index=True),
+        sa.Column("floor", sa.Integer, nullable=False),
+        sa.Column("ended_at", sa.Integer),
+    )
+    op.create_table(
+        "adoptions",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("binding", sa.Integer, sa.ForeignKey("bindings.id"), nullable=False, index=True),
+        sa.Column("card", sa.BigInteger, nullable=False),
+        sa.Column("sequence", sa.Integer, nullable=False),
+        sa.Column("released_pulses", sa.Integer, nullable=False),
+        sa.Column("raised_pulses", sa.Integer, nullable=False),
+        sa.Column("requester", sa.String, nullable=False),
+        sa.Column("approver", sa.String, nullable=False),
+        sa.Column("reason", sa.String, nullable=False),
+        sa.Column("at", sa.Integer, nullable=False),
+    )
+    op.create_table(
+        "suspensions",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("binding", sa.Integer, sa.ForeignKey("bindings.id"), nullable=False, index=True),
+        sa.Column("at", sa.Integer, nullable=False),
+        sa.Column("reading", sa.Integer, nullable=False),
+        sa.Column("reason", sa.String, nullable=False),
+        sa.Column("ended_at", sa.Integer),
+        sa.Column("end_reading", sa.Integer),
     )
     where = shifts.c.open.is_(True)
     op.create_index("one_open_shift", "shifts", ["open"], unique=True, sqlite_where=where, postgresql_where=where)

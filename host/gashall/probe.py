@@ -1,0 +1,97 @@
+"""A probe: an order that gives nothing and takes nothing, so that a recovering account's meter reports (RULES 1)."""
+
+from dataclasses import replace
+
+from gascard import codes, records
+from gascard.records import SEQUENCE_MAX
+from gashall import errors, units
+from gashall.counter import Counter, Sale, Standing, check_reader, correction_total, order_told, sale_of
+from gashall.errors import CardError, GasError, LedgerError
+from gashall.ledger import PENDING, PROBE, WRITTEN
+from gashall.readers.base import Reader
+
+
+def probe(counter: Counter, reader: Reader, *, overwrite: bool = False, rescue: bool = False) -> Sale:
+    """See ``Hall.probe``."""
+    check_reader(reader)
+    with reader:
+        card = counter.read_card(reader)
+        refusal: GasError | None = None
+        with counter.ledger.begin() as books:
+            standing = counter.judge(books, card, reading=True)
+            begun = standing.last if standing.last.state == PENDING else None
+            if begun is None:
+                try:
+                    _check(standing, overwrite)
+                except GasError as error:
+                    refusal = error
+            counter.keep(books, standing)
+        if refusal is not None:
+            raise refusal
+        weight = standing.meter.pulse_weight
+        if begun is None and _is_on_it(standing):
+            return sale_of(standing.binding, standing.last, weight, resumed=True)
+        if begun is not None:
+            counter.finish(reader, standing, begun, rescue)
+            return sale_of(standing.binding, replace(begun, state=WRITTEN), weight, resumed=True)
+        counter.unlock(reader, card, rescue)
+        with counter.ledger.begin() as books:
+            standing = counter.judge(books, card, reading=True)
+            if standing.last.state == PENDING:
+                raise LedgerError(errors.PENDING_ELSEWHERE)
+            _check(standing, overwrite)
+            counter.keep(books, standing)
+            last = standing.last
+            order = counter.add_order(
+                books,
+                standing.binding,
+                standing.meter,
+                standing.row,
+                kind=records.ORDER_USER,
+                sequence=standing.next_sequence,
+                count=0,
+                released=last.released_pulses,
+                fen=None,
+                flags=0,
+                now=counter.now(),
+                # The meter takes a correction total as it stands: one that was made must be in every order.
+                correction=correction_total(last, standing.known),
+                total=0,
+                purpose=PROBE,
+            )
+        counter.write_order(reader, card, order)
+    return sale_of(standing.binding, replace(order, state=WRITTEN), weight, resumed=False)
+
+
+def _check(standing: Standing, overwrite: bool) -> None:
+    """Whether a probe may be put on this card now; one that is on it already may stay."""
+    if standing.suspended:
+        raise LedgerError(errors.SUSPENDED, f"Meter {standing.meter.number} is under test.")
+    if standing.floor is None:
+        raise LedgerError(errors.NOT_RECOVERING, f"Account {standing.account.number} is not recovering.")
+    last = standing.last
+    if last.state == WRITTEN and standing.card.order.raw == last.frame and last.kind != PROBE and not overwrite:
+        told = order_told(last, standing.meter.pulse_weight)
+        code = errors.OPENING_NOT_LOADED if last.sequence == 1 else errors.GAS_ON_CARD
+        raise CardError(
+            code,
+            f"A probe would overwrite what is still on the card: {told}.",
+            "Let the meter load it first. If the meter refuses it, overwrite it (--overwrite): the next sale gives it.",
+        )
+    if standing.next_sequence > SEQUENCE_MAX:
+        raise LedgerError(codes.NUMBER_USED_UP, "This binding has had all the orders it can have.")
+
+
+def _is_on_it(standing: Standing) -> bool:
+    """Whether the card bears a probe that no report has answered."""
+    last = standing.last
+    return last.state == WRITTEN and last.kind == PROBE and standing.card.order.raw == last.frame
+
+
+def lines(sale: Sale) -> list[str]:
+    """What was done and what comes next, for people."""
+    what = "probe" if sale.volume == units.volume(0, 0) else "an earlier order"
+    return [
+        f"{what} is on the card: account {sale.account}, meter {sale.meter}, card {sale.card}, order {sale.sequence}",
+        "Let the meter read the card, then adopt its report: icgas hall reconcile adopt.",
+    ]

@@ -1,0 +1,109 @@
+"""A meter under test: its account is suspended from the reading at the beginning to the one at the end (DOMAIN 1).
+
+Meanwhile an ordinary meter hangs in its place, never another IC meter.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from gashall import errors, stock, units
+from gashall.counter import Counter, found
+from gashall.errors import LedgerError, RequestError
+from gashall.history import printable
+from gashall.ledger import Binding, Books, MeterRow, SuspensionRow
+from gashall.units import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """A test of an account's meter: readings and gas in m³, times in UTC; what comes after the end is None before."""
+
+    account: str
+    meter: str
+    reason: str
+    begun_at: datetime
+    reading_before: Decimal
+    ended_at: datetime | None
+    reading_after: Decimal | None
+    test_gas: Decimal | None
+    """What the test took through the meter."""
+    make_up: Decimal | None
+    """What is suggested to be made up: the test gas, none below 1 m³."""
+
+    def lines(self) -> list[str]:
+        """For people."""
+        head = f"account {self.account}, meter {self.meter}: under test ({printable(self.reason)})"
+        begun = f"begun {self.begun_at:%Y-%m-%d %H:%M} UTC at {self.reading_before} m³"
+        if self.ended_at is None:
+            return [head, begun, "An ordinary meter takes its place, never another IC meter."]
+        ended = f"ended {self.ended_at:%Y-%m-%d %H:%M} UTC at {self.reading_after} m³, test gas {self.test_gas} m³"
+        advice = f"suggested make-up {self.make_up} m³, to be requested and approved as a make-up"
+        return [head, begun, ended, advice if self.make_up else "below 1 m³ of test gas nothing is made up"]
+
+
+def begin(counter: Counter, account: str, reading: Volume, reason: str) -> Suspension:
+    """See ``Hall.suspend``."""
+    units.account_number(account)
+    stock.check_text(reason, "reason")
+    with counter.ledger.begin() as books:
+        binding, meter = _bound(books, account)
+        before = units.pulses(reading, meter.pulse_weight, most=meter.wheel_pulses - 1, what="reading")
+        row = open_suspension(books, binding.id)
+        if row is not None:
+            raise LedgerError(
+                errors.SUSPENDED,
+                f"Account {account} is suspended since {units.moment(row.at):%Y-%m-%d %H:%M} UTC "
+                f"({printable(row.reason)}).",
+            )
+        row = books.suspend(binding, counter.now(), before, reason)
+        return of_row(row, binding, meter)
+
+
+def end(counter: Counter, account: str, reading: Volume) -> Suspension:
+    """See ``Hall.end_suspension``."""
+    units.account_number(account)
+    with counter.ledger.begin() as books:
+        binding, meter = _bound(books, account)
+        after = units.pulses(reading, meter.pulse_weight, most=meter.wheel_pulses - 1, what="reading")
+        row = open_suspension(books, binding.id)
+        if row is None:
+            raise LedgerError(errors.NOT_SUSPENDED, f"Account {account} is not suspended.")
+        if (after - row.reading) % meter.wheel_pulses > meter.wheel_pulses // 2:
+            raise RequestError(
+                errors.FIELD,
+                f"The wheels cannot have gone from {units.volume(row.reading, meter.pulse_weight)} "
+                f"to {units.volume(after, meter.pulse_weight)} m³ in a test.",
+                "Read the wheels again: they never turn back.",
+            )
+        books.end_suspension(binding, row.id, counter.now(), after)
+        return of_row(books.suspensions(binding.id)[-1], binding, meter)
+
+
+def open_suspension(books: Books, binding: int) -> SuspensionRow | None:
+    """The test that is under way, None if there is none."""
+    return next((row for row in books.suspensions(binding) if row.ended_at is None), None)
+
+
+def of_row(row: SuspensionRow, binding: Binding, meter: MeterRow) -> Suspension:
+    """A row, its readings in m³."""
+    weight = meter.pulse_weight
+    used = None if row.end_reading is None else (row.end_reading - row.reading) % meter.wheel_pulses
+    return Suspension(
+        account=binding.account,
+        meter=meter.number,
+        reason=row.reason,
+        begun_at=units.moment(row.at),
+        reading_before=units.volume(row.reading, weight),
+        ended_at=None if row.ended_at is None else units.moment(row.ended_at),
+        reading_after=None if row.end_reading is None else units.volume(row.end_reading, weight),
+        test_gas=None if used is None else units.volume(used, weight),
+        make_up=None if used is None else units.volume(used if used >= 10**weight else 0, weight),
+    )
+
+
+def _bound(books: Books, account: str) -> tuple[Binding, MeterRow]:
+    binding = books.binding_of(account)
+    if binding is None:
+        raise LedgerError(errors.ACCOUNT_UNKNOWN, f"There is no open account {account}.")
+    return binding, found(books.meter(binding.meter))
