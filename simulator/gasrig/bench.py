@@ -233,7 +233,7 @@ class Bench:
         self.battery = Battery()
         self.settings = Settings(config["lanes"], config["lane_length"], config["pulse_weight"], config["wheels"])
         self.minutes = config["minutes"]
-        if any(config["factory_key"]):
+        if any(config.get("factory_key", b"")):
             config = dict(config)
             for name in ("region", "key_version", "key", "tool_key"):
                 config[name] = 0
