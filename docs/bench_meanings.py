@@ -13,7 +13,10 @@ REQUESTS: dict[str, tuple[str, str]] = {
         NOTHING,
     ),
     "CARD_GET": ("half (0 or 1; 2 or 3 of the other card)", "132 bytes of the card that was taken out"),
-    "INSERT": ("put the card in; report and valve come to rest", SNAPSHOT),
+    "INSERT": (
+        "nothing, or RUN_REQUEST: put the card in, so much gas is drawn meanwhile; report and valve come to rest",
+        SNAPSHOT,
+    ),
     "REMOVE": ("take it out", SNAPSHOT),
     "KEY": ("press the key, for so many milliseconds (0 to 4 bytes); the valve comes to rest", SNAPSHOT),
     "SNAP": ("only look", SNAPSHOT),

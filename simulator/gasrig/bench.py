@@ -458,12 +458,12 @@ class Bench:
             self._asked()
             meter.card_in()
             self._called()
-            drawn = 0
+            spent, drawn = 0, 0
             if body:
                 # Somebody cooks meanwhile: so much gas, as long as the valve lets it through.
                 request = unpack(RUN_REQUEST, body)
-                _, drawn = self.run(request["milliseconds"], request["milli_pulses"])
-            spent = self.settle()  # the report may still fail
+                spent, drawn = self.run(request["milliseconds"], request["milli_pulses"])
+            spent += self.settle()  # the report may still fail
             self._set_clock()
             return self.snapshot(-meter.last_code, spent, drawn)
         if identifier == REMOVE:

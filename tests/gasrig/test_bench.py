@@ -9,7 +9,7 @@ import pytest
 from gascard import codes
 from gascard.records import SHUT_ALARM
 from gasrig import bench
-from gasrig.flows import METER, Flow, new_card, play, write_order
+from gasrig.flows import FACTORY_KEY, METER, Flow, new_card, new_tool, play, write_order
 from gasrig.flows import ORDER_DEFAULTS as ORDER
 from gasrig.handset import MeterUnderTest
 from gasrig.targets import BenchError, open_target
@@ -62,6 +62,28 @@ def test_run_draws_all_of_it_and_takes_all_the_time(meter: MeterUnderTest) -> No
     assert (snapshot["elapsed_ms"], snapshot["drawn_milli"]) == (HOUR, 123_456)
     assert (snapshot["index"], snapshot["index_milli"]) == (500 + 123, 456)
     assert (snapshot["register"], snapshot["remaining"]) == (123, 90_000 - 123)
+
+
+def test_gas_is_drawn_while_a_card_is_in(meter: MeterUnderTest) -> None:
+    play(OPENED, meter)
+    chip = new_card()
+    write_order(chip, "user", {**ORDER, "sequence": 2, "bought_total": 95_000})
+    assert meter.insert(chip, milliseconds=10_000, milli_pulses=20_500) == codes.OK
+    assert (meter.last["drawn_milli"], meter.last["register"], meter.last["remaining"]) == (20_500, 20, 94_980)
+    assert meter.last["elapsed_ms"] >= 10_000
+
+
+def test_meter_that_leaves_the_factory_unkeyed_takes_no_card_but_a_key_card(meter: MeterUnderTest) -> None:
+    meter.build(meter=METER, factory_key=FACTORY_KEY, **KEYS)
+    chip = new_card()
+    write_order(chip, "opening", {**ORDER, "bought_total": 100})
+    assert meter.insert(chip) == codes.REGION
+    meter.remove()
+    assert meter.insert(new_tool("clear", {})) == codes.REGION
+    meter.remove()
+    assert meter.insert(new_tool("key", {"key_version": 1})) == codes.OK
+    meter.remove()
+    assert meter.insert(chip) == codes.OK
 
 
 def test_run_through_a_shut_valve_draws_nothing(meter: MeterUnderTest) -> None:

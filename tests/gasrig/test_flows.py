@@ -31,6 +31,21 @@ ASKED_FOR = {
     "password refused",
     "wrong meter",
     "unbound, user card",
+    # The company's cards.
+    "clear",
+    "clear while gas flows",
+    "clear, then the next binding",
+    "transfer out",
+    "transfer out, another heir",
+    "transfer in",
+    "transfer in of what is owed",
+    "management",
+    "setting",
+    "clock of a bound meter",
+    "keys from the factory",
+    "keys of a bound meter",
+    "test gas",
+    "test gas, then a customer",
 }
 
 
