@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gashall.shifts import Shift
     from gashall.signer import KeyFileSigner, Signer
     from gashall.stock import Stock
+    from gashall.verification import Verification
 
 __all__ = [
     "Audit",
@@ -58,6 +59,7 @@ __all__ = [
     "Signer",
     "Stock",
     "Upgraded",
+    "Verification",
     "decode_card",
     "decode_identity",
     "decode_order",
@@ -84,6 +86,7 @@ _HOME = {
     "gashall.shifts": "Shift",
     "gashall.signer": "KeyFileSigner Signer",
     "gashall.stock": "Stock",
+    "gashall.verification": "Verification",
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names.split()}
 

@@ -189,6 +189,11 @@ def _parser() -> argparse.ArgumentParser:
     moving.add_argument("--reason", metavar="TEXT", help="what is wrong with them")
     action("stock show", _stock_show, "print where the blank cards are, and what became of the others")
 
+    verifying = action("verify", _verify, "look a card over: ours, whole, alive; nothing is written to it")
+    verifying.add_argument("--card", metavar="FILE", required=True, help="the card file")
+    verifying.add_argument("--password", action="store_true", help="present its password too, if it is genuine")
+    verifying.add_argument("--rescue", action="store_true", help="with --password: spend the card's last try")
+
     auditing = action("audit", _audit, "check the journal, and every table against it")
     auditing.add_argument("--head", metavar="HASH", help="the head an earlier audit gave, which must still be there")
 
@@ -474,6 +479,12 @@ def _stock_show(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     with _hall(arguments, clock) as hall:
         told = hall.stock()
     return DONE, asdict(told), told.lines()
+
+
+def _verify(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.verify(FileReader(arguments.card), password=arguments.password, rescue=arguments.rescue)
+    return DONE if told.good else REFUSED, told.record(), told.lines()
 
 
 def _audit(arguments: argparse.Namespace, clock: Clock | None) -> Answer:

@@ -6,7 +6,19 @@ from decimal import Decimal
 from pathlib import Path
 
 from gascard.records import TOTAL_MAX
-from gashall import errors, limits, opening, prices, purchase, reading, reconciliation, shifts, stock, units
+from gashall import (
+    errors,
+    limits,
+    opening,
+    prices,
+    purchase,
+    reading,
+    reconciliation,
+    shifts,
+    stock,
+    units,
+    verification,
+)
 from gashall.audit import Audit, audit
 from gashall.counter import Counter, Sale
 from gashall.errors import LedgerError
@@ -21,6 +33,7 @@ from gashall.shifts import Shift
 from gashall.signer import KeyFileSigner, Signer
 from gashall.stock import Stock
 from gashall.units import Volume
+from gashall.verification import Verification
 
 __all__ = ["LEDGER_FILE", "Hall", "ReadBack", "Reconciliation", "Sale"]
 
@@ -253,6 +266,16 @@ class Hall:
         RequestError FIELD; LedgerError STOCK_SHORT.
         """
         return stock.move(self.ledger, stock.SPOILED, count, self.counter.now(), reason)
+
+    def verify(self, reader: Reader, *, password: bool = False, rescue: bool = False) -> Verification:
+        """Look the card in ``reader`` over (验卡): identity, frames and MACs, the ledger's word, the error counter.
+
+        Nothing is written to the card or the ledger, and no password try is spent unless ``password`` asks for it: it
+        is presented only to a genuine card of this ledger with more than one try left, or with ``rescue`` on its last.
+        What is wrong is in ``findings`` and no error. RequestError FIELD for ``rescue`` alone; CardError CARD_SWAPPED;
+        ReaderError NO_CARD where no SLE4442 answers, and its others. Source: DOMAIN 3, RULES 1 "last try".
+        """
+        return verification.verify(self.counter, reader, password=password, rescue=rescue)
 
     def audit(self, head: str | None = None) -> Audit:
         """Check the journal's chain, and every cell of every table against it; nothing is changed.

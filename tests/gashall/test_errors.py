@@ -47,6 +47,9 @@ PUBLISHED = {
     "SHIFT_OPEN": -136,
     "SHIFT_DIFFERS": -137,
     "STOCK_SHORT": -138,
+    "CARD_HALF_MADE": -155,
+    "BATCH_ROWS": -156,
+    "BATCH_STOPPED": -157,
 }
 
 
