@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gashall.audit import Audit, Finding
+    from gashall.batch import Batch, CardFolder, Judged
     from gashall.encode import (
         Card,
         Part,
@@ -35,14 +36,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Audit",
+    "Batch",
     "Card",
     "CardError",
+    "CardFolder",
     "ChipReader",
     "FileReader",
     "Finding",
     "GasError",
     "Hall",
     "History",
+    "Judged",
     "KeyFileSigner",
     "Ledger",
     "LedgerError",
@@ -72,6 +76,7 @@ __all__ = [
 
 _HOME = {
     "gashall.audit": "Audit Finding",
+    "gashall.batch": "Batch CardFolder Judged",
     "gashall.encode": (
         "Card Part decode_card decode_identity decode_order decode_report"
         " encode_card encode_identity encode_order encode_report"

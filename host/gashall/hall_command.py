@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 from gascard.chip import Chip
 from gashall import errors, units
 from gashall.audit import Audit
+from gashall.batch import BAD, Batch, CardFolder, Judged, write_results
 from gashall.errors import GasError, LedgerError, RequestError
 from gashall.files import write_new
 from gashall.history import printable
@@ -188,6 +189,12 @@ def _parser() -> argparse.ArgumentParser:
         moving.add_argument("count", metavar="N", type=_whole, help="how many")
     moving.add_argument("--reason", metavar="TEXT", help="what is wrong with them")
     action("stock show", _stock_show, "print where the blank cards are, and what became of the others")
+
+    listing = action("batch", _batch, "open the accounts of a list, a card file each")
+    listing.add_argument("file", metavar="FILE.csv", help="meter, name, volume, initial_reading, and other columns")
+    listing.add_argument("--cards", metavar="FOLDER", required=True, help="where the cards and results.csv go; new")
+    listing.add_argument("--dry-run", action="store_true", help="only judge every row; nothing is written")
+    listing.add_argument("--resume", action="store_true", help="go on with the batch that was begun in FOLDER")
 
     verifying = action("verify", _verify, "look a card over: ours, whole, alive; nothing is written to it")
     verifying.add_argument("--card", metavar="FILE", required=True, help="the card file")
@@ -479,6 +486,49 @@ def _stock_show(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     with _hall(arguments, clock) as hall:
         told = hall.stock()
     return DONE, asdict(told), told.lines()
+
+
+def _batch(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        judged = hall.judge_batch(arguments.file, resume=arguments.resume)
+        told: dict[str, Any] = {
+            "rows": len(judged.rows),
+            "volume": judged.volume,
+            "problems": [
+                {"line": problem.line, "code": problem.error.code, "name": problem.error.name}
+                | {"message": problem.error.message, "remedy": problem.error.remedy}
+                for problem in judged.problems
+            ],
+        }
+        if judged.problems or arguments.dry_run:
+            lines = [printable(str(problem)) for problem in judged.problems]
+            lines.append(f"{told['rows']} rows can be read, {judged.volume} m³; {len(judged.problems)} found")
+            lines += ["Nothing was written."]
+            return REFUSED if judged.problems else DONE, told, lines
+        folder = CardFolder(arguments.cards, resume=arguments.resume)
+        done = _watched(hall, judged, folder)
+    path = write_results(folder.folder, done)
+    earlier = sum(made.earlier for made in done.made)
+    told |= {"opened": len(done.made) - earlier, "earlier": earlier, "left": len(done.left), "bad": len(done.bad)}
+    told |= {"results": path, "stopped": None if done.stopped is None else str(done.stopped)}
+    lines = [f"{told['opened']} accounts opened" + (f", {earlier} were open already" if earlier else "")]
+    if done.bad:
+        lines.append(f"{len(done.bad)} cards failed and lie in {BAD}: book them, icgas hall stock spoiled")
+    if done.stopped is not None:
+        lines += [printable(f"stopped at {done.stopped}"), f"{len(done.left)} rows left; --resume goes on with them"]
+    return DONE if done.stopped is None else REFUSED, told, [*lines, f"results in {path}"]
+
+
+def _watched(hall: Hall, judged: Judged, folder: CardFolder) -> Batch:
+    """The batch, with a bar where somebody watches."""
+    from rich.console import Console  # only a batch draws anything
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("opening"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("opening", total=len(judged.rows))
+        return hall.batch(judged, folder, report=lambda done, total: bar.update(task, completed=done, total=total))
 
 
 def _verify(arguments: argparse.Namespace, clock: Clock | None) -> Answer:

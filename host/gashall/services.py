@@ -1,12 +1,14 @@
 """What the counter does, as one class: each method is one service, and the module it calls is how it is done."""
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 from gascard.records import TOTAL_MAX
 from gashall import (
+    batch,
     errors,
     limits,
     opening,
@@ -20,6 +22,7 @@ from gashall import (
     verification,
 )
 from gashall.audit import Audit, audit
+from gashall.batch import Batch, Cards, Judged
 from gashall.counter import Counter, Sale
 from gashall.errors import LedgerError
 from gashall.history import History, history
@@ -266,6 +269,36 @@ class Hall:
         RequestError FIELD; LedgerError STOCK_SHORT.
         """
         return stock.move(self.ledger, stock.SPOILED, count, self.counter.now(), reason)
+
+    def judge_batch(self, path: str | os.PathLike[str], *, resume: bool = False) -> Judged:
+        """Read the batch file ``path`` (批量开户) and judge every row; nothing is written.
+
+        CSV in UTF-8, the first line naming its columns: meter, name, volume and initial_reading, and if wanted account
+        and the other particulars of ``open_account``. All that is wrong is in ``problems`` with its line: malformed
+        figures, meters twice or bound, limits, blank cards short in total. With ``resume`` openings that were made or
+        begun with the same particulars are right. RequestError FIELD for a file that cannot be read; LedgerError.
+        """
+        return batch.judge(self.counter, path, resume=resume)
+
+    def batch(
+        self,
+        file: str | os.PathLike[str] | Judged,
+        cards: Cards | Callable[[], Reader],
+        *,
+        resume: bool = False,
+        report: Callable[[int, int], None] | None = None,
+    ) -> Batch:
+        """Open an account and issue a card for each row of ``file``, a path or what ``judge_batch`` gave of it.
+
+        ``cards`` is a ``CardFolder``, or a function that gives the reader with the next blank card; a card that fails
+        is put aside and another is tried, three for a row. Repeated with ``resume`` after it failed or died, it
+        finishes what was begun and makes nothing twice. ``report`` is told rows finished and rows in all.
+
+        RequestError BATCH_ROWS, nothing written, if a row cannot be opened. What happens later ends the batch and is
+        in ``stopped``: the ledger's refusals, BATCH_STOPPED where three cards failed, and what ``cards`` raises.
+        """
+        judged = file if isinstance(file, Judged) else self.judge_batch(file, resume=resume)
+        return batch.run(self.counter, judged, cards, report)
 
     def verify(self, reader: Reader, *, password: bool = False, rescue: bool = False) -> Verification:
         """Look the card in ``reader`` over (验卡): identity, frames and MACs, the ledger's word, the error counter.
