@@ -6,6 +6,8 @@ something found, with a sentence that says what to do next; 2: wrong usage, noth
 
 import argparse
 import contextlib
+import functools
+import getpass
 import json
 import os
 import re
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from gascard.chip import Chip
-from gashall import errors, units
+from gashall import errors, keyfile, units
 from gashall.audit import Audit
 from gashall.batch import BAD, Batch, CardFolder, Judged, write_results
 from gashall.errors import GasError, LedgerError, RequestError
@@ -37,6 +39,8 @@ USAGE = 2
 
 LEDGER_VARIABLE = "ICGAS_LEDGER"
 KEY_VARIABLE = "ICGAS_KEY"
+PASSPHRASE_VARIABLE = "ICGAS_PASSPHRASE"
+NEW_PASSPHRASE_VARIABLE = "ICGAS_NEW_PASSPHRASE"
 
 Answer: TypeAlias = tuple[int, dict[str, Any], list[str]]
 """Exit code, what --json prints, lines of text."""
@@ -88,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="icgas hall",
         description="Open accounts, sell gas and keep the ledger. Volumes in m³, money in yuan.",
-        epilog=f"--ledger and --key may stand in {LEDGER_VARIABLE} and {KEY_VARIABLE} instead.",
+        epilog=f"--ledger and --key may stand in {LEDGER_VARIABLE} and {KEY_VARIABLE} instead, a passphrase in "
+        f"{PASSPHRASE_VARIABLE}; it is never given on the command line.",
         allow_abbrev=False,  # half an option must not agree to a price
     )
     actions = parser.add_subparsers(dest="action", required=True)
@@ -107,15 +112,21 @@ def _parser() -> argparse.ArgumentParser:
             second or first, help=words, description=words[0].upper() + words[1:] + ".", allow_abbrev=False
         )
         sub.set_defaults(service=service, action=name)
-        sub.add_argument("--ledger", metavar="FILE", help="the ledger: a file, its folder, or a database URL")
+        if first != "key":
+            sub.add_argument("--ledger", metavar="FILE", help="the ledger: a file, its folder, or a database URL")
         if name != "upgrade":
             sub.add_argument("--key", metavar="FILE", help="the region's key file")
+            sub.add_argument("--passphrase-file", metavar="FILE", help="the key file's passphrase, one line")
         sub.add_argument("--json", action="store_true", help="print one JSON object")
         return sub
 
     init = action("init", _init, "make a key file and a ledger, both new")
     init.add_argument("--region", metavar="N", type=_whole, required=True, help="0 to 65535, or 0x0000 to 0xffff")
     init.add_argument("--existing-key", action="store_true", help="use the key file that is there")
+
+    group("key", "the region's key file")
+    guarding = action("key passphrase", _key_passphrase, "put the key file under a passphrase, or another one")
+    guarding.add_argument("--new-passphrase-file", metavar="FILE", help="the new passphrase, one line")
 
     money = "the money taken; by the price list if not given"
     agreed = "the money may differ from the price list's"
@@ -251,7 +262,45 @@ def _place(ledger: str) -> str:
 
 
 def _hall(arguments: argparse.Namespace, clock: Clock | None) -> contextlib.closing[Hall]:
-    return contextlib.closing(Hall.open(_place(arguments.ledger), arguments.key, clock))
+    passphrase = functools.partial(_passphrase, arguments)
+    return contextlib.closing(Hall.open(_place(arguments.ledger), arguments.key, clock, passphrase=passphrase))
+
+
+def _passphrase(arguments: argparse.Namespace) -> str:
+    """The passphrase of the key file that is there; GasError KEY_FILE if it cannot be had."""
+    told = _told_passphrase(arguments.passphrase_file, PASSPHRASE_VARIABLE)
+    if told is None and not _at_terminal():
+        raise GasError(
+            errors.KEY_FILE,
+            f"The key file {arguments.key} is under a passphrase, and nobody is here to be asked for it.",
+            f"Give it in a file only its owner may read (--passphrase-file), or in {PASSPHRASE_VARIABLE}.",
+        )
+    return _asked(f"Passphrase of {arguments.key}: ") if told is None else told
+
+
+def _new_passphrase(file: str | None, variable: str, prompt: str) -> str | None:
+    """A passphrase to be, asked for twice; None where nobody gives one, and where an empty one is typed."""
+    told = _told_passphrase(file, variable)
+    if told is None and _at_terminal():
+        told = _asked(prompt)
+        if told and told != _asked("Once more: "):
+            raise RequestError(errors.FIELD, "The two passphrases differ.", "Repeat it; nothing was written.")
+    return keyfile.check_passphrase(told) if told else None
+
+
+def _told_passphrase(file: str | None, variable: str) -> str | None:
+    return keyfile.passphrase_in(file) if file else os.environ.get(variable) or None
+
+
+def _at_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _asked(prompt: str) -> str:
+    try:
+        return getpass.getpass(prompt, sys.stderr)
+    except EOFError:
+        raise GasError(errors.KEY_FILE, "No passphrase was typed.", "Repeat, and type it.") from None
 
 
 # ---------------------------------------------------------------------- services
@@ -260,6 +309,10 @@ def _hall(arguments: argparse.Namespace, clock: Clock | None) -> contextlib.clos
 def _init(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     place, key = _place(arguments.ledger), arguments.key
     units.whole(arguments.region, "region", 0, 0xFFFF)
+    passphrase = None
+    if not arguments.existing_key:
+        prompt = "Passphrase for the new key file (empty for none): "
+        passphrase = _new_passphrase(arguments.passphrase_file, PASSPHRASE_VARIABLE, prompt)
     if "://" not in place:
         # The name first: whoever runs this twice at once makes one ledger. Customers' names stand in it: rights 0600.
         try:
@@ -276,7 +329,10 @@ def _init(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
                 errors.LEDGER, f"The ledger {place} cannot be made: {why}.", "Correct the path."
             ) from None
     try:
-        signer = KeyFileSigner.load(key) if arguments.existing_key else KeyFileSigner.create(key, arguments.region)
+        if arguments.existing_key:
+            signer = KeyFileSigner.load(key, functools.partial(_passphrase, arguments))
+        else:
+            signer = KeyFileSigner.create(key, arguments.region, passphrase)
         if signer.region != arguments.region:
             raise LedgerError(
                 errors.LEDGER_REGION,
@@ -291,15 +347,32 @@ def _init(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
                 os.remove(place)
         raise
     # By its name: a URL may hold a password.
-    record = {"ledger": ledger.name, "key": key, "region": signer.region}
-    return (
-        DONE,
-        record,
-        [
-            f"ledger {ledger.name} and key file {key} of region {signer.region:#06x}",
-            "Put a copy of the key file into the safe: without it no card and no report can be made or checked.",
-        ],
-    )
+    sealed = keyfile.is_sealed(key)
+    record = {"ledger": ledger.name, "key": key, "region": signer.region, "passphrase": sealed}
+    lines = [
+        f"ledger {ledger.name} and key file {key} of region {signer.region:#06x}",
+        "Put a copy of the key file into the safe: without it no card and no report can be made or checked.",
+    ]
+    if sealed:
+        lines.append("And its passphrase into another: the file opens with it only.")
+    return DONE, record, lines
+
+
+def _key_passphrase(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    # The old one first: whoever has not got it is not asked for another.
+    old = functools.cache(functools.partial(_passphrase, arguments))
+    keyfile.load(arguments.key, old)
+    new = _new_passphrase(arguments.new_passphrase_file, NEW_PASSPHRASE_VARIABLE, "New passphrase: ")
+    if new is None:
+        raise GasError(
+            errors.KEY_FILE,
+            "No new passphrase was given; the key file is as it was.",
+            f"Give it in a file (--new-passphrase-file), in {NEW_PASSPHRASE_VARIABLE}, or at a terminal.",
+        )
+    region = keyfile.change_passphrase(arguments.key, old, new)
+    lines = [f"the key file {arguments.key} of region {region:#06x} is under the new passphrase"]
+    lines.append("Copies in the safe open with the old one, or with none: renew them.")
+    return DONE, {"key": arguments.key, "region": region, "passphrase": True}, lines
 
 
 def _open(arguments: argparse.Namespace, clock: Clock | None) -> Answer:

@@ -26,6 +26,7 @@ from gashall.batch import Batch, Cards, Judged
 from gashall.counter import Counter, Sale
 from gashall.errors import LedgerError
 from gashall.history import History, history
+from gashall.keyfile import Passphrase
 from gashall.ledger import Clock, Ledger
 from gashall.limits import Limits
 from gashall.prices import Price
@@ -69,13 +70,15 @@ class Hall:
         clock: Clock | None = None,
         *,
         create: bool = False,
+        passphrase: Passphrase | None = None,
     ) -> "Hall":
         """A hall on a key file and a ledger; ``path`` is a folder (its ``ledger.db``), a file or a URL.
 
-        A ledger that is not there is made only if ``create`` is true: a mistyped path is no new ledger. GasError
-        KEY_FILE; LedgerError LEDGER, LEDGER_MISSING, LEDGER_REGION, LEDGER_VERSION or LEDGER_KEY.
+        A ledger that is not there is made only if ``create`` is true: a mistyped path is no new ledger. ``passphrase``
+        is called, and gives the passphrase, only if the key file is under one. GasError KEY_FILE; LedgerError LEDGER,
+        LEDGER_MISSING, LEDGER_REGION, LEDGER_VERSION or LEDGER_KEY.
         """
-        signer = KeyFileSigner.load(keyfile)
+        signer = KeyFileSigner.load(keyfile, passphrase)
         place = Path(path) / LEDGER_FILE if os.path.isdir(path) else path
         return cls(Ledger(place, signer.region, create=create, clock=clock), signer, clock)
 
