@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gashall.limits import Limits
     from gashall.prices import Price
     from gashall.readers import ChipReader, FileReader, Reader
+    from gashall.reporting import Report
     from gashall.services import Hall, ReadBack, Reconciliation, Sale
     from gashall.shifts import Shift
     from gashall.signer import KeyFileSigner, Signer
@@ -57,6 +58,7 @@ __all__ = [
     "Reader",
     "ReaderError",
     "Reconciliation",
+    "Report",
     "RequestError",
     "Sale",
     "Shift",
@@ -87,6 +89,7 @@ _HOME = {
     "gashall.limits": "Limits",
     "gashall.prices": "Price",
     "gashall.readers": "ChipReader FileReader Reader",
+    "gashall.reporting": "Report",
     "gashall.services": "Hall ReadBack Reconciliation Sale",
     "gashall.shifts": "Shift",
     "gashall.signer": "KeyFileSigner Signer",

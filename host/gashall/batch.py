@@ -102,9 +102,8 @@ class Judged:
     @property
     def volume(self) -> Decimal:
         """First gas of all rows in m³."""
-        return sum(
-            (units.volume(row.request.pulses, row.request.meter.pulse_weight) for row in self.rows), Decimal("0.00")
-        )
+        hundredths = sum(row.request.pulses * 10 ** (2 - row.request.meter.pulse_weight) for row in self.rows)
+        return units.volume(hundredths, 2)
 
 
 @dataclass(frozen=True, slots=True)

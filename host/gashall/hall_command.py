@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from gascard.chip import Chip
-from gashall import errors, keyfile, units
+from gashall import errors, keyfile, reporting, units
 from gashall.audit import Audit
 from gashall.batch import BAD, Batch, CardFolder, Judged, write_results
 from gashall.errors import GasError, LedgerError, RequestError
@@ -200,6 +200,15 @@ def _parser() -> argparse.ArgumentParser:
         moving.add_argument("count", metavar="N", type=_whole, help="how many")
     moving.add_argument("--reason", metavar="TEXT", help="what is wrong with them")
     action("stock show", _stock_show, "print where the blank cards are, and what became of the others")
+
+    group("report", "what was done in a day or a month")
+    daily = action("report daily", _report, "print what was done in a day")
+    daily.add_argument("--day", metavar="YYYY-MM-DD", help="a day of the hall's own clock; today if not given")
+    monthly = action("report monthly", _report, "print what was done in a month")
+    monthly.add_argument("--month", metavar="YYYY-MM", help="this month if not given")
+    for sub in (daily, monthly):
+        sub.add_argument("--csv", metavar="FILE", help="write the figures by day and kind into this new file too")
+        sub.add_argument("--page", metavar="FILE.html", help="write a page to be printed into this new file too")
 
     listing = action("batch", _batch, "open the accounts of a list, a card file each")
     listing.add_argument("file", metavar="FILE.csv", help="meter, name, volume, initial_reading, and other columns")
@@ -559,6 +568,22 @@ def _stock_show(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     with _hall(arguments, clock) as hall:
         told = hall.stock()
     return DONE, asdict(told), told.lines()
+
+
+def _report(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    monthly = arguments.what == "monthly"
+    text = arguments.month if monthly else arguments.day
+    with _hall(arguments, clock) as hall:
+        which = None if text is None else reporting.which(text, monthly)
+        told = hall.monthly_report(which) if monthly else hall.daily_report(which)
+    record, lines = told.record(), told.lines()
+    for option, content in (("csv", told.csv), ("page", told.page)):
+        path = getattr(arguments, option)
+        if path is not None:
+            reporting.write(path, content())
+            record[option] = path
+            lines.append(f"written to {path}")
+    return DONE, record, lines
 
 
 def _batch(arguments: argparse.Namespace, clock: Clock | None) -> Answer:

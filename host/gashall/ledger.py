@@ -343,6 +343,20 @@ _SHIFT_ORDERS = (
     .join(_meters, _meters.c.number == _bindings.c.meter)
     .where(_orders.c.shift == _KEY)
 )
+_PERIOD_ORDERS = (
+    sa.select(
+        *[_orders.c[name] for name in ("made_at", "sequence", "state", "paid_pulses", "fen")], _meters.c.pulse_weight
+    )
+    .join_from(_orders, _bindings, _bindings.c.id == _orders.c.binding)
+    .join(_meters, _meters.c.number == _bindings.c.meter)
+    .where(_orders.c.made_at >= sa.bindparam("_since"), _orders.c.made_at < sa.bindparam("_until"))
+    .order_by(_orders.c.id)
+)
+_PERIOD_STOCK = (
+    sa.select(_stock.c.at, _stock.c.count)
+    .where(_stock.c.kind == _KEY, _stock.c.at >= sa.bindparam("_since"), _stock.c.at < sa.bindparam("_until"))
+    .order_by(_stock.c.id)
+)
 _CLOSE_SHIFT = (
     sa.update(_shifts)
     .where(_shifts.c.number == _KEY)
@@ -543,6 +557,17 @@ class ShiftRow:
 class ShiftOrder:
     """What a shift counts of an order: its sequence, state, hundredths of a m³ and fen."""
 
+    sequence: int
+    state: str
+    hundredths: int
+    fen: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodOrder:
+    """What a report counts of an order: minute, sequence, state, hundredths of a m³ and fen."""
+
+    made_at: int
     sequence: int
     state: str
     hundredths: int
@@ -1094,6 +1119,23 @@ class Books:
                 fen=_checked("orders", "fen", row["fen"]),
             )
             for row in self._all(_SHIFT_ORDERS, _key=number)
+        ]
+
+    def orders_between(self, since: int, until: int) -> list[PeriodOrder]:
+        """The orders made from the minute ``since`` on and before ``until``, in the order of their rows."""
+        return [
+            PeriodOrder(
+                hundredths=_hundredths(row),
+                **{name: _checked("orders", name, row[name]) for name in ("made_at", "sequence", "state", "fen")},
+            )
+            for row in self._all(_PERIOD_ORDERS, _since=since, _until=until)
+        ]
+
+    def stock_between(self, kind: str, since: int, until: int) -> list[tuple[int, int]]:
+        """Minute and count of the moves of blank cards of that kind, from ``since`` on and before ``until``."""
+        return [
+            (_checked("stock_moves", "at", row["at"]), _checked("stock_moves", "count", row["count"]))
+            for row in self._all(_PERIOD_STOCK, _key=kind, _since=since, _until=until)
         ]
 
     def closing(self, number: int) -> bytes | None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from gashall import (
     purchase,
     reading,
     reconciliation,
+    reporting,
     shifts,
     stock,
     units,
@@ -33,6 +34,7 @@ from gashall.prices import Price
 from gashall.readers.base import Reader
 from gashall.reading import ReadBack
 from gashall.reconciliation import Reconciliation
+from gashall.reporting import Report
 from gashall.shifts import Shift
 from gashall.signer import KeyFileSigner, Signer
 from gashall.stock import Stock
@@ -272,6 +274,17 @@ class Hall:
         RequestError FIELD; LedgerError STOCK_SHORT.
         """
         return stock.move(self.ledger, stock.SPOILED, count, self.counter.now(), reason)
+
+    def daily_report(self, day: date | None = None) -> Report:
+        """What was done on ``day`` (日报), a day of the hall's own clock; today if not given.
+
+        Orders count by the minute they were made, loaded or not, as a shift's do. RequestError FIELD; LedgerError.
+        """
+        return reporting.daily(self.counter, day)
+
+    def monthly_report(self, month: date | None = None) -> Report:
+        """What was done in the month of the day ``month`` (月报); this month if not given. As ``daily_report``."""
+        return reporting.monthly(self.counter, month)
 
     def judge_batch(self, path: str | os.PathLike[str], *, resume: bool = False) -> Judged:
         """Read the batch file ``path`` (批量开户) and judge every row; nothing is written.
