@@ -7,7 +7,6 @@ something found, with a sentence that says what to do next; 2: wrong usage, noth
 import argparse
 import contextlib
 import functools
-import getpass
 import json
 import os
 import re
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from gascard.chip import Chip
-from gashall import errors, keyfile, reporting, units
+from gashall import errors, keyfile, passphrase, reporting, units
 from gashall.audit import Audit
 from gashall.batch import BAD, Batch, CardFolder, Judged, write_results
 from gashall.errors import GasError, LedgerError, RequestError
@@ -39,8 +38,6 @@ USAGE = 2
 
 LEDGER_VARIABLE = "ICGAS_LEDGER"
 KEY_VARIABLE = "ICGAS_KEY"
-PASSPHRASE_VARIABLE = "ICGAS_PASSPHRASE"
-NEW_PASSPHRASE_VARIABLE = "ICGAS_NEW_PASSPHRASE"
 
 Answer: TypeAlias = tuple[int, dict[str, Any], list[str]]
 """Exit code, what --json prints, lines of text."""
@@ -93,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="icgas hall",
         description="Open accounts, sell gas and keep the ledger. Volumes in m³, money in yuan.",
         epilog=f"--ledger and --key may stand in {LEDGER_VARIABLE} and {KEY_VARIABLE} instead, a passphrase in "
-        f"{PASSPHRASE_VARIABLE}; it is never given on the command line.",
+        f"{passphrase.VARIABLE}; it is never given on the command line.",
         allow_abbrev=False,  # half an option must not agree to a price
     )
     actions = parser.add_subparsers(dest="action", required=True)
@@ -271,45 +268,12 @@ def _place(ledger: str) -> str:
 
 
 def _hall(arguments: argparse.Namespace, clock: Clock | None) -> contextlib.closing[Hall]:
-    passphrase = functools.partial(_passphrase, arguments)
-    return contextlib.closing(Hall.open(_place(arguments.ledger), arguments.key, clock, passphrase=passphrase))
+    place, asked = _place(arguments.ledger), _passphrase(arguments)
+    return contextlib.closing(Hall.open(place, arguments.key, clock, passphrase=asked))
 
 
-def _passphrase(arguments: argparse.Namespace) -> str:
-    """The passphrase of the key file that is there; GasError KEY_FILE if it cannot be had."""
-    told = _told_passphrase(arguments.passphrase_file, PASSPHRASE_VARIABLE)
-    if told is None and not _at_terminal():
-        raise GasError(
-            errors.KEY_FILE,
-            f"The key file {arguments.key} is under a passphrase, and nobody is here to be asked for it.",
-            f"Give it in a file only its owner may read (--passphrase-file), or in {PASSPHRASE_VARIABLE}.",
-        )
-    return _asked(f"Passphrase of {arguments.key}: ") if told is None else told
-
-
-def _new_passphrase(file: str | None, variable: str, prompt: str) -> str | None:
-    """A passphrase to be, asked for twice; None where nobody gives one, and where an empty one is typed."""
-    told = _told_passphrase(file, variable)
-    if told is None and _at_terminal():
-        told = _asked(prompt)
-        if told and told != _asked("Once more: "):
-            raise RequestError(errors.FIELD, "The two passphrases differ.", "Repeat it; nothing was written.")
-    return keyfile.check_passphrase(told) if told else None
-
-
-def _told_passphrase(file: str | None, variable: str) -> str | None:
-    return keyfile.passphrase_in(file) if file else os.environ.get(variable) or None
-
-
-def _at_terminal() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def _asked(prompt: str) -> str:
-    try:
-        return getpass.getpass(prompt, sys.stderr)
-    except EOFError:
-        raise GasError(errors.KEY_FILE, "No passphrase was typed.", "Repeat, and type it.") from None
+def _passphrase(arguments: argparse.Namespace) -> Callable[[], str]:
+    return functools.cache(lambda: passphrase.of_key_file(arguments.key, arguments.passphrase_file))
 
 
 # ---------------------------------------------------------------------- services
@@ -318,10 +282,10 @@ def _asked(prompt: str) -> str:
 def _init(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     place, key = _place(arguments.ledger), arguments.key
     units.whole(arguments.region, "region", 0, 0xFFFF)
-    passphrase = None
+    secret = None
     if not arguments.existing_key:
         prompt = "Passphrase for the new key file (empty for none): "
-        passphrase = _new_passphrase(arguments.passphrase_file, PASSPHRASE_VARIABLE, prompt)
+        secret = passphrase.new(arguments.passphrase_file, passphrase.VARIABLE, prompt)
     if "://" not in place:
         # The name first: whoever runs this twice at once makes one ledger. Customers' names stand in it: rights 0600.
         try:
@@ -339,9 +303,9 @@ def _init(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
             ) from None
     try:
         if arguments.existing_key:
-            signer = KeyFileSigner.load(key, functools.partial(_passphrase, arguments))
+            signer = KeyFileSigner.load(key, _passphrase(arguments))
         else:
-            signer = KeyFileSigner.create(key, arguments.region, passphrase)
+            signer = KeyFileSigner.create(key, arguments.region, secret)
         if signer.region != arguments.region:
             raise LedgerError(
                 errors.LEDGER_REGION,
@@ -369,14 +333,14 @@ def _init(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
 
 def _key_passphrase(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     # The old one first: whoever has not got it is not asked for another.
-    old = functools.cache(functools.partial(_passphrase, arguments))
+    old = _passphrase(arguments)
     keyfile.load(arguments.key, old)
-    new = _new_passphrase(arguments.new_passphrase_file, NEW_PASSPHRASE_VARIABLE, "New passphrase: ")
+    new = passphrase.new(arguments.new_passphrase_file, passphrase.NEW_VARIABLE, "New passphrase: ")
     if new is None:
         raise GasError(
             errors.KEY_FILE,
             "No new passphrase was given; the key file is as it was.",
-            f"Give it in a file (--new-passphrase-file), in {NEW_PASSPHRASE_VARIABLE}, or at a terminal.",
+            f"Give it in a file (--new-passphrase-file), in {passphrase.NEW_VARIABLE}, or at a terminal.",
         )
     region = keyfile.change_passphrase(arguments.key, old, new)
     lines = [f"the key file {arguments.key} of region {region:#06x} is under the new passphrase"]

@@ -14,7 +14,8 @@ from paper import METER, REGION, ROOT, Desk
 from tests.conftest import require_part
 
 from gascard import codes
-from gascard.chip import Chip
+from gascard.chip import MAIN, SECURITY, Chip
+from gascard.records import ORDER_AT
 from gashall import errors
 from gashall.encode import decode_card
 from gashall.errors import GasError, LedgerError, ReaderError, RequestError
@@ -410,6 +411,41 @@ def test_another_window_that_issues_a_card_meanwhile_is_not_overwritten(desk):
     assert sorted([*good, number]) == [1, 2, 3, 4, 5]
     assert [file.name for file in (desk.folder / "cards" / "bad").glob("*.bin")] == [f"00002-{METERS[0]}.bin"]
     assert hall.audit().findings == ()
+
+
+@pytest.mark.parametrize("group", [1, 2, 50])
+def test_nothing_is_on_a_card_that_the_ledger_does_not_hold_yet(desk, group):
+    """DESIGN D5: at every byte stored, another window sees the row with its frame and the password byte announced."""
+    witness = desk.hall()
+    seen = {"order": 0, "password": 0}
+
+    class Watched(CardFolder):
+        def take(self, row):
+            reader = super().take(row)
+
+            def step(plan):
+                area, place, value = plan
+                if area == SECURITY and place == 0:
+                    return  # a try: it says nothing
+                with witness.ledger.look() as books:
+                    binding = books.binding_on(row.meter)
+                    order = books.last_order(binding.id)
+                    card = books.card(order.card)
+                assert (order.state, card.issued) == ("pending", False)
+                if area == MAIN and ORDER_AT <= place < ORDER_AT + len(order.frame):
+                    assert order.frame[place - ORDER_AT] == value
+                    seen["order"] += 1
+                if area == SECURITY:
+                    assert card.psc_bytes == place
+                    seen["password"] += 1
+
+            reader.step = step
+            return reader
+
+    folder = Watched(desk.folder / "cards")
+    folder.group = group
+    assert desk.hall().batch(estate(desk), folder).stopped is None
+    assert seen["order"] > 5 * 40 and seen["password"] == 15
 
 
 # ---------------------------------------------------------------------- killed

@@ -12,9 +12,10 @@ import pytest
 from paper import REGION, ROOT
 from tests.conftest import require_part
 
-from gashall import errors, keyfile
+from gashall import errors, keyfile, passphrase, viewer
 from gashall.errors import GasError, RequestError
 from gashall.keyfile import Cost
+from gashall.readers import FileReader
 from gashall.signer import KeyFileSigner
 
 require_part("cryptography")
@@ -283,8 +284,8 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path, capsys, monkeypatch):
-    for name in ("LEDGER_VARIABLE", "KEY_VARIABLE", "PASSPHRASE_VARIABLE", "NEW_PASSPHRASE_VARIABLE"):
-        monkeypatch.delenv(getattr(hall_command, name), raising=False)
+    for name in (hall_command.LEDGER_VARIABLE, hall_command.KEY_VARIABLE, passphrase.VARIABLE, passphrase.NEW_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
     return Folder(tmp_path, capsys)
 
 
@@ -303,6 +304,16 @@ def test_every_command_takes_the_passphrase_from_a_file_or_the_environment(folde
     assert folder.run("audit")[0] == 0
     # The option goes before the environment.
     assert folder.run("audit", "--passphrase-file", folder.file(OTHER, "other"))[0] == 1
+
+
+def test_card_viewer_takes_it_from_the_environment(folder, monkeypatch, capsys):
+    path = sealed_file(folder.folder)
+    FileReader.blank(folder.folder / "card.bin")
+    words = ["show", str(folder.folder / "card.bin"), "--key", str(path)]
+    assert viewer.command(words) == viewer.UNUSABLE
+    assert "nobody is here to be asked" in capsys.readouterr().err
+    monkeypatch.setenv("ICGAS_PASSPHRASE", SECRET)
+    assert viewer.command(words) != viewer.UNUSABLE
 
 
 def test_passphrase_is_not_taken_from_the_command_line(folder):
