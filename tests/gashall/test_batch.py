@@ -10,7 +10,7 @@ import traceback
 from contextlib import contextmanager
 
 import pytest
-from paper import METER, REGION, ROOT, Desk
+from paper import METER, REGION, ROOT, Desk, at_terminal
 from tests.conftest import require_part
 
 from gascard import codes
@@ -394,14 +394,15 @@ def test_another_window_that_issues_a_card_meanwhile_is_not_overwritten(desk):
                 if not self.done and plan[0] == 1:  # protection: the rows are booked
                     self.done = True
                     other.open_account(
-                        desk.blank("other.bin"), meter=METERS[0], volume=30, name="Flat 0", initial_reading="0.5"
+                        desk.blank("other.bin"), meter=METERS[2], volume=32, name="Flat 2", initial_reading="2.5"
                     )
 
             reader.step = step
             return reader
 
     done = hall.batch(path, Slow(desk.folder / "cards"))
-    assert done.stopped is not None and done.stopped.error.code in (codes.ALREADY_BOUND, errors.PENDING_ELSEWHERE)
+    # Those before it are finished one by one; it is named, and not the group's first.
+    assert (done.stopped.line, done.stopped.error.code, done.left) == (4, codes.ALREADY_BOUND, (4, 5, 6))
     again = made(hall, path, desk.folder / "cards", resume=True)
     assert again.stopped is None and len(again.made) == 5
     with hall.ledger.look() as books:
@@ -409,7 +410,7 @@ def test_another_window_that_issues_a_card_meanwhile_is_not_overwritten(desk):
     good = [decode_card(file.read_bytes()).number for file in (desk.folder / "cards" / "good").glob("*.bin")]
     number = decode_card((desk.folder / "other.bin").read_bytes()).number
     assert sorted([*good, number]) == [1, 2, 3, 4, 5]
-    assert [file.name for file in (desk.folder / "cards" / "bad").glob("*.bin")] == [f"00002-{METERS[0]}.bin"]
+    assert [file.name for file in (desk.folder / "cards" / "bad").glob("*.bin")] == [f"00004-{METERS[2]}.bin"]
     assert hall.audit().findings == ()
 
 
@@ -616,6 +617,17 @@ def test_command_judges_opens_and_resumes(desk, capsys):
     told = json.loads(out)
     assert (code, told["opened"], told["earlier"], told["left"], told["stopped"]) == (0, 0, 5, 0, None)
     check_whole(desk, desk.folder / "cards")
+
+
+def test_bar_is_drawn_where_somebody_watches_and_nowhere_else(desk, capsys, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    estate(desk)
+    assert run(desk, capsys, "--dry-run")[2] == ""
+    places = ["--ledger", str(desk.folder), "--key", str(desk.folder / "region.key")]
+    words = ["batch", str(desk.folder / "estate.csv"), "--cards", str(desk.folder / "cards"), *places]
+    code, screen = at_terminal(words, [])
+    assert code == 0 and "5/5" in screen and "5 accounts opened" in screen
+    assert run(desk, capsys, "--resume")[2] == ""
 
 
 def test_command_tells_every_finding_with_its_line(desk, capsys):

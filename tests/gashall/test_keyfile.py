@@ -3,13 +3,11 @@
 import hashlib
 import json
 import os
-import pty
-import sys
 import traceback
 import unicodedata
 
 import pytest
-from paper import REGION, ROOT
+from paper import REGION, ROOT, at_terminal
 from tests.conftest import require_part
 
 from gashall import errors, keyfile, passphrase, viewer
@@ -350,33 +348,6 @@ def test_key_passphrase_sets_and_changes_it(folder, monkeypatch):
     assert folder.run("key", "passphrase", "--passphrase-file", first, "--json")[0] == 0
     assert folder.run("audit", "--passphrase-file", second)[0] == 0
     assert folder.run("audit", "--passphrase-file", first)[0] == 1
-
-
-def at_terminal(words, answers):
-    """The command in a terminal of its own, its questions answered: exit code and all that stood on the screen."""
-    child, terminal = pty.fork()
-    if not child:
-        try:
-            sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
-            os._exit(hall_command.command(words))
-        except BaseException:
-            traceback.print_exc()
-        os._exit(99)
-    screen = b""
-    answers = list(answers)
-    while True:
-        try:
-            data = os.read(terminal, 4096)
-        except OSError:
-            break
-        if not data:
-            break
-        screen += data
-        if answers and screen.rstrip().endswith(b":") and data.strip():
-            os.write(terminal, (answers.pop(0) + "\n").encode())
-    os.close(terminal)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), screen.decode()
 
 
 # (what is typed, exit code, whether the key file is under a passphrase; None: there is none)
