@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gashall.adoption import Adopted
     from gashall.audit import Audit, Finding
+    from gashall.batch import Batch, CardFolder, Judged
     from gashall.drift import Drift, Verdict
     from gashall.encode import (
         Card,
@@ -35,18 +36,22 @@ if TYPE_CHECKING:
     from gashall.overview import Category, Line
     from gashall.prices import Price
     from gashall.readers import ChipReader, FileReader, Reader
+    from gashall.reporting import Report
     from gashall.restoring import Recovery, Restored
     from gashall.services import Hall, ReadBack, Reconciliation, Sale
     from gashall.shifts import Shift
     from gashall.signer import KeyFileSigner, Signer
     from gashall.stock import Stock
     from gashall.suspension import Suspension
+    from gashall.verification import Verification
 
 __all__ = [
     "Adopted",
     "Audit",
+    "Batch",
     "Card",
     "CardError",
+    "CardFolder",
     "Category",
     "ChipReader",
     "Drift",
@@ -55,6 +60,7 @@ __all__ = [
     "GasError",
     "Hall",
     "History",
+    "Judged",
     "KeyFileSigner",
     "Ledger",
     "LedgerError",
@@ -67,6 +73,7 @@ __all__ = [
     "ReaderError",
     "Reconciliation",
     "Recovery",
+    "Report",
     "RequestError",
     "Restored",
     "Sale",
@@ -76,6 +83,7 @@ __all__ = [
     "Suspension",
     "Upgraded",
     "Verdict",
+    "Verification",
     "decode_card",
     "decode_frame",
     "decode_identity",
@@ -95,6 +103,7 @@ _HOME = {
     "gashall.adoption": "Adopted",
     "gashall.audit": "Audit Finding",
     "gashall.drift": "Drift Verdict",
+    "gashall.batch": "Batch CardFolder Judged",
     "gashall.encode": (
         "Card Part decode_card decode_frame decode_identity decode_order decode_report encode_card encode_identity"
         " encode_key_block encode_management encode_order encode_report encode_setting encode_transfer_out"
@@ -107,11 +116,13 @@ _HOME = {
     "gashall.prices": "Price",
     "gashall.readers": "ChipReader FileReader Reader",
     "gashall.restoring": "Recovery Restored",
+    "gashall.reporting": "Report",
     "gashall.services": "Hall ReadBack Reconciliation Sale",
     "gashall.shifts": "Shift",
     "gashall.signer": "KeyFileSigner Signer",
     "gashall.stock": "Stock",
     "gashall.suspension": "Suspension",
+    "gashall.verification": "Verification",
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names.split()}
 

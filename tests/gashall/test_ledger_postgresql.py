@@ -21,7 +21,10 @@ import sqlalchemy as sa  # noqa: E402
 
 from gashall import ledger as ledger_module  # noqa: E402
 from gashall.audit import audit  # noqa: E402
+from gashall.batch import CardFolder  # noqa: E402
 from gashall.ledger import SCHEMA_VERSION, TRIGGERS, Ledger, metadata  # noqa: E402
+from gashall.readers import FileReader  # noqa: E402
+from gashall.services import Hall  # noqa: E402
 
 DATABASES = itertools.count(1)
 
@@ -300,3 +303,21 @@ def described(connection):
         "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1",
     )
     return [[tuple(row) for row in connection.exec_driver_sql(query)] for query in queries]
+
+
+def test_batch_card_check_and_report_are_those_of_any_ledger(url, signer, tmp_path):
+    hall = Hall(Ledger(url, REGION), signer)
+    hall.stock_in(5)
+    path = tmp_path / "estate.csv"
+    path.write_text("meter,name,volume,initial_reading\n" + "".join(f"{int(METER) + i},,3,0\n" for i in range(3)))
+    done = hall.batch(path, CardFolder(tmp_path / "cards"))
+    assert (len(done.made), done.stopped) == (3, None)
+    hall.stock_spoiled(1)
+    again = hall.batch(path, CardFolder(tmp_path / "cards", resume=True), resume=True)
+    assert all(made.earlier for made in again.made)
+    told = hall.verify(FileReader(tmp_path / "cards" / done.made[0].place), password=True)
+    assert (told.findings, told.password, told.account) == ((), "right", "0000000001")
+    report = hall.monthly_report()
+    assert (report.total().orders, report.total().hundredths, report.cards["spoiled"]) == (3, 900, 1)
+    assert hall.audit().findings == ()
+    hall.close()
