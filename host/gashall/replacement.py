@@ -20,6 +20,7 @@ from gashall.counter import (
     check_ours,
     check_reader,
     found,
+    is_ahead,
     newest_report,
 )
 from gashall.encode import Card, Values, decode_card, report_rank
@@ -182,7 +183,7 @@ def prove(counter: Counter, books: Books, card: Card) -> Values | None:
     if report is None:
         return None
     values: Values = found(report.values)
-    if values["bought_total"] > books.highest_released(binding.id, values["sequence"]):
+    if is_ahead(books, binding, found(books.last_order(binding.id)), values):
         raise LedgerError(errors.LEDGER_BEHIND, f"The meter reports {values['bought_total']} pulses.")
     kept = books.last_report(meter.number)
     if kept is None or report_rank(report) > (kept.binding, kept.report_number):

@@ -328,6 +328,30 @@ def test_sale_waits_while_something_is_held(home, opened):
     assert home.hall.sell(home.reader(), 10).volume == 10
 
 
+@pytest.mark.parametrize("kind", ["loss", "dead meter", "other"])
+def test_no_other_loss_is_made_up_while_gas_is_held(home, kind):
+    home.opened()
+    home.hall.sell(home.reader(), 20, fen=5000)
+    early = home.hall.request_makeup(home.account, 20, kind=kind, reason="asked before", requester="Li Ming").number
+    home.hall.approve_grant(early, "Wang Fang")
+    home.replace()
+    home.load()
+    assert home.held() == 20
+    for attempt in (
+        lambda: home.make_up(20, kind=kind),
+        lambda: home.hall.write_grant(home.reader(), early),
+    ):
+        refused(attempt, errors.HELD, LedgerError, "given twice")
+    refused(lambda: home.make_up("20.01"), errors.NOT_HELD, LedgerError)
+    home.make_up(20)
+    home.load()
+    home.hall.read_back(home.reader())
+    home.hall.write_grant(home.reader(), early)
+    home.load()
+    home.hall.read_back(home.reader())
+    assert home.adds_up().granted == 2000
+
+
 def test_replacement_bears_the_next_number_and_its_reason(home):
     home.open()
     told = home.replace("lost never used", issue_batch=7)
