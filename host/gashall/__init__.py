@@ -22,11 +22,13 @@ if TYPE_CHECKING:
         encode_report,
     )
     from gashall.errors import CardError, GasError, LedgerError, ReaderError, RequestError
+    from gashall.grants import Grant
     from gashall.history import History
     from gashall.ledger import Ledger, Upgraded
     from gashall.limits import Limits
     from gashall.prices import Price
     from gashall.readers import ChipReader, FileReader, Reader
+    from gashall.replacement import Replaced, TakenBack
     from gashall.services import Hall, ReadBack, Reconciliation, Sale
     from gashall.shifts import Shift
     from gashall.signer import KeyFileSigner, Signer
@@ -40,6 +42,7 @@ __all__ = [
     "FileReader",
     "Finding",
     "GasError",
+    "Grant",
     "Hall",
     "History",
     "KeyFileSigner",
@@ -52,11 +55,13 @@ __all__ = [
     "Reader",
     "ReaderError",
     "Reconciliation",
+    "Replaced",
     "RequestError",
     "Sale",
     "Shift",
     "Signer",
     "Stock",
+    "TakenBack",
     "Upgraded",
     "decode_card",
     "decode_identity",
@@ -75,11 +80,13 @@ _HOME = {
         " encode_card encode_identity encode_order encode_report"
     ),
     "gashall.errors": "CardError GasError LedgerError ReaderError RequestError",
+    "gashall.grants": "Grant",
     "gashall.history": "History",
     "gashall.ledger": "Ledger Upgraded",
     "gashall.limits": "Limits",
     "gashall.prices": "Price",
     "gashall.readers": "ChipReader FileReader Reader",
+    "gashall.replacement": "Replaced TakenBack",
     "gashall.services": "Hall ReadBack Reconciliation Sale",
     "gashall.shifts": "Shift",
     "gashall.signer": "KeyFileSigner Signer",

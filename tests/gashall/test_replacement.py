@@ -232,6 +232,17 @@ def sold_without_waiting(home):
     return 5000, 0
 
 
+def broken_with_its_proof_on_it(home):
+    home.opened()
+    home.hall.sell(home.reader(), 20, fen=5000)
+    home.load()
+    # Nobody has read the card since: its own report shows that all of it was loaded.
+    told = home.replace("broken", old_card=home.reader())
+    assert (told.released, told.held) == (50, 0)
+    home.load()
+    return 5000, 0
+
+
 def sold_while_something_is_known_not_loaded(home):
     home.opened()
     home.hall.sell(home.reader(), 20, fen=5000)
@@ -290,6 +301,7 @@ CASES = [
     ("RULES 1, no number wraps: replaced twice", lost_twice),
     ("RULES 1, paid and released: a make-up that was never loaded is held again", make_up_lost_with_its_card),
     ("RULES 1, paid and released: nothing held, sold at once", sold_without_waiting),
+    ("RULES 1, paid and released: the old card proves it", broken_with_its_proof_on_it),
     ("RULES 1, paid and released: sold on what the meter has", sold_while_something_is_known_not_loaded),
     ("RULES 1, paid and released: sold on top of what turned out loaded", sold_after_the_lost_purchase_showed_up),
     ("RULES 1, settling: a pending row whose card is replaced is paid and held", unfinished_sale_on_a_lost_card),
