@@ -152,7 +152,10 @@ def take_back(counter: Counter, reader: Reader) -> TakenBack:
             raise CardError(errors.CARD_IN_USE, f"Card {card.number} is the present card of {place.account.number}.")
         report = prove(counter, books, card)
         books.end_card(place.card, counter.now())
-        _, binding, meter = of_account(books, place.account.number)
+        present = found(books.card_of(place.account.number)).number
+        binding, meter = place.binding, place.meter
+        if binding is None or meter is None:
+            return TakenBack(place.account.number, place.card.number, present, None, Decimal(0), Decimal(0))
         here = position(counter, books, binding)
         order = card.order.values if card.order.authentic else None
         waiting = 0
@@ -162,7 +165,7 @@ def take_back(counter: Counter, reader: Reader) -> TakenBack:
         return TakenBack(
             account=place.account.number,
             card=place.card.number,
-            replaced_by=here.row.number,
+            replaced_by=present,
             report=report,
             waiting=units.volume(waiting, meter.pulse_weight),
             held=units.volume(here.held, meter.pulse_weight),

@@ -395,6 +395,15 @@ def test_old_card_that_is_read_is_taken_back_and_told(home):
     assert home.hall.audit().clean
 
 
+def test_old_card_of_an_account_without_a_meter_is_taken_back(home):
+    home.opened()
+    home.replace()
+    with home.hall.ledger.begin() as books:
+        books._connection.exec_driver_sql("UPDATE bindings SET open = 0")
+    told = home.hall.take_back(home.reader(0))
+    assert (told.card, told.replaced_by, told.report, told.held) == (1, 2, None, 0)
+
+
 def test_report_on_a_replaced_card_is_kept_though_the_card_is_refused(home):
     home.opened()
     home.hall.sell(home.reader(), 20, fen=5000)
