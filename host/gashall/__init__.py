@@ -30,12 +30,14 @@ if TYPE_CHECKING:
         encode_transfer_out,
     )
     from gashall.errors import CardError, GasError, LedgerError, ReaderError, RequestError
+    from gashall.grants import Grant
     from gashall.history import History
     from gashall.ledger import Ledger, Upgraded
     from gashall.limits import Limits
     from gashall.overview import Category, Line
     from gashall.prices import Price
     from gashall.readers import ChipReader, FileReader, Reader
+    from gashall.replacement import Replaced, TakenBack
     from gashall.reporting import Report
     from gashall.restoring import Recovery, Restored
     from gashall.services import Hall, ReadBack, Reconciliation, Sale
@@ -58,6 +60,7 @@ __all__ = [
     "FileReader",
     "Finding",
     "GasError",
+    "Grant",
     "Hall",
     "History",
     "Judged",
@@ -73,6 +76,7 @@ __all__ = [
     "ReaderError",
     "Reconciliation",
     "Recovery",
+    "Replaced",
     "Report",
     "RequestError",
     "Restored",
@@ -81,6 +85,7 @@ __all__ = [
     "Signer",
     "Stock",
     "Suspension",
+    "TakenBack",
     "Upgraded",
     "Verdict",
     "Verification",
@@ -109,6 +114,7 @@ _HOME = {
         " encode_key_block encode_management encode_order encode_report encode_setting encode_transfer_out"
     ),
     "gashall.errors": "CardError GasError LedgerError ReaderError RequestError",
+    "gashall.grants": "Grant",
     "gashall.history": "History",
     "gashall.ledger": "Ledger Upgraded",
     "gashall.limits": "Limits",
@@ -117,6 +123,7 @@ _HOME = {
     "gashall.readers": "ChipReader FileReader Reader",
     "gashall.restoring": "Recovery Restored",
     "gashall.reporting": "Report",
+    "gashall.replacement": "Replaced TakenBack",
     "gashall.services": "Hall ReadBack Reconciliation Sale",
     "gashall.shifts": "Shift",
     "gashall.signer": "KeyFileSigner Signer",

@@ -159,12 +159,7 @@ class Counter:
         rank = (0, 0) if kept is None else (kept.binding, kept.report_number)
         if report is not None:
             values = found(report.values)
-            ahead = values["sequence"] > last.sequence or (
-                values["bought_total"] > last.released_pulses
-                # After a refund or a replacement an earlier frame's total may be more than the last one's.
-                and values["bought_total"] > books.highest_released(binding.id, values["sequence"])
-            )
-            if ahead and not adopting:
+            if not adopting and is_ahead(books, binding, last, values):
                 raise LedgerError(
                     errors.LEDGER_BEHIND,
                     f"The meter reports order {values['sequence']} and {values['bought_total']} pulses; "
@@ -598,6 +593,15 @@ def newest_report(reports: Sequence[Part], meter: str, binding: int) -> tuple[Pa
     if best is not None or not reasons:
         return best, codes.OK
     return None, codes.MAC if codes.MAC in reasons else reasons[0]
+
+
+def is_ahead(books: Books, binding: Binding, last: Order, report: Values) -> bool:
+    """Whether a report tells of more than the ledger ever booked."""
+    if report["sequence"] > last.sequence or report["bought_total"] > last.released_pulses:
+        # After a refund or a replacement an earlier frame's total may be more than the last one's.
+        highest = books.highest_released(binding.id, report["sequence"])
+        return bool(report["sequence"] > last.sequence or report["bought_total"] > highest)
+    return False
 
 
 def check_blank(card: Card, reader: Reader) -> None:
