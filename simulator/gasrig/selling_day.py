@@ -11,6 +11,9 @@ At the end ``Day`` adds everything up from the plan alone and compares. SIGKILL 
 instruction, but not the computer: what SQLite has handed to the system stays. Power cuts of the computer are SQLite's
 own tests' matter.
 
+Kills fall where ``make_blows`` draws them: six of ten at instants of the measured day, the others inside writes to cards,
+between a service's return and its slip, and in the program's start. Where each fell is kept (``Fell``).
+
 The parent opens no ledger: SQLite must not be carried over a fork. A POSIX system is needed.
 
     python -m gasrig.selling_day --seeds 1..20 --kills 200
@@ -658,7 +661,9 @@ class Day:
         heard = b""
         while True:
             wait = SILENCE_SECONDS if deadline is None else max(0.0, deadline - time.monotonic())
-            if not select.select([from_child], [], [], wait)[0]:
+            heard_more = select.select([from_child], [], [], wait)[0]
+            # However late this process is: no customer is served after the time, so a day cannot run away.
+            if not heard_more or (deadline is not None and time.monotonic() >= deadline):
                 if deadline is None:
                     self.course.faults.append(f"the program says nothing for {SILENCE_SECONDS} s")
                 os.kill(child, signal.SIGKILL)
@@ -852,8 +857,9 @@ def make_blows(seed: int, kills: int, slips: Sequence[dict[str, Any]], kinds: Se
     opening or a sale, one between a service's return and its slip, and one while the program starts.
     """
     chance = random.Random(f"blows {seed}")
-    # The last services are left in peace, so that every kill still finds the day under way.
-    calm = [slip for slip in slips if "seconds" in slip and slip["id"] < len(slips) - 6]
+    # The end is left in peace, so that every kill, however late, still finds the day under way.
+    end = [number for number, kind in enumerate(kinds) if kind == "sell"][-4]
+    calm = [slip for slip in slips if "seconds" in slip and slip["id"] < end and "visit" in kinds[slip["id"] :]]
     cards = [slip for slip in calm if kinds[slip["id"]] in CARD_KINDS]
     blows = []
     for number in range(kills):
