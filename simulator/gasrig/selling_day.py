@@ -11,8 +11,8 @@ At the end ``Day`` adds everything up from the plan alone and compares. SIGKILL 
 instruction, but not the computer: what SQLite has handed to the system stays. Power cuts of the computer are SQLite's
 own tests' matter.
 
-Kills fall where ``make_blows`` draws them: six of ten at instants of the measured day, the others inside writes to cards,
-between a service's return and its slip, and in the program's start. Where each fell is kept (``Fell``).
+Kills fall where ``make_blows`` draws them: six of ten at instants of the measured day, the others inside writes to
+cards, between a service's return and its slip, and in the program's start. Where each fell is kept (``Fell``).
 
 The parent opens no ledger: SQLite must not be carried over a fork. A POSIX system is needed.
 
