@@ -75,6 +75,7 @@ nightly: setup
 	$(BIN)/icgas explore --seeds 1..9200 --jobs 2
 	$(BIN)/python -m gasrig.adversary
 	$(BIN)/python -m gasrig.attacks
+	$(BIN)/python -m gasrig.selling_day --seeds 1..50
 	$(BIN)/icgas mutants
 	$(BIN)/icgas fuzz --inputs 10000000
 

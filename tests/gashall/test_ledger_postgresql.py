@@ -18,6 +18,7 @@ from gashall.errors import LedgerError
 require_part("alembic")
 require_part("postgresql")
 import sqlalchemy as sa  # noqa: E402
+from windows import check_one_customer, check_one_meter, check_two_customers  # noqa: E402
 
 from gashall import ledger as ledger_module  # noqa: E402
 from gashall.audit import audit  # noqa: E402
@@ -231,6 +232,19 @@ def test_windows_take_turns(url):
     assert audit(first).clean
     first.close()
     second.close()
+
+
+@pytest.mark.parametrize("volumes", [(20, 30), (20, 20)], ids=["two volumes", "one volume"])
+def test_one_customer_at_two_windows_buys_once(url, tmp_path, signer, volumes):
+    check_one_customer(url, tmp_path, signer, volumes)
+
+
+def test_two_customers_at_two_windows_buy_both(url, tmp_path, signer):
+    check_two_customers(url, tmp_path, signer)
+
+
+def test_one_meter_opened_at_two_windows_gets_one_account_and_one_card(url, tmp_path, signer):
+    check_one_meter(url, tmp_path, signer)
 
 
 def test_window_that_did_not_wait_its_turn_is_told_another_was_faster(url, monkeypatch):
