@@ -48,11 +48,12 @@ from gascard.chip import Chip
 from gascard.records import IMAGE_SIZE, ORDER_AT
 from gashall import errors, units
 from gashall.errors import CardError, GasError, LedgerError
+from gashall.keyfile import PLAIN
 from gashall.ledger import PENDING
 from gashall.readers.chip import Plan
 from gashall.readers.file import SIDECAR, FileReader
 from gashall.services import LEDGER_FILE, Hall
-from gashall.signer import KEY_FILE_FORMAT, KeyFileSigner
+from gashall.signer import KeyFileSigner
 from gasrig.bench import TEST_REGION
 from gasrig.handset import MeterUnderTest
 from gasrig.targets import CPythonTarget
@@ -554,7 +555,7 @@ class Day:
         self.burned: set[int] = set()
         root = sha256(b"icgas selling day %d" % plan["seed"]).digest()
         self.signer = KeyFileSigner(root, TEST_REGION)
-        text = json.dumps({"format": KEY_FILE_FORMAT, "region": TEST_REGION, "root": root.hex()})
+        text = json.dumps({"format": PLAIN, "region": TEST_REGION, "root": root.hex()})
         handle = os.open(folder / KEY_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(handle, "w", encoding="ascii") as file:
             file.write(text + "\n")
