@@ -76,6 +76,7 @@ nightly: setup
 	$(BIN)/python -m gasrig.adversary
 	$(BIN)/python -m gasrig.heirs
 	$(BIN)/python -m gasrig.attacks
+	$(BIN)/python -m gasrig.selling_day --seeds 1..50
 	$(BIN)/icgas mutants
 	$(BIN)/icgas fuzz --inputs 10000000
 

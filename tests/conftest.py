@@ -41,6 +41,7 @@ PARTS: dict[str, Callable[[], str | None]] = {
     "crcmod": _package("crcmod"),
     "sqlalchemy": _package("sqlalchemy"),
     "alembic": _package("alembic"),
+    "cryptography": _package("cryptography"),
     "demandlib": _package("demandlib"),
     "postgresql": lambda: _package("psycopg")() or _command("initdb")() or _command("pg_ctl")(),
     "atheris": _package("atheris"),

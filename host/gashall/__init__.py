@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gashall.adoption import Adopted
     from gashall.audit import Audit, Finding
+    from gashall.batch import Batch, CardFolder, Judged
     from gashall.drift import Drift, Verdict
     from gashall.encode import (
         Card,
@@ -29,32 +30,40 @@ if TYPE_CHECKING:
         encode_transfer_out,
     )
     from gashall.errors import CardError, GasError, LedgerError, ReaderError, RequestError
+    from gashall.grants import Grant
     from gashall.history import History
     from gashall.ledger import Ledger, Upgraded
     from gashall.limits import Limits
     from gashall.overview import Category, Line
     from gashall.prices import Price
     from gashall.readers import ChipReader, FileReader, Reader
+    from gashall.replacement import Replaced, TakenBack
+    from gashall.reporting import Report
     from gashall.restoring import Recovery, Restored
     from gashall.services import Hall, ReadBack, Reconciliation, Sale
     from gashall.shifts import Shift
     from gashall.signer import KeyFileSigner, Signer
     from gashall.stock import Stock
     from gashall.suspension import Suspension
+    from gashall.verification import Verification
 
 __all__ = [
     "Adopted",
     "Audit",
+    "Batch",
     "Card",
     "CardError",
+    "CardFolder",
     "Category",
     "ChipReader",
     "Drift",
     "FileReader",
     "Finding",
     "GasError",
+    "Grant",
     "Hall",
     "History",
+    "Judged",
     "KeyFileSigner",
     "Ledger",
     "LedgerError",
@@ -67,6 +76,8 @@ __all__ = [
     "ReaderError",
     "Reconciliation",
     "Recovery",
+    "Replaced",
+    "Report",
     "RequestError",
     "Restored",
     "Sale",
@@ -74,8 +85,10 @@ __all__ = [
     "Signer",
     "Stock",
     "Suspension",
+    "TakenBack",
     "Upgraded",
     "Verdict",
+    "Verification",
     "decode_card",
     "decode_frame",
     "decode_identity",
@@ -95,11 +108,13 @@ _HOME = {
     "gashall.adoption": "Adopted",
     "gashall.audit": "Audit Finding",
     "gashall.drift": "Drift Verdict",
+    "gashall.batch": "Batch CardFolder Judged",
     "gashall.encode": (
         "Card Part decode_card decode_frame decode_identity decode_order decode_report encode_card encode_identity"
         " encode_key_block encode_management encode_order encode_report encode_setting encode_transfer_out"
     ),
     "gashall.errors": "CardError GasError LedgerError ReaderError RequestError",
+    "gashall.grants": "Grant",
     "gashall.history": "History",
     "gashall.ledger": "Ledger Upgraded",
     "gashall.limits": "Limits",
@@ -107,11 +122,14 @@ _HOME = {
     "gashall.prices": "Price",
     "gashall.readers": "ChipReader FileReader Reader",
     "gashall.restoring": "Recovery Restored",
+    "gashall.reporting": "Report",
+    "gashall.replacement": "Replaced TakenBack",
     "gashall.services": "Hall ReadBack Reconciliation Sale",
     "gashall.shifts": "Shift",
     "gashall.signer": "KeyFileSigner Signer",
     "gashall.stock": "Stock",
     "gashall.suspension": "Suspension",
+    "gashall.verification": "Verification",
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names.split()}
 

@@ -20,6 +20,7 @@ EXTRAS = {
     "alembic": "hall",
     "construct": "check",
     "crcmod": "check",
+    "cryptography": "hall",
     "demandlib": "demo",
     "pandas": "demo",
     "rich": "hall",

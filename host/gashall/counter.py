@@ -159,12 +159,7 @@ class Counter:
         rank = (0, 0) if kept is None else (kept.binding, kept.report_number)
         if report is not None:
             values = found(report.values)
-            ahead = values["sequence"] > last.sequence or (
-                values["bought_total"] > last.released_pulses
-                # After a refund or a replacement an earlier frame's total may be more than the last one's.
-                and values["bought_total"] > books.highest_released(binding.id, values["sequence"])
-            )
-            if ahead and not adopting:
+            if not adopting and is_ahead(books, binding, last, values):
                 raise LedgerError(
                     errors.LEDGER_BEHIND,
                     f"The meter reports order {values['sequence']} and {values['bought_total']} pulses; "
@@ -402,7 +397,21 @@ class Counter:
             raise CardError(errors.CARD_SWAPPED)
 
     def issue(self, reader: Reader, card: Card, row: CardRow, order: Order, *, presented: bool) -> None:
-        """Make the blank or half-made card in ``reader`` the card ``row`` with ``order`` on it, and book it.
+        """Make the blank or half-made card in ``reader`` the card ``row`` with ``order`` on it, and book it."""
+        for psc_bytes, issued in self.issuing(reader, card, row, order, presented=presented):
+            with self.ledger.begin() as books:
+                self.mark_issue(books, row, order, psc_bytes, issued)
+
+    def mark_issue(self, books: Books, row: CardRow, order: Order, psc_bytes: int, issued: bool) -> None:
+        """Book a step of ``issuing``."""
+        books.mark_card(row.number, psc_bytes=psc_bytes, issued=issued)
+        if issued:
+            books.mark_written(order.id)
+
+    def issuing(
+        self, reader: Reader, card: Card, row: CardRow, order: Order, *, presented: bool
+    ) -> Iterator[tuple[int, bool]]:
+        """The steps of ``issue``: each gives what must be booked before the next, password bytes and issued.
 
         Order, identity, read-back, protection, and the password last. A password byte is announced in the
         ledger before it is written, so that whoever takes over has at most two passwords to choose from,
@@ -420,25 +429,21 @@ class Counter:
             marked = card.identity.raw == identity
             step = self._unlock_half_made(reader, card, passwords, row.psc_bytes if marked else 0)
             if row.psc_bytes and not marked:
-                with self.ledger.begin() as books:
-                    books.mark_card(row.number, psc_bytes=0, issued=False)
+                yield 0, False
         check_image(reader, card)
         reader.write(ORDER_AT, order.frame)
         reader.write(IDENTITY_AT, identity)
         check_read_back(reader, target)
         reader.protect(IDENTITY_AT, identity)
         for i in range(step + 1, 4):
-            with self.ledger.begin() as books:
-                books.mark_card(row.number, psc_bytes=i, issued=False)
+            yield i, False
             reader.change_psc(passwords[i])
         # A card must not leave the counter with a password nobody knows: ask it once, from power-up.
         reader.disconnect()
         reader.connect()
         if not reader.present(own):
             raise CardError(errors.READ_BACK_DIFFERS, "The card does not take the password it was given.")
-        with self.ledger.begin() as books:
-            books.mark_card(row.number, psc_bytes=3, issued=True)
-            books.mark_written(order.id)
+        yield 3, True
 
     def _unlock_half_made(self, reader: Reader, card: Card, passwords: Sequence[bytes], announced: int) -> int:
         """Present the password announced last, or the one before; how many bytes of it are the card's."""
@@ -588,6 +593,15 @@ def newest_report(reports: Sequence[Part], meter: str, binding: int) -> tuple[Pa
     if best is not None or not reasons:
         return best, codes.OK
     return None, codes.MAC if codes.MAC in reasons else reasons[0]
+
+
+def is_ahead(books: Books, binding: Binding, last: Order, report: Values) -> bool:
+    """Whether a report tells of more than the ledger ever booked."""
+    if report["sequence"] > last.sequence or report["bought_total"] > last.released_pulses:
+        # After a refund or a replacement an earlier frame's total may be more than the last one's.
+        highest = books.highest_released(binding.id, report["sequence"])
+        return bool(report["sequence"] > last.sequence or report["bought_total"] > highest)
+    return False
 
 
 def check_blank(card: Card, reader: Reader) -> None:

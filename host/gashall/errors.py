@@ -64,6 +64,9 @@ SUSPENDED = -166
 NOTHING_TO_ADOPT = -167
 NOT_SUSPENDED = -168
 NOT_RECOVERING = -169
+CARD_HALF_MADE = -155
+BATCH_ROWS = -156
+BATCH_STOPPED = -157
 
 # Code -> (name, what it means, 中文, what the person does next): the same shape as gascard.meanings.CODES.
 HOST_CODES: dict[int, tuple[str, str, str, str]] = {
@@ -414,6 +417,24 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "The account is not recovering: it needs no probe.",
         "该户无需恢复",
         "Sell as usual.",
+    ),
+    CARD_HALF_MADE: (
+        "CARD_HALF_MADE",
+        "The card is half made: the opening it was issued for was never finished.",
+        "卡未制作完成",
+        "Repeat the opening with it; if it was finished on another card, put this one aside as spoiled.",
+    ),
+    BATCH_ROWS: (
+        "BATCH_ROWS",
+        "Rows of the batch file cannot be opened; nothing was written.",
+        "批量文件有误",
+        "Correct the lines named (icgas hall batch --dry-run names all of them) and repeat.",
+    ),
+    BATCH_STOPPED: (
+        "BATCH_STOPPED",
+        "The batch stopped before its end.",
+        "批量开户中断",
+        "Look at the cause named, then go on with --resume: what is open stays open and is not made twice.",
     ),
 }
 

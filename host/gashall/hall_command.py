@@ -6,6 +6,7 @@ something found, with a sentence that says what to do next; 2: wrong usage, noth
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import re
@@ -18,8 +19,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from gascard.chip import Chip
-from gashall import errors, grant_command, overview, probe, units
+from gashall import errors, grant_command, keyfile, overview, passphrase, probe, reporting, units
 from gashall.audit import Audit
+from gashall.batch import BAD, Batch, CardFolder, Judged, write_results
 from gashall.errors import GasError, LedgerError, RequestError
 from gashall.files import write_new
 from gashall.history import printable
@@ -87,7 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="icgas hall",
         description="Open accounts, sell gas and keep the ledger. Volumes in m³, money in yuan.",
-        epilog=f"--ledger and --key may stand in {LEDGER_VARIABLE} and {KEY_VARIABLE} instead.",
+        epilog=f"--ledger and --key may stand in {LEDGER_VARIABLE} and {KEY_VARIABLE} instead, a passphrase in "
+        f"{passphrase.VARIABLE}; it is never given on the command line.",
         allow_abbrev=False,  # half an option must not agree to a price
     )
     actions = parser.add_subparsers(dest="action", required=True)
@@ -104,15 +107,21 @@ def _parser() -> argparse.ArgumentParser:
             second or first, help=words, description=words[0].upper() + words[1:] + ".", allow_abbrev=False
         )
         sub.set_defaults(service=service, action=name)
-        sub.add_argument("--ledger", metavar="FILE", help="the ledger: a file, its folder, or a database URL")
+        if first != "key":
+            sub.add_argument("--ledger", metavar="FILE", help="the ledger: a file, its folder, or a database URL")
         if name != "upgrade":
             sub.add_argument("--key", metavar="FILE", help="the region's key file")
+            sub.add_argument("--passphrase-file", metavar="FILE", help="the key file's passphrase, one line")
         sub.add_argument("--json", action="store_true", help="print one JSON object")
         return sub
 
     init = action("init", _init, "make a key file and a ledger, both new")
     init.add_argument("--region", metavar="N", type=_whole, required=True, help="0 to 65535, or 0x0000 to 0xffff")
     init.add_argument("--existing-key", action="store_true", help="use the key file that is there")
+
+    group("key", "the region's key file")
+    guarding = action("key passphrase", _key_passphrase, "put the key file under a passphrase, or another one")
+    guarding.add_argument("--new-passphrase-file", metavar="FILE", help="the new passphrase, one line")
 
     money = "the money taken; by the price list if not given"
     agreed = "the money may differ from the price list's"
@@ -217,6 +226,26 @@ def _parser() -> argparse.ArgumentParser:
 
     grant_command.add(action, group, _hall, _card, whole=_whole, money=_money)
 
+    group("report", "what was done in a day or a month")
+    daily = action("report daily", _report, "print what was done in a day")
+    daily.add_argument("--day", metavar="YYYY-MM-DD", help="a day of the hall's own clock; today if not given")
+    monthly = action("report monthly", _report, "print what was done in a month")
+    monthly.add_argument("--month", metavar="YYYY-MM", help="this month if not given")
+    for sub in (daily, monthly):
+        sub.add_argument("--csv", metavar="FILE", help="write the figures by day and kind into this new file too")
+        sub.add_argument("--page", metavar="FILE.html", help="write a page to be printed into this new file too")
+
+    listing = action("batch", _batch, "open the accounts of a list, a card file each")
+    listing.add_argument("file", metavar="FILE.csv", help="meter, name, volume, initial_reading, and other columns")
+    listing.add_argument("--cards", metavar="FOLDER", required=True, help="where the cards and results.csv go; new")
+    listing.add_argument("--dry-run", action="store_true", help="only judge every row; nothing is written")
+    listing.add_argument("--resume", action="store_true", help="go on with the batch that was begun in FOLDER")
+
+    verifying = action("verify", _verify, "look a card over: ours, whole, alive; nothing is written to it")
+    verifying.add_argument("--card", metavar="FILE", required=True, help="the card file")
+    verifying.add_argument("--password", action="store_true", help="present its password too, if it is genuine")
+    verifying.add_argument("--rescue", action="store_true", help="with --password: spend the card's last try")
+
     auditing = action("audit", _audit, "check the journal, and every table against it")
     auditing.add_argument("--head", metavar="HASH", help="the head an earlier audit gave, which must still be there")
 
@@ -287,7 +316,12 @@ def _place(ledger: str) -> str:
 
 
 def _hall(arguments: argparse.Namespace, clock: Clock | None) -> contextlib.closing[Hall]:
-    return contextlib.closing(Hall.open(_place(arguments.ledger), arguments.key, clock))
+    place, asked = _place(arguments.ledger), _passphrase(arguments)
+    return contextlib.closing(Hall.open(place, arguments.key, clock, passphrase=asked))
+
+
+def _passphrase(arguments: argparse.Namespace) -> Callable[[], str]:
+    return functools.cache(lambda: passphrase.of_key_file(arguments.key, arguments.passphrase_file))
 
 
 # ---------------------------------------------------------------------- services
@@ -296,6 +330,10 @@ def _hall(arguments: argparse.Namespace, clock: Clock | None) -> contextlib.clos
 def _init(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     place, key = _place(arguments.ledger), arguments.key
     units.whole(arguments.region, "region", 0, 0xFFFF)
+    secret = None
+    if not arguments.existing_key:
+        prompt = "Passphrase for the new key file (empty for none): "
+        secret = passphrase.new(arguments.passphrase_file, passphrase.VARIABLE, prompt)
     if "://" not in place:
         # The name first: whoever runs this twice at once makes one ledger. Customers' names stand in it: rights 0600.
         try:
@@ -312,7 +350,10 @@ def _init(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
                 errors.LEDGER, f"The ledger {place} cannot be made: {why}.", "Correct the path."
             ) from None
     try:
-        signer = KeyFileSigner.load(key) if arguments.existing_key else KeyFileSigner.create(key, arguments.region)
+        if arguments.existing_key:
+            signer = KeyFileSigner.load(key, _passphrase(arguments))
+        else:
+            signer = KeyFileSigner.create(key, arguments.region, secret)
         if signer.region != arguments.region:
             raise LedgerError(
                 errors.LEDGER_REGION,
@@ -327,15 +368,32 @@ def _init(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
                 os.remove(place)
         raise
     # By its name: a URL may hold a password.
-    record = {"ledger": ledger.name, "key": key, "region": signer.region}
-    return (
-        DONE,
-        record,
-        [
-            f"ledger {ledger.name} and key file {key} of region {signer.region:#06x}",
-            "Put a copy of the key file into the safe: without it no card and no report can be made or checked.",
-        ],
-    )
+    sealed = keyfile.is_sealed(key)
+    record = {"ledger": ledger.name, "key": key, "region": signer.region, "passphrase": sealed}
+    lines = [
+        f"ledger {ledger.name} and key file {key} of region {signer.region:#06x}",
+        "Put a copy of the key file into the safe: without it no card and no report can be made or checked.",
+    ]
+    if sealed:
+        lines.append("And its passphrase into another: the file opens with it only.")
+    return DONE, record, lines
+
+
+def _key_passphrase(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    # The old one first: whoever has not got it is not asked for another.
+    old = _passphrase(arguments)
+    keyfile.load(arguments.key, old)
+    new = passphrase.new(arguments.new_passphrase_file, passphrase.NEW_VARIABLE, "New passphrase: ")
+    if new is None:
+        raise GasError(
+            errors.KEY_FILE,
+            "No new passphrase was given; the key file is as it was.",
+            f"Give it in a file (--new-passphrase-file), in {passphrase.NEW_VARIABLE}, or at a terminal.",
+        )
+    region = keyfile.change_passphrase(arguments.key, old, new)
+    lines = [f"the key file {arguments.key} of region {region:#06x} is under the new passphrase"]
+    lines.append("Copies in the safe open with the old one, or with none: renew them.")
+    return DONE, {"key": arguments.key, "region": region, "passphrase": True}, lines
 
 
 def _open(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
@@ -601,6 +659,71 @@ def _stock_show(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     with _hall(arguments, clock) as hall:
         told = hall.stock()
     return DONE, asdict(told), told.lines()
+
+
+def _report(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    monthly = arguments.what == "monthly"
+    text = arguments.month if monthly else arguments.day
+    with _hall(arguments, clock) as hall:
+        which = None if text is None else reporting.which(text, monthly)
+        told = hall.monthly_report(which) if monthly else hall.daily_report(which)
+    record, lines = told.record(), told.lines()
+    for option, content in (("csv", told.csv), ("page", told.page)):
+        path = getattr(arguments, option)
+        if path is not None:
+            reporting.write(path, content())
+            record[option] = path
+            lines.append(f"written to {path}")
+    return DONE, record, lines
+
+
+def _batch(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        judged = hall.judge_batch(arguments.file, resume=arguments.resume)
+        told: dict[str, Any] = {
+            "rows": len(judged.rows),
+            "volume": judged.volume,
+            "problems": [
+                {"line": problem.line, "code": problem.error.code, "name": problem.error.name}
+                | {"message": problem.error.message, "remedy": problem.error.remedy}
+                for problem in judged.problems
+            ],
+        }
+        if judged.problems or arguments.dry_run:
+            lines = [printable(str(problem)) for problem in judged.problems]
+            lines.append(f"{told['rows']} rows can be read, {judged.volume} m³; {len(judged.problems)} found")
+            lines += ["Nothing was written."]
+            return REFUSED if judged.problems else DONE, told, lines
+        folder = CardFolder(arguments.cards, resume=arguments.resume)
+        done = _watched(hall, judged, folder)
+    path = write_results(folder.folder, done)
+    earlier = sum(made.earlier for made in done.made)
+    told |= {"opened": len(done.made) - earlier, "earlier": earlier, "left": len(done.left), "bad": len(done.bad)}
+    told |= {"results": path, "stopped": None if done.stopped is None else str(done.stopped)}
+    lines = [f"{told['opened']} accounts opened" + (f", {earlier} were open already" if earlier else "")]
+    if done.bad:
+        lines.append(f"{len(done.bad)} cards failed and lie in {BAD}: book them, icgas hall stock spoiled")
+    if done.stopped is not None:
+        lines += [printable(f"stopped at {done.stopped}"), f"{len(done.left)} rows left; --resume goes on with them"]
+    return DONE if done.stopped is None else REFUSED, told, [*lines, f"results in {path}"]
+
+
+def _watched(hall: Hall, judged: Judged, folder: CardFolder) -> Batch:
+    """The batch, with a bar where somebody watches."""
+    from rich.console import Console  # only a batch draws anything
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("opening"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("opening", total=len(judged.rows))
+        return hall.batch(judged, folder, report=lambda done, total: bar.update(task, completed=done, total=total))
+
+
+def _verify(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.verify(FileReader(arguments.card), password=arguments.password, rescue=arguments.rescue)
+    return DONE if told.good else REFUSED, told.record(), told.lines()
 
 
 def _audit(arguments: argparse.Namespace, clock: Clock | None) -> Answer:

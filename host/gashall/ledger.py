@@ -505,6 +505,26 @@ _SHIFT_ORDERS = (
     .join(_meters, _meters.c.number == _bindings.c.meter)
     .where(_orders.c.shift == _KEY)
 )
+_PERIOD_ORDERS = (
+    sa.select(
+        *[_orders.c[name] for name in ("made_at", "sequence", "state", "paid_pulses", "fen", "kind")],
+        _meters.c.pulse_weight,
+    )
+    .join_from(_orders, _bindings, _bindings.c.id == _orders.c.binding)
+    .join(_meters, _meters.c.number == _bindings.c.meter)
+    .where(_orders.c.made_at >= sa.bindparam("_since"), _orders.c.made_at < sa.bindparam("_until"))
+    .order_by(_orders.c.id)
+)
+_PERIOD_PAID = (
+    sa.select(_grants.c.paid_at, _grants.c.fen)
+    .where(_grants.c.paid_at >= sa.bindparam("_since"), _grants.c.paid_at < sa.bindparam("_until"))
+    .order_by(_grants.c.id)
+)
+_PERIOD_STOCK = (
+    sa.select(_stock.c.at, _stock.c.count)
+    .where(_stock.c.kind == _KEY, _stock.c.at >= sa.bindparam("_since"), _stock.c.at < sa.bindparam("_until"))
+    .order_by(_stock.c.id)
+)
 _CLOSE_SHIFT = (
     sa.update(_shifts)
     .where(_shifts.c.number == _KEY)
@@ -833,6 +853,18 @@ class ShiftOrder:
     hundredths: int
     fen: int | None
     kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodOrder:
+    """What a report counts of an order: minute, sequence, state, hundredths of a m³, fen, and its kind (``Order``)."""
+
+    made_at: int
+    sequence: int
+    state: str
+    hundredths: int
+    fen: int | None
+    kind: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -1443,6 +1475,31 @@ class Books:
                 kind=_checked("orders", "kind", row["kind"]),
             )
             for row in self._all(_SHIFT_ORDERS, _key=number)
+        ]
+
+    def orders_between(self, since: int, until: int) -> list[PeriodOrder]:
+        """The orders made from the minute ``since`` on and before ``until``, in the order of their rows."""
+        names = ("made_at", "sequence", "state", "fen", "kind")
+        return [
+            PeriodOrder(
+                hundredths=_hundredths(row),
+                **{name: _checked("orders", name, row[name]) for name in names},
+            )
+            for row in self._all(_PERIOD_ORDERS, _since=since, _until=until)
+        ]
+
+    def paid_between(self, since: int, until: int) -> list[tuple[int, int]]:
+        """Minute and fen of the refunds paid out from ``since`` on and before ``until``."""
+        return [
+            (_checked("grants", "paid_at", row["paid_at"]), _checked("grants", "fen", row["fen"]) or 0)
+            for row in self._all(_PERIOD_PAID, _since=since, _until=until)
+        ]
+
+    def stock_between(self, kind: str, since: int, until: int) -> list[tuple[int, int]]:
+        """Minute and count of the moves of blank cards of that kind, from ``since`` on and before ``until``."""
+        return [
+            (_checked("stock_moves", "at", row["at"]), _checked("stock_moves", "count", row["count"]))
+            for row in self._all(_PERIOD_STOCK, _key=kind, _since=since, _until=until)
         ]
 
     def closing(self, number: int) -> bytes | None:

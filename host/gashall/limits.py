@@ -45,7 +45,7 @@ def limits(ledger: Ledger, now: int) -> Limits:
     values = {period: _limit(rules, period) for period in PERIODS}
     return Limits(
         **{period: None if value is None else units.volume(value, 2) for period, value in values.items()},
-        utc_offset=_offset(rules),
+        utc_offset=offset(rules),
     )
 
 
@@ -73,7 +73,7 @@ def check(books: Books, rules: Rules, account: str, count: int, now: int) -> Non
     """
     if rules.limit_purchase is None and rules.limit_day is None and rules.limit_month is None:
         return
-    local = units.moment(now + _offset(rules))
+    local = units.moment(now + offset(rules))
     midnight = now - local.hour * 60 - local.minute
     begins = {"purchase": now, "day": midnight, "month": midnight - (local.day - 1) * 24 * 60}
     rows: list[tuple[int, int]] = []
@@ -104,5 +104,6 @@ def _limit(rules: Rules, period: str) -> int | None:
     return limit
 
 
-def _offset(rules: Rules) -> int:
+def offset(rules: Rules) -> int:
+    """How many minutes before UTC's the hall's days begin."""
     return UTC_OFFSET if rules.utc_offset is None else rules.utc_offset

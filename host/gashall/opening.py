@@ -18,6 +18,7 @@ from gashall.counter import (
     order_told,
     sale_of,
 )
+from gashall.encode import Card
 from gashall.errors import CardError, LedgerError, RequestError
 from gashall.ledger import DONE, PENDING, WRITTEN, Binding, Books, CardRow, MeterRow, Order
 from gashall.readers.base import Reader
@@ -63,7 +64,7 @@ def open_account(
 ) -> Sale:
     """See ``Hall.open_account``."""
     check_reader(reader)
-    request = _check_opening(
+    request = check_opening(
         MeterRow(units.meter_number(meter), pulse_weight, 0, key_version, 0),
         name=name,
         account=account,
@@ -81,32 +82,37 @@ def open_account(
     with reader:
         card = counter.read_card(reader)
         with counter.ledger.begin() as books:
-            begun = _begun_opening(counter, books, request)
+            begun = begun_opening(counter, books, request)
             if begun is None:
-                _opening_terms(counter, books, request)
+                opening_terms(counter, books, request)
             elif card.number == begun[0].number:
                 standing = counter.judge(books, card)
                 counter.keep(books, standing)
                 if standing.last.state == DONE:
                     return sale_of(standing.binding, standing.last, request.meter.pulse_weight, resumed=True)
         if begun is None:
-            check_blank(card, reader)
-            check_image(reader, card)
-            if not reader.present(DEFAULT_PSC):
-                raise CardError(
-                    codes.PASSWORD_REFUSED,
-                    "The card looks blank but does not take the maker's password.",
-                    "Take another card from stock; put this one aside for a card check.",
-                )
+            unlock_blank(reader, card)
             with counter.ledger.begin() as books:
-                row, binding, order = _book_opening(counter, books, request)
+                row, binding, order = book_opening(counter, books, request)
         else:
             row, binding, order = begun
         counter.issue(reader, card, row, order, presented=begun is None)
     return sale_of(binding, replace(order, state=WRITTEN), request.meter.pulse_weight, resumed=begun is not None)
 
 
-def _begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[CardRow, Binding, Order] | None:
+def unlock_blank(reader: Reader, card: Card) -> None:
+    """Present the maker's password to a blank card; CardError if it is none, or refuses it."""
+    check_blank(card, reader)
+    check_image(reader, card)
+    if not reader.present(DEFAULT_PSC):
+        raise CardError(
+            codes.PASSWORD_REFUSED,
+            "The card looks blank but does not take the maker's password.",
+            "Take another card from stock; put this one aside for a card check.",
+        )
+
+
+def begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[CardRow, Binding, Order] | None:
     """The unfinished opening of this meter, None if the meter is free. Else LedgerError."""
     number = request.meter.number
     known = books.meter(number)
@@ -121,9 +127,31 @@ def _begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[Ca
     if order.sequence != 1 or order.state != PENDING or row.issued:
         told = order_told(order, request.meter.pulse_weight)
         raise LedgerError(codes.ALREADY_BOUND, f"Meter {number} belongs to account {binding.account}: {told}.")
+    begun = _as_requested(books, found(known), binding, order, row, request)
+    if begun != request:
+        raise LedgerError(errors.OPENING_DIFFERS)
+    return row, binding, order
+
+
+def finished_opening(books: Books, request: Opening) -> tuple[CardRow, Binding, Order] | None:
+    """The opening ``request`` asks for, if it was made and its card issued; None if not, or with other particulars."""
+    known, binding = books.meter(request.meter.number), books.binding_on(request.meter.number)
+    if known is None or binding is None:
+        return None
+    order = found(next((row for row in books.orders(binding.account) if row.binding == binding.id), None))
+    row = found(books.card(order.card))
+    if not row.issued or _as_requested(books, known, binding, order, row, request) != request:
+        return None
+    return row, binding, order
+
+
+def _as_requested(
+    books: Books, meter: MeterRow, binding: Binding, order: Order, row: CardRow, request: Opening
+) -> Opening:
+    """The opening in the ledger as the request it was made by; what ``request`` left open is left open."""
     account = found(books.account(binding.account))
-    begun = Opening(
-        meter=replace(found(known), highest_binding=0),
+    return Opening(
+        meter=replace(meter, highest_binding=0),
         name=account.name,
         account=None if request.account is None else account.number,
         pulses=order.paid_pulses,
@@ -134,15 +162,12 @@ def _begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[Ca
         parameters={name: getattr(binding, name) for name in request.parameters},
         issue_batch=row.issue_batch,
     )
-    if begun != request:
-        raise LedgerError(errors.OPENING_DIFFERS)
-    return row, binding, order
 
 
-def _book_opening(counter: Counter, books: Books, request: Opening) -> tuple[CardRow, Binding, Order]:
-    if _begun_opening(counter, books, request) is not None:
+def book_opening(counter: Counter, books: Books, request: Opening) -> tuple[CardRow, Binding, Order]:
+    if begun_opening(counter, books, request) is not None:
         raise LedgerError(errors.PENDING_ELSEWHERE)
-    terms = _opening_terms(counter, books, request)
+    terms = opening_terms(counter, books, request)
     meter = books.meter(request.meter.number)
     if meter is None:
         meter = request.meter
@@ -170,13 +195,13 @@ def _book_opening(counter: Counter, books: Books, request: Opening) -> tuple[Car
     return row, binding, order
 
 
-def _opening_terms(counter: Counter, books: Books, request: Opening) -> Terms:
+def opening_terms(counter: Counter, books: Books, request: Opening) -> Terms:
     account = request.account or ""
     terms = counter.terms(books, account, request.pulses, request.meter, request.fen, request.price_agreed)
     return replace(terms, uses_stock=stock.check(books, terms.shift))
 
 
-def _check_opening(
+def check_opening(
     meter: MeterRow,
     *,
     name: str,

@@ -21,6 +21,7 @@ from gashall.counter import (
     check_ours,
     check_reader,
     found,
+    is_ahead,
     newest_report,
 )
 from gashall.encode import Card, Values, decode_card, report_rank
@@ -152,7 +153,10 @@ def take_back(counter: Counter, reader: Reader) -> TakenBack:
             raise CardError(errors.CARD_IN_USE, f"Card {card.number} is the present card of {place.account.number}.")
         report = prove(counter, books, card)
         books.end_card(place.card, counter.now())
-        _, binding, meter = of_account(books, place.account.number)
+        present = found(books.card_of(place.account.number)).number
+        binding, meter = place.binding, place.meter
+        if binding is None or meter is None:
+            return TakenBack(place.account.number, place.card.number, present, None, Decimal(0), Decimal(0))
         here = position(counter, books, binding)
         order = card.order.values if card.order.authentic else None
         waiting = 0
@@ -162,7 +166,7 @@ def take_back(counter: Counter, reader: Reader) -> TakenBack:
         return TakenBack(
             account=place.account.number,
             card=place.card.number,
-            replaced_by=here.row.number,
+            replaced_by=present,
             report=report,
             waiting=units.volume(waiting, meter.pulse_weight),
             held=units.volume(here.held, meter.pulse_weight),
@@ -183,7 +187,7 @@ def prove(counter: Counter, books: Books, card: Card) -> Values | None:
     if report is None:
         return None
     values: Values = found(report.values)
-    if values["bought_total"] > books.highest_released(binding.id, values["sequence"]):
+    if is_ahead(books, binding, found(books.last_order(binding.id)), values):
         raise LedgerError(errors.LEDGER_BEHIND, f"The meter reports {values['bought_total']} pulses.")
     kept = books.last_report(meter.number)
     if kept is None or report_rank(report) > (kept.binding, kept.report_number):

@@ -1,14 +1,15 @@
 """What the counter does, as one class: each method is one service, and the module it calls is how it is done."""
 
 import os
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 from gascard.records import TOTAL_MAX
 from gashall import (
     adoption,
+    batch,
     customers,
     errors,
     grants,
@@ -22,18 +23,22 @@ from gashall import (
     reconciliation,
     refunds,
     replacement,
+    reporting,
     restoring,
     shifts,
     stock,
     suspension,
     units,
+    verification,
 )
 from gashall.adoption import Adopted
 from gashall.audit import Audit, audit
+from gashall.batch import Batch, Cards, Judged
 from gashall.counter import Counter, Sale
 from gashall.errors import LedgerError
 from gashall.grants import Grant
 from gashall.history import History, history
+from gashall.keyfile import Passphrase
 from gashall.ledger import GIFT, Account, Clock, Ledger
 from gashall.limits import Limits
 from gashall.prices import Price
@@ -41,12 +46,14 @@ from gashall.readers.base import Reader
 from gashall.reading import ReadBack
 from gashall.reconciliation import Reconciliation
 from gashall.replacement import Replaced, TakenBack
+from gashall.reporting import Report
 from gashall.restoring import Recovery, Restored
 from gashall.shifts import Shift
 from gashall.signer import KeyFileSigner, Signer
 from gashall.stock import Stock
 from gashall.suspension import Suspension
 from gashall.units import Volume
+from gashall.verification import Verification
 
 __all__ = ["LEDGER_FILE", "Hall", "ReadBack", "Reconciliation", "Sale"]
 
@@ -79,13 +86,15 @@ class Hall:
         clock: Clock | None = None,
         *,
         create: bool = False,
+        passphrase: Passphrase | None = None,
     ) -> "Hall":
         """A hall on a key file and a ledger; ``path`` is a folder (its ``ledger.db``), a file or a URL.
 
-        A ledger that is not there is made only if ``create`` is true: a mistyped path is no new ledger. GasError
-        KEY_FILE; LedgerError LEDGER, LEDGER_MISSING, LEDGER_REGION, LEDGER_VERSION or LEDGER_KEY.
+        A ledger that is not there is made only if ``create`` is true: a mistyped path is no new ledger. ``passphrase``
+        is called, and gives the passphrase, only if the key file is under one. GasError KEY_FILE; LedgerError LEDGER,
+        LEDGER_MISSING, LEDGER_REGION, LEDGER_VERSION or LEDGER_KEY.
         """
-        signer = KeyFileSigner.load(keyfile)
+        signer = KeyFileSigner.load(keyfile, passphrase)
         place = Path(path) / LEDGER_FILE if os.path.isdir(path) else path
         return cls(Ledger(place, signer.region, create=create, clock=clock), signer, clock)
 
@@ -483,6 +492,57 @@ class Hall:
     def resume_account(self, account: str, *, reason: str, approver: str) -> Account:
         """The customer may buy again. As ``stop_account``."""
         return customers.set_stopped(self.counter, account, False, reason=reason, approver=approver)
+
+    def daily_report(self, day: date | None = None) -> Report:
+        """What was done on ``day`` (日报), a day of the hall's own clock; today if not given.
+
+        Orders count by the minute they were made, loaded or not, as a shift's do. RequestError FIELD; LedgerError.
+        """
+        return reporting.daily(self.counter, day)
+
+    def monthly_report(self, month: date | None = None) -> Report:
+        """What was done in the month of the day ``month`` (月报); this month if not given. As ``daily_report``."""
+        return reporting.monthly(self.counter, month)
+
+    def judge_batch(self, path: str | os.PathLike[str], *, resume: bool = False) -> Judged:
+        """Read the batch file ``path`` (批量开户) and judge every row; nothing is written.
+
+        CSV in UTF-8, the first line naming its columns: meter, name, volume and initial_reading, and if wanted account
+        and the other particulars of ``open_account``. All that is wrong is in ``problems`` with its line: malformed
+        figures, meters twice or bound, limits, blank cards short in total. With ``resume`` openings that were made or
+        begun with the same particulars are right. RequestError FIELD for a file that cannot be read; LedgerError.
+        """
+        return batch.judge(self.counter, path, resume=resume)
+
+    def batch(
+        self,
+        file: str | os.PathLike[str] | Judged,
+        cards: Cards | Callable[[], Reader],
+        *,
+        resume: bool = False,
+        report: Callable[[int, int], None] | None = None,
+    ) -> Batch:
+        """Open an account and issue a card for each row of ``file``, a path or what ``judge_batch`` gave of it.
+
+        ``cards`` is a ``CardFolder``, or a function that gives the reader with the next blank card; a card that fails
+        is put aside and another is tried, three for a row. Repeated with ``resume`` after it failed or died, it
+        finishes what was begun and makes nothing twice. ``report`` is told rows finished and rows in all.
+
+        RequestError BATCH_ROWS, nothing written, if a row cannot be opened. What happens later ends the batch and is
+        in ``stopped``: the ledger's refusals, BATCH_STOPPED where three cards failed, and what ``cards`` raises.
+        """
+        judged = file if isinstance(file, Judged) else self.judge_batch(file, resume=resume)
+        return batch.run(self.counter, judged, cards, report)
+
+    def verify(self, reader: Reader, *, password: bool = False, rescue: bool = False) -> Verification:
+        """Look the card in ``reader`` over (验卡): identity, frames and MACs, the ledger's word, the error counter.
+
+        Nothing is written to the card or the ledger, and no password try is spent unless ``password`` asks for it: it
+        is presented only to a genuine card of this ledger with more than one try left, or with ``rescue`` on its last.
+        What is wrong is in ``findings`` and no error. RequestError FIELD for ``rescue`` alone; CardError CARD_SWAPPED;
+        ReaderError NO_CARD where no SLE4442 answers, and its others. Source: DOMAIN 3, RULES 1 "last try".
+        """
+        return verification.verify(self.counter, reader, password=password, rescue=rescue)
 
     def audit(self, head: str | None = None) -> Audit:
         """Check the journal's chain, and every cell of every table against it; nothing is changed.

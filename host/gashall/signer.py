@@ -6,22 +6,18 @@ halls without a module, and for tests.
 """
 
 import hmac
-import json
 import os
 import secrets
-import stat
 from functools import lru_cache
 from typing import Protocol, TypeAlias
 
 from gascard.keys import ORDER_KEY, REPORT_KEY, WRAP_KEY
 from gascard.tools import KEY_WRAP, TRANSFER_KEY, masked, transfer_context, wrap_context
-from gashall import errors
-from gashall.errors import GasError, RequestError
-from gashall.files import open_regular, sync_folder
+from gashall import errors, keyfile
+from gashall.errors import RequestError
+from gashall.keyfile import Passphrase
 from gashall.units import meter_number, whole
 
-KEY_FILE_FORMAT = "icgas key file 1"
-KEY_FILE_MOST = 4096  # characters; a longer file is no key file
 CACHED_KEYS = 16384
 
 Parent: TypeAlias = bytes | int
@@ -112,56 +108,25 @@ class KeyFileSigner:
         raise TypeError("a signer holds keys and is not copied or pickled")
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], region: int) -> "KeyFileSigner":
+    def create(cls, path: str | os.PathLike[str], region: int, passphrase: str | None = None) -> "KeyFileSigner":
         """Draw a new root, write it to the new file ``path`` (rights 0600, flushed to disk) and use it.
 
-        GasError KEY_FILE if the file exists or cannot be written.
+        With a ``passphrase`` the file is sealed under it. GasError KEY_FILE if the file exists or cannot be written;
+        RequestError FIELD for a passphrase that is none.
         """
-        root = secrets.token_bytes(32)
+        root = secrets.token_bytes(keyfile.ROOT_SIZE)
         signer = cls(root, region)
-        text = json.dumps({"format": KEY_FILE_FORMAT, "region": region, "root": root.hex()}) + "\n"
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(handle, "w", encoding="ascii") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            sync_folder(path)
-        except FileExistsError:
-            raise GasError(
-                errors.KEY_FILE,
-                f"There is a file {os.fspath(path)} already; a root is never overwritten.",
-                "Choose another path, or load the file that is there.",
-            ) from None
-        except OSError as error:
-            raise GasError(
-                errors.KEY_FILE, f"The key file {os.fspath(path)} cannot be written: {error.strerror}."
-            ) from error
+        data = keyfile.plain(root, region) if passphrase is None else keyfile.seal(root, region, passphrase)
+        keyfile.write(path, data)
         return signer
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "KeyFileSigner":
-        """Use the root in the file ``path``. GasError KEY_FILE if missing, malformed or open to others."""
-        name = os.fspath(path)
-        try:
-            with open_regular(path) as file:
-                rights = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-                content = json.loads(file.read(KEY_FILE_MOST).decode("ascii"))
-            if content["format"] != KEY_FILE_FORMAT:
-                raise ValueError
-            signer = cls(bytes.fromhex(content["root"]), content["region"])
-        except OSError as error:
-            raise GasError(errors.KEY_FILE, f"The key file {name} cannot be read: {error.strerror}.") from error
-        except (ValueError, KeyError, TypeError, RecursionError, RequestError):
-            # Not chained: the cause's text could quote the file.
-            raise GasError(errors.KEY_FILE, f"{name} is no key file of this program.") from None
-        if os.name == "posix" and rights & 0o077:
-            raise GasError(
-                errors.KEY_FILE,
-                f"Others than its owner may read or write the key file {name}.",
-                "Take the rights away (chmod 600) and ask who may have read it.",
-            )
-        return signer
+    def load(cls, path: str | os.PathLike[str], passphrase: Passphrase | None = None) -> "KeyFileSigner":
+        """Use the root in the file ``path``; ``passphrase`` is called only if the file is under one.
+
+        GasError KEY_FILE if missing, malformed or open to others, or the passphrase is wrong or missing.
+        """
+        return cls(*keyfile.load(path, passphrase))
 
     @property
     def region(self) -> int:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from gascard.meanings import (
 from gascard.records import IDENTITY_AT, IMAGE_SIZE, SPARE_AT, kind_size, offset_of
 from gascard.sle4442 import ATR, tries_left
 from gascard.tools import ANY
-from gashall import errors, units
+from gashall import errors, passphrase, units
 from gashall.encode import IDENTITY_SIZE, Card, Part, decode_card, remaining
 from gashall.errors import GasError, words
 from gashall.files import open_regular
@@ -76,7 +77,7 @@ def command(argv: list[str]) -> int:
         told_version = None if arguments.key_version is None else _key_version(arguments.key_version)
         image, signer, key_version = _load(arguments.image, arguments.vector)
         if arguments.key is not None:
-            signer = KeyFileSigner.load(arguments.key)
+            signer = KeyFileSigner.load(arguments.key, partial(passphrase.of_key_file, arguments.key))
         description = describe(image, signer, told_version or key_version)
     except OSError as error:
         return _complain(f"{error.filename or arguments.image} cannot be read: {error.strerror}.")

@@ -38,18 +38,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from gascard import codes, records
+from gascard import codes
 from gascard.chip import SECURITY, Chip
 from gascard.crc import crc16
 from gascard.frames import HEAD
 from gascard.records import IDENTITY_AT, ORDER, ORDER_AT, size_of
 from gascard.sle4442 import TRIES_FULL, tries_left
-from gashall import encode, errors, units
+from gashall import errors, units
 from gashall.errors import ReaderError
 from gashall.readers.chip import ChipReader, Plan
 from gashall.services import ReadBack, Sale
@@ -184,47 +184,33 @@ class Counter(Desk):
         """Read ``chip`` back."""
         return self.stopped(chip, self._hall.read_back)
 
-    def replacement(self, meter: str) -> tuple[Chip, Sold] | None:
+    def replacement(self, meter: str) -> tuple[Chip, list[Sold]] | None:
         """A replacement card for the account of a meter; None while an order is unfinished or the opening not loaded.
 
-        The hall has no such service yet, so it is done here by its rule: the next sequence, a card with a higher
-        replacement number, the account's total; what no report proves loaded is released at once, as if approved.
+        What no report proves loaded is held, and made up on the new card at once, approved. The orders that were made.
         """
         rows = [row for row in self.orders() if row.meter == meter]
         if not rows or rows[0].state != "done" or rows[-1].state == "pending":
             return None
-        with self._hall.ledger.begin() as books:
-            binding, known, old = books.binding_on(meter), books.meter(meter), books.card_of(rows[-1].account)
-            if binding is None or known is None or old is None:
-                raise Violation("hall", f"the ledger has lost what it knew of meter {meter}")
-            card = replace(books.add_card(binding.account, 0), replacement=old.replacement + 1)
-            order = self._hall.counter.add_order(
-                books,
-                binding,
-                known,
-                card,
-                kind=records.ORDER_USER,
-                sequence=rows[-1].sequence + 1,
-                count=0,
-                released=rows[-1].released,
-                fen=None,
-                flags=0,
-                now=self._hall.counter.now(),
-            )
-            books.mark_card(card.number, psc_bytes=3, issued=True)
-            books.mark_written(order.id)
-        # The ledger's own functions know an account's first card only.
-        self._db.execute("UPDATE cards SET replacement = ? WHERE number = ?", (card.replacement, card.number))
-        row = next(row for row in self.orders() if row.id == order.id)
-        chip = Chip()
-        chip.main[:] = as_card(row)
-        for place in range(IDENTITY_AT, IDENTITY_AT + encode.IDENTITY_SIZE):
-            chip.protection[place >> 3] &= ~(1 << (place & 7)) & 0xFF
-        chip.security[1:4] = self._signer.card_psc(card.number)
-        said = read_card(chip.dump(), self.keys_of(meter)).order
-        if said is None:
-            raise Violation("hall", "a replacement's order is not authentic")
-        return chip, Sold(row, said)
+        account, chip, hall = rows[-1].account, Chip(), self._hall
+        told = hall.replace(ChipReader(chip), account=account, reason="lost in use")
+        if told.held:
+            asked = hall.request_makeup(account, told.held, kind="held", reason="not loaded", requester="Li Ming")
+            hall.approve_grant(asked.number, "Wang Fang")
+            hall.write_grant(ChipReader(chip), asked.number)
+        chip.power_off()
+        made = []
+        for row in self.orders():
+            if row.meter != meter or row.id <= rows[-1].id:
+                continue
+            said = read_card(as_card(row), self.keys_of(meter)).order
+            if said is None or (said.bought_total, said.sequence) != (row.released, row.sequence):
+                raise Violation("hall", "a replacement's order is not authentic, or says another thing than its row")
+            made.append(Sold(row, said))
+        last = made[-1]
+        if last.row.released < rows[-1].released or read_card(chip.dump(), self.keys_of(meter)).order != last.order:
+            raise Violation("hall", "a replacement card says less than was paid for, or another thing than its row")
+        return chip, made
 
     def shows(self, image: bytes, stranger: int) -> Chip:
         """A chip that shows an image: with the password of that card's number, or a stranger's."""
@@ -668,8 +654,9 @@ class Player:
         made = self.street.counter.replacement(self.street.walls[u].number)
         if made is None:
             return None
-        chip, sold = made
-        self.street.sold_to(sold)
+        chip, orders = made
+        for sold in orders:
+            self.street.sold_to(sold)
         self.street.written(chip)
         self._owns(customer, chip)
         return 0

@@ -60,8 +60,9 @@ from gascard.records import (
 )
 from gashall import encode, errors, units, viewer
 from gashall.errors import CardError, GasError, RequestError
+from gashall.keyfile import KEY_FILE_MOST, PLAIN
 from gashall.readers.file import SIDECAR, FileReader
-from gashall.signer import KEY_FILE_FORMAT, KEY_FILE_MOST, KeyFileSigner
+from gashall.signer import KeyFileSigner
 from gasrig import hostile
 from gasrig.hostile import CARD, KEY_VERSION, METER, MINUTES, PSC, REGION, ROOT, Undocumented
 from meter.layouts import ACCOUNT, CHECKPOINT, COPY_SIZE, EVENT, KEYS, LOCKOUT, STATE
@@ -311,7 +312,7 @@ def _key_file() -> Path:
 
 
 def _key_text() -> str:
-    return json.dumps({"format": KEY_FILE_FORMAT, "region": REGION, "root": ROOT.hex()})
+    return json.dumps({"format": PLAIN, "region": REGION, "root": ROOT.hex()})
 
 
 def _keyfile(data: bytes) -> str:

@@ -1696,7 +1696,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _COUNTER,
-                'if values["sequence"] > last.sequence or values["bought_total"] > last.released_pulses:',
+                "if is_ahead(books, binding, last, values):",
                 "if False:",
             ),
         ),

@@ -107,7 +107,7 @@ HALL_RULES: dict[str, str] = {
     "report_newest": "A report older than the newest one kept moves nothing: REPORT_OLDER. (RULES 4)",
     "done_true": "A row is done only if its meter has loaded that order or a later one. (RULES 1: settling)",
     "waits": "No order is made while the one before it is not known to be loaded. (RULES 1: settling; DOMAIN 3)",
-    "totals_add": "Released totals are what was paid, summed from sequence 1 on. (DESIGN D2)",
+    "totals_add": "Released totals are what was paid, summed from sequence 1 on; less only on a new card. (DESIGN D2)",
     "card_written": "A service that reports a sale leaves its very frame on the card. (DESIGN D5)",
 }
 
@@ -591,10 +591,14 @@ def judge_credit(standing: Standing, told: Told) -> None:
     if told.restored:
         return
     totals: dict[int, tuple[int, int]] = {}
+    card = 0
     for row in told.rows:
         sequence, paid = totals.get(row.binding, (0, 0))
         totals[row.binding] = expected = sequence + 1, paid + row.paid
-        if (row.sequence, row.released) != expected:
+        # A replacement card's first order: what no report proves loaded is held (RULES 1, paid and released).
+        holds = row.card != card and not row.paid and row.released < expected[1]
+        card = row.card
+        if (row.sequence, expected[1] if holds else row.released) != expected:
             raise Violation("totals_add", f"order {row.sequence} of {number} over {row.released}, not {expected}")
     cards = [read_card(image, standing.keys) for image in told.images]
     # What the hall has taken the money for and not brought on a card yet it owes: the next one gets that frame.

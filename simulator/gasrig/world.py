@@ -20,9 +20,10 @@ from typing import Any, Self
 
 from gascard.chip import Chip
 from gashall import units
+from gashall.keyfile import PLAIN
 from gashall.readers.chip import ChipReader
 from gashall.services import Hall
-from gashall.signer import KEY_FILE_FORMAT, KeyFileSigner
+from gashall.signer import KeyFileSigner
 from gasrig.bench import TEST_REGION
 from gasrig.handset import BUILD_DEFAULTS, MeterUnderTest, Snapshot
 from gasrig.targets import Target, open_target
@@ -113,7 +114,7 @@ class World:
         self.folder.mkdir(parents=True, exist_ok=True)
         keyfile = self.folder / KEY_FILE
         root = sha256(b"icgas test region %d" % self.seed).digest()
-        text = json.dumps({"format": KEY_FILE_FORMAT, "region": TEST_REGION, "root": root.hex()}) + "\n"
+        text = json.dumps({"format": PLAIN, "region": TEST_REGION, "root": root.hex()}) + "\n"
         handle = os.open(keyfile, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(handle, "w", encoding="ascii") as file:
             file.write(text)

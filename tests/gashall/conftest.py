@@ -10,7 +10,7 @@ import pytest
 from gashall.signer import KeyFileSigner
 
 sys.path.insert(0, str(Path(__file__).parent))
-pytest.register_assert_rewrite("paper")
+pytest.register_assert_rewrite("paper", "windows")
 
 from paper import REGION, ROOT, Desk  # noqa: E402
 

@@ -1,6 +1,10 @@
 """What the hall's tests share: a desk (a hall and its card files in a folder) and a meter on paper."""
 
+import os
+import pty
 import shutil
+import sys
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -156,3 +160,32 @@ class Desk:
         for hall in self.halls:
             hall.close()
         self.halls.clear()
+
+
+def at_terminal(words: list[str], answers: list[str]) -> tuple[int, str]:
+    """The command in a terminal of its own, its questions answered: exit code and all that stood on the screen."""
+    from gashall import hall_command
+
+    child, terminal = pty.fork()
+    if not child:
+        try:
+            sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
+            os._exit(hall_command.command(words))
+        except BaseException:
+            traceback.print_exc()
+        os._exit(99)
+    screen = b""
+    answers = list(answers)
+    while True:
+        try:
+            data = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not data:
+            break
+        screen += data
+        if answers and screen.rstrip().endswith(b":") and data.strip():
+            os.write(terminal, (answers.pop(0) + "\n").encode())
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), screen.decode()

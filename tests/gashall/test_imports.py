@@ -7,7 +7,7 @@ import pytest
 
 import gashall
 
-HEAVY = ("alembic", "sqlalchemy", "rich", "construct", "crcmod", "serial", "demandlib", "pandas")
+HEAVY = ("alembic", "cryptography", "sqlalchemy", "rich", "construct", "crcmod", "serial", "demandlib", "pandas")
 
 BLOCK = """
 import sys

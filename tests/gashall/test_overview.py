@@ -14,9 +14,9 @@ from gashall.errors import GasError, RequestError
 
 require_part("alembic")
 from gashall import hall_command  # noqa: E402
+from gashall.keyfile import PLAIN  # noqa: E402
 from gashall.ledger import ReportRow  # noqa: E402
 from gashall.overview import HEAD, Category, csv_text, printed, read_readings, text_lines  # noqa: E402
-from gashall.signer import KEY_FILE_FORMAT  # noqa: E402
 
 NEW = 13_761_000  # minutes, hours before the hall's now
 OLD = 13_762_695 - 70 * 24 * 60
@@ -215,7 +215,7 @@ def test_file_of_readings_that_is_none(tmp_path):
 def test_command_writes_the_list_where_it_is_asked_to(town, tmp_path, capsys):
     town.customer()
     key = tmp_path / "key.json"
-    key.write_text(json.dumps({"format": KEY_FILE_FORMAT, "region": REGION, "root": ROOT.hex()}))
+    key.write_text(json.dumps({"format": PLAIN, "region": REGION, "root": ROOT.hex()}))
     key.chmod(0o600)
     readings = tmp_path / "readings.csv"
     readings.write_text("0000000001,7\n")

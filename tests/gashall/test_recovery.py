@@ -14,7 +14,8 @@ from gascard.records import FLAG_REFUND, ORDER_AT, REPORT_AT, SEQUENCE_MAX
 from gashall import encode, errors
 from gashall.encode import decode_card
 from gashall.errors import GasError, LedgerError
-from gashall.signer import KEY_FILE_FORMAT, KeyFileSigner
+from gashall.keyfile import PLAIN
+from gashall.signer import KeyFileSigner
 
 require_part("sqlalchemy")
 from gashall import restoring  # noqa: E402
@@ -172,7 +173,7 @@ class Restoring:
 
     def __init__(self, desk, lost=None):
         self.desk, self.folder = desk, desk.folder
-        key = {"format": KEY_FILE_FORMAT, "region": REGION, "root": ROOT.hex()}
+        key = {"format": PLAIN, "region": REGION, "root": ROOT.hex()}
         (self.folder / "key.json").write_text(json.dumps(key))
         (self.folder / "key.json").chmod(0o600)
         hall = desk.hall()

@@ -12,7 +12,7 @@ from gascard import codes
 from gashall import errors
 from gashall.encode import decode_card
 from gashall.errors import GasError
-from gashall.signer import KEY_FILE_FORMAT
+from gashall.keyfile import PLAIN
 
 require_part("sqlalchemy")
 from gashall import restoring  # noqa: E402
@@ -119,7 +119,7 @@ def test_adoption_is_made_whole_or_not_at_all(tmp_path, signer, before_commit):
 def test_restore_that_dies_leaves_no_ledger_to_sell_from(desk, monkeypatch, place):
     desk.opened().backup(desk.folder / "copy.db")
     key = desk.folder / "key.json"
-    key.write_text(json.dumps({"format": KEY_FILE_FORMAT, "region": REGION, "root": ROOT.hex()}))
+    key.write_text(json.dumps({"format": PLAIN, "region": REGION, "root": ROOT.hex()}))
     key.chmod(0o600)
     words = desk.folder / "copy.db", desk.folder / "new.db", key, lambda: datetime(2026, 3, 1, tzinfo=UTC)
     files = sorted(path.name for path in desk.folder.iterdir())

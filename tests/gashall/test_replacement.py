@@ -1,5 +1,6 @@
 """Lost and broken cards, each case of DOMAIN 1 with a real meter: what is given again, and that gas adds up."""
 
+import random
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -232,6 +233,17 @@ def sold_without_waiting(home):
     return 5000, 0
 
 
+def broken_with_its_proof_on_it(home):
+    home.opened()
+    home.hall.sell(home.reader(), 20, fen=5000)
+    home.load()
+    # Nobody has read the card since: its own report shows that all of it was loaded.
+    told = home.replace("broken", old_card=home.reader())
+    assert (told.released, told.held) == (50, 0)
+    home.load()
+    return 5000, 0
+
+
 def sold_while_something_is_known_not_loaded(home):
     home.opened()
     home.hall.sell(home.reader(), 20, fen=5000)
@@ -290,6 +302,7 @@ CASES = [
     ("RULES 1, no number wraps: replaced twice", lost_twice),
     ("RULES 1, paid and released: a make-up that was never loaded is held again", make_up_lost_with_its_card),
     ("RULES 1, paid and released: nothing held, sold at once", sold_without_waiting),
+    ("RULES 1, paid and released: the old card proves it", broken_with_its_proof_on_it),
     ("RULES 1, paid and released: sold on what the meter has", sold_while_something_is_known_not_loaded),
     ("RULES 1, paid and released: sold on top of what turned out loaded", sold_after_the_lost_purchase_showed_up),
     ("RULES 1, settling: a pending row whose card is replaced is paid and held", unfinished_sale_on_a_lost_card),
@@ -328,6 +341,30 @@ def test_sale_waits_while_something_is_held(home, opened):
     assert home.hall.sell(home.reader(), 10).volume == 10
 
 
+@pytest.mark.parametrize("kind", ["loss", "dead meter", "other"])
+def test_no_other_loss_is_made_up_while_gas_is_held(home, kind):
+    home.opened()
+    home.hall.sell(home.reader(), 20, fen=5000)
+    early = home.hall.request_makeup(home.account, 20, kind=kind, reason="asked before", requester="Li Ming").number
+    home.hall.approve_grant(early, "Wang Fang")
+    home.replace()
+    home.load()
+    assert home.held() == 20
+    for attempt in (
+        lambda: home.make_up(20, kind=kind),
+        lambda: home.hall.write_grant(home.reader(), early),
+    ):
+        refused(attempt, errors.HELD, LedgerError, "given twice")
+    refused(lambda: home.make_up("20.01"), errors.NOT_HELD, LedgerError)
+    home.make_up(20)
+    home.load()
+    home.hall.read_back(home.reader())
+    home.hall.write_grant(home.reader(), early)
+    home.load()
+    home.hall.read_back(home.reader())
+    assert home.adds_up().granted == 2000
+
+
 def test_replacement_bears_the_next_number_and_its_reason(home):
     home.open()
     told = home.replace("lost never used", issue_batch=7)
@@ -356,6 +393,15 @@ def test_old_card_that_is_read_is_taken_back_and_told(home):
     with home.hall.ledger.look() as books:
         assert [row.ended is not None for row in books.cards(home.account)] == [True, False]
     assert home.hall.audit().clean
+
+
+def test_old_card_of_an_account_without_a_meter_is_taken_back(home):
+    home.opened()
+    home.replace()
+    with home.hall.ledger.begin() as books:
+        books._connection.exec_driver_sql("UPDATE bindings SET open = 0")
+    told = home.hall.take_back(home.reader(0))
+    assert (told.card, told.replaced_by, told.report, told.held) == (1, 2, None, 0)
 
 
 def test_report_on_a_replaced_card_is_kept_though_the_card_is_refused(home):
@@ -503,3 +549,71 @@ def test_order_of_a_replacement_carries_the_corrections(home):
     home.hall.read_back(home.reader())
     # There was no drift in truth: the meter has three m³ less than the wheels say.
     home.adds_up()
+
+
+BUGS = (errors.LEDGER, errors.LEDGER_BEHIND, codes.SEQUENCE_CONFLICT, codes.BINDING, codes.OLDER)
+
+
+def play(home, chance):
+    """One thing that may happen at the counter or at the meter; what is refused is refused by a rule."""
+    hall, account = home.hall, home.account
+    steps = ["sell", "load", "load", "find", "replace", "make up", "read", "gift", "refund", "pay", "cancel"]
+    step = chance.choice(steps)
+    if step == "load":
+        home.world.visit(home.card)
+    elif step == "find":
+        home.world.visit(chance.choice(home.chips))
+    elif step == "sell":
+        hall.sell(home.reader(), chance.randint(1, 20), fen=1000)
+    elif step == "replace":
+        old = home.reader() if chance.random() < 0.3 else None
+        home.replace(old_card=old)
+    elif step == "read":
+        hall.read_back(home.reader(chance.randrange(len(home.chips))))
+    elif step in ("make up", "gift"):
+        held = hall.read_back(home.reader()).held if step == "make up" else 0
+        kind = "held" if held else "other"
+        home.make_up(chance.randint(1, int(held)) if held else 2, kind=kind)
+    elif step == "refund":
+        number = hall.request_refund(account, chance.randint(1, 10), reason="x", requester="Li", fen=1).number
+        hall.approve_grant(number, "Wang")
+        hall.write_grant(home.reader(), number)
+    else:
+        open_ones = [row.number for row in hall.grants(sort="refund") if row.state in ("on the card", "loaded")]
+        if open_ones and step == "pay":
+            hall.pay_refund(open_ones[-1])
+        elif open_ones:
+            hall.cancel_grant(open_ones[-1], home.reader())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_happens_gas_adds_up(seed):
+    chance = random.Random(seed)
+    with World(seed=seed) as world:
+        home = Home(world)
+        home.open()
+        for _ in range(60):
+            try:
+                play(home, chance)
+            except GasError as error:
+                assert error.code not in BUGS, str(error)
+            with home.hall.ledger.look() as books:
+                paid, orders = 0, books.orders(home.account)
+                for order in orders:
+                    paid += order.paid_pulses
+                    assert order.released_pulses <= paid
+                # A refund on its way may still be on the meter; nothing else ever is that was not paid for.
+                waiting = -orders[-1].paid_pulses if orders[-1].kind == "refund" else 0
+            assert world.meter.snapshot()["bought_total"] <= paid + waiting
+        for row in home.hall.grants(sort="refund"):
+            if row.state in ("on the card", "loaded"):
+                home.hall.cancel_grant(row.number, home.reader())
+        world.visit(home.card)
+        back = home.hall.read_back(home.reader())
+        told = home.adds_up()
+        assert told.on_card == 0
+        if back.held:
+            home.make_up(back.held)
+            world.visit(home.card)
+            assert home.hall.read_back(home.reader()).held == 0
+            assert home.adds_up().left_on_meter == told.left_on_meter + told.held

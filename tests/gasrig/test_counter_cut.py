@@ -31,7 +31,7 @@ from gasrig.counter_cut import (  # noqa: E402
 )
 
 # Of how many shards the suite tries one: a few seconds in all. ``icgas cut`` tries them all.
-SHARDS = {"hall opening": 16, "hall read back": 1}
+SHARDS = {"hall opening": 16, "hall replacement": 16, "hall read back": 1}
 TABLES = ("about", "accounts", "meters", "bindings", "cards", "orders", "reports")
 
 
@@ -72,7 +72,8 @@ def test_read_back_survives_a_second_stop():
 
 
 def test_flows_cover_what_the_hall_writes_and_reads():
-    assert {flow.kind for flow in HALL_FLOWS.values()} == {"opening", "sale", "read back"}
+    kinds = {"opening", "replacement", "sale", "makeup", "read back"}
+    assert {flow.kind for flow in HALL_FLOWS.values()} == kinds
     assert any(flow.rescue for flow in HALL_FLOWS.values())
     assert "neighbour, last try" in OTHERS
 
