@@ -35,6 +35,7 @@ from gashall.ledger import (
     MeterRow,
     Order,
     ReportRow,
+    ToolRow,
 )
 from gashall.readers.base import Reader
 from gashall.signer import Signer
@@ -98,6 +99,8 @@ class Standing:
     """The least sequence of the next order while the account is recovering; None: it is not."""
     suspended: bool = False
     """Whether the meter is under test."""
+    ending: int | None = None
+    """The clear or transfer card that is out for the binding."""
 
     @property
     def next_sequence(self) -> int:
@@ -105,7 +108,9 @@ class Standing:
         return max(self.last.sequence + 1, self.floor or 0)
 
     def check_free(self) -> None:
-        """Whether gas or money may go out, or a card or meter be exchanged. LedgerError SUSPENDED or RECOVERING.
+        """Whether gas or money may go out, or a card or meter be exchanged.
+
+        LedgerError SUSPENDED, RECOVERING or BINDING_ENDS.
 
         What was begun is finished all the same, and asked before.
         """
@@ -113,6 +118,7 @@ class Standing:
             raise LedgerError(errors.SUSPENDED, f"Meter {self.meter.number} is under test.")
         if self.floor is not None:
             raise LedgerError(errors.RECOVERING, f"Account {self.account.number} is recovering.")
+        check_not_ending(self.ending, self.account.number)
 
 
 class Counter:
@@ -192,6 +198,7 @@ class Counter:
             unpaid,
             place.floor,
             place.suspended,
+            place.ending,
         )
 
     def base_and_held(
@@ -262,6 +269,7 @@ class Counter:
 
     def check_sale(self, books: Books, standing: Standing) -> None:
         """Whether the account may buy now: not under test, and recovering only where the company sells meanwhile."""
+        check_not_ending(standing.ending, standing.account.number)
         if standing.suspended or standing.floor is None or not books.rules(self.now()).sell_recovering:
             standing.check_free()
 
@@ -398,7 +406,7 @@ class Counter:
 
     def issue(self, reader: Reader, card: Card, row: CardRow, order: Order, *, presented: bool) -> None:
         """Make the blank or half-made card in ``reader`` the card ``row`` with ``order`` on it, and book it."""
-        for psc_bytes, issued in self.issuing(reader, card, row, order, presented=presented):
+        for psc_bytes, issued in self.issuing(reader, card, row, order.frame, presented=presented):
             with self.ledger.begin() as books:
                 self.mark_issue(books, row, order, psc_bytes, issued)
 
@@ -409,16 +417,20 @@ class Counter:
             books.mark_written(order.id)
 
     def issuing(
-        self, reader: Reader, card: Card, row: CardRow, order: Order, *, presented: bool
+        self, reader: Reader, card: Card, row: CardRow | ToolRow, frames: bytes, *, presented: bool
     ) -> Iterator[tuple[int, bool]]:
         """The steps of ``issue``: each gives what must be booked before the next, password bytes and issued.
+
+        ``frames`` are the bytes from the order's place on: an order, or what a tool card bears there.
 
         Order, identity, read-back, protection, and the password last. A password byte is announced in the
         ledger before it is written, so that whoever takes over has at most two passwords to choose from,
         and three tries.
         """
-        identity = encode.encode_identity(region=self.signer.region, card=row.number, issue_batch=row.issue_batch)
-        target = spliced(spliced(card.image, ORDER_AT, order.frame), IDENTITY_AT, identity)
+        identity = encode.encode_identity(
+            region=self.signer.region, card=row.number, kind=row.card_kind, issue_batch=row.issue_batch
+        )
+        target = spliced(spliced(card.image, ORDER_AT, frames), IDENTITY_AT, identity)
         # A byte cut short on a blank place has cleared some of the bits it should clear, and no others.
         if not _is_half_made(card.image, target):
             raise CardError(errors.CARD_NOT_BLANK)
@@ -431,7 +443,7 @@ class Counter:
             if row.psc_bytes and not marked:
                 yield 0, False
         check_image(reader, card)
-        reader.write(ORDER_AT, order.frame)
+        reader.write(ORDER_AT, frames)
         reader.write(IDENTITY_AT, identity)
         check_read_back(reader, target)
         reader.protect(IDENTITY_AT, identity)
@@ -475,6 +487,14 @@ def check_free(books: Books, binding: Binding) -> None:
         raise LedgerError(errors.SUSPENDED, f"Meter {binding.meter} is under test.")
     if books.recovery(binding.id) is not None:
         raise LedgerError(errors.RECOVERING, f"Account {binding.account} is recovering.")
+    ending = books.ending(binding.id)
+    check_not_ending(None if ending is None else ending.number, binding.account)
+
+
+def check_not_ending(tool: int | None, account: str) -> None:
+    """An order stays good for a whole binding: none is made while a card is out that may end it. BINDING_ENDS."""
+    if tool is not None:
+        raise LedgerError(errors.BINDING_ENDS, f"Tool card {tool} is out for the meter of account {account}.")
 
 
 def unpaid_refund(books: Books, last: Order) -> GrantRow | None:

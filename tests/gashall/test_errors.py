@@ -69,6 +69,14 @@ PUBLISHED = {
     "CARD_HALF_MADE": -155,
     "BATCH_ROWS": -156,
     "BATCH_STOPPED": -157,
+    "BINDING_ENDS": -180,
+    "TOOL_UNKNOWN": -181,
+    "TOOL_DIFFERS": -182,
+    "TOOL_ENDED": -183,
+    "TOOL_OUT": -184,
+    "METER_UNKNOWN": -185,
+    "FINAL_MISSING": -186,
+    "ORDER_WAITS": -187,
 }
 
 
