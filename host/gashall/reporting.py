@@ -19,7 +19,7 @@ from gashall import errors, limits, stock, units
 from gashall.counter import Counter
 from gashall.errors import RequestError
 from gashall.files import write_new
-from gashall.ledger import ADOPTED, CANCEL, GIFT, MAKEUP, PROBE, REFUND, REPLACEMENT, PeriodOrder
+from gashall.ledger import ADOPTED, CANCEL, GIFT, MAKEUP, PROBE, REFUND, REKEY, REPLACEMENT, PeriodOrder
 from gashall.page import Table, page
 
 OPENING = "opening"
@@ -36,6 +36,7 @@ WORDS = {
     MAKEUP: "make-ups",
     GIFT: "gifts",
     REFUND: "refunds",
+    REKEY: "under new keys",
     CANCEL: "refunds cancelled",
     PAID_OUT: "refunds paid out",
     PROBE: "probes",
