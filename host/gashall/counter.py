@@ -482,7 +482,7 @@ def check_not_closed(account: Account) -> None:
 
 
 def check_free(books: Books, binding: Binding, *, ending: bool = True) -> None:
-    """As ``Standing.check_free``, where there is no card; without ``ending`` a card that ends the binding may be out."""
+    """As ``Standing.check_free``, with no card there. Without ``ending`` a card that ends the binding may be out."""
     if any(row.ended_at is None for row in books.suspensions(binding.id)):
         raise LedgerError(errors.SUSPENDED, f"Meter {binding.meter} is under test.")
     if books.recovery(binding.id) is not None:
