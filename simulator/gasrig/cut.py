@@ -295,7 +295,7 @@ class Cutter:
                 found.append((entry, stored))
                 stored = stored.torn(entry.kind, entry.address, entry.data)
             stored = self._now(stored)
-            if step[0] == "remove":
+            if step[0] in ("remove", "visit"):
                 stored = stored._replace(card=player.card.dump())
             edge = _Edge(f"{number} {step[0]}", step, before, found, stored, tuple(orders), jammed, blind)
             edges.append((number, edge))

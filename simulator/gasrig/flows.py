@@ -11,6 +11,7 @@ place, and so needs the steps, not a function. A step is a plain tuple:
     ("chip", {...})             the card in hand itself: {"counter": tries' bits, "psc": 3 bytes}
     ("insert",) ("remove",)     the card goes in; comes out
     ("insert", milli, ms)       the card goes in, and meanwhile gas is drawn
+    ("visit", ms)               the card goes in and is pulled out again after so long
     ("gas", milli, ms)          so much gas, in thousandths of a pulse, through the wheels, in so much time
     ("pulses", n)               a batch of n pulses
     ("key",) ("wait", ms)       the key, ("key", ms) held for so long; powered time without gas
@@ -417,6 +418,11 @@ class Player:
 
     def _insert(self, milli_pulses: int = 0, milliseconds: int = 0) -> Snapshot:
         self.code = self.meter.insert(self.card, milliseconds=milliseconds, milli_pulses=milli_pulses)
+        return self.meter.last
+
+    def _visit(self, milliseconds: int) -> Snapshot:
+        self.card = self.meter.visit(self.card, milliseconds)
+        self.code = self.meter.last["code"]
         return self.meter.last
 
     def _remove(self) -> Snapshot:
@@ -1143,6 +1149,28 @@ FLOWS: dict[str, Flow] = {
             ("remove",),
         ),
         {"register": 1003, "index": 1503, "reasons": SHUT_UNBOUND, "remaining": 0, **_SHUT},
+    ),
+    # Pulled as soon as the valve moves, half-way, and just before it has shut: nothing has ended.
+    "clear card pulled early, then again": Flow(
+        (
+            *_OPENED,
+            _BURNED,
+            ("card", "clear", {}),
+            *(
+                step
+                for stays in (1, 2_000, 3_999)
+                for step in (
+                    ("visit", stays),
+                    ("expect", {"code": codes.CARD_OUT, "remaining": 2000, "reasons": 0, **_SHUT}),
+                    ("key",),
+                    ("expect", _OPEN),
+                    ("wait", 70_000),
+                )
+            ),
+            ("gas", 10_000, _HOUR),
+            *_says(codes.OK),
+        ),
+        {"code": codes.OK, "register": 1010, "remaining": 0, "reasons": SHUT_UNBOUND, **_SHUT},
     ),
     "clear, then the next binding": Flow(
         (
