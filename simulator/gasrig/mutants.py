@@ -1749,7 +1749,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "over before the valve stops",
         "A binding ends while the valve is on its way, and gas still flows.",
         (Patch(_TOOLS, "        if self._meter.valve.moving:\n            return codes.OK\n", ""),),
-        (_cut("clear while gas flows", 6, shard=16),),
     ),
     Mutant(
         "final record after the account",
