@@ -148,6 +148,7 @@ ROOT = bytes(range(32))
 METER = "00202500000017"
 OTHER_METER = "00202500000018"
 HEIR = "00202500000019"  # the other side of a transfer
+THIRD_METER = "00202500000020"  # no meter of this number hangs anywhere
 FACTORY_KEY = bytes(range(100, 116))
 CARD = 77
 TOOL_CARD = 90
@@ -1375,6 +1376,18 @@ FLOWS: dict[str, Flow] = {
         ),
         {"code": codes.NOT_UNBOUND, "register": 30, "reasons": SHUT_UNBOUND, **_SHUT},
     ),
+    "company card with one try left": Flow(
+        (
+            *_OPENED,
+            ("card", "clear", {}),
+            ("chip", {"counter": 0x01}),
+            *_says(codes.ONE_TRY_LEFT, remaining=3000),
+            ("card", "management", {}),
+            ("chip", {"counter": 0x01}),
+            *_says(codes.ONE_TRY_LEFT),
+        ),
+        {"code": codes.ONE_TRY_LEFT, "remaining": 3000, "counter": 0x01, "tokens": 8, **_OPEN},
+    ),
     "company card on another chip": Flow(
         (*_OPENED, ("card", "clear", {}), ("chip", {"psc": b"\x00\x01\x02"}), *_says(codes.PASSWORD_REFUSED)),
         {"code": codes.PASSWORD_REFUSED, "remaining": 3000, "counter": 0x06, **_OPEN},
@@ -1385,7 +1398,7 @@ FLOWS: dict[str, Flow] = {
             *(
                 step
                 for kind in ("clear", "test gas", "transfer out", "key")
-                for step in (("card", kind, {"meter": OTHER_METER, "key_version": 1}), *_says(codes.METER))
+                for step in (("card", kind, {"meter": THIRD_METER, "key_version": 1}), *_says(codes.METER))
             ),
         ),
         {"code": codes.METER, "remaining": 3000, "tokens": 8, "counter": TRIES_FULL, **_OPEN},

@@ -1881,8 +1881,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _TOOLS,
-                '    return session.verify(identity["card"], psc)\n',
-                '    session.verify(identity["card"], psc)\n    return codes.OK\n',
+                '    code = session.verify(identity["card"], psc)\n',
+                '    session.verify(identity["card"], psc)\n    code = codes.OK\n',
             ),
         ),
     ),
