@@ -1645,9 +1645,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _COUNTER,
-                "                books.mark_card(row.number, psc_bytes=i, issued=False)\n"
-                "            reader.change_psc(passwords[i])\n",
-                "                pass\n            reader.change_psc(passwords[i])\n",
+                "            yield i, False\n            reader.change_psc(passwords[i])\n",
+                "            reader.change_psc(passwords[i])\n            yield i, False\n",
             ),
         ),
         (_hall("hall opening resumed"),),
@@ -1668,13 +1667,18 @@ MUTANTS: tuple[Mutant, ...] = (
         "done by sequence alone",
         "A report settles an order of its sequence whatever total it tells.",
         (
-            Patch(_LEDGER, '        _orders.c.released_pulses <= sa.bindparam("_bought_total"),\n', ""),
+            Patch(
+                _LEDGER,
+                "        sa.func.coalesce(_orders.c.frame_pulses, _orders.c.released_pulses) "
+                '<= sa.bindparam("_bought_total"),\n',
+                "",
+            ),
             Patch(
                 _LEDGER,
                 '"_sequence": sequence, "_bought_total": bought_total}',
                 '"_sequence": sequence}',
             ),
-            Patch(_COUNTER, ' and values["bought_total"] >= last.released_pulses:', ":"),
+            Patch(_COUNTER, ' and values["bought_total"] >= last.total:', ":"),
         ),
         (Check("collage"),),
     ),
@@ -1696,7 +1700,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _COUNTER,
-                "if is_ahead(books, binding, last, values):",
+                "if not adopting and is_ahead(books, binding, last, values):",
                 "if False:",
             ),
         ),
