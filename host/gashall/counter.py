@@ -637,7 +637,10 @@ def check_read_back(reader: Reader, expected: bytes) -> None:
 
 
 def order_told(order: Order, weight: int) -> str:
-    """Which order this is and where, so that a clerk knows his own when he repeats what he had finished."""
+    """Which order this is, for what money, and where: so that a clerk knows his own when he repeats what he finished.
+
+    The money tells it from an older one of the same volume for another price, agreed or of another day.
+    """
     where = {
         PENDING: "is not finished",
         WRITTEN: f"is on card {order.card}, not yet loaded",
@@ -645,7 +648,8 @@ def order_told(order: Order, weight: int) -> str:
     }[order.state]
     made = units.moment(order.made_at).strftime("%Y-%m-%d %H:%M UTC")
     what = "" if order.kind is None else f", a {order.kind},"
-    return f"order {order.sequence}{what} over {units.volume(amount_of(order), weight)} m³ of {made} {where}"
+    money = "" if order.fen is None else f" for {units.yuan(order.fen)} yuan"
+    return f"order {order.sequence}{what} over {units.volume(amount_of(order), weight)} m³{money} of {made} {where}"
 
 
 def amount_of(order: Order) -> int:
