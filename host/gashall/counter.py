@@ -144,7 +144,7 @@ class Counter:
         if place is None:
             raise CardError(errors.CARD_UNKNOWN, f"The ledger has no card {card.number}.")
         if place.replaced:
-            raise CardError(codes.REPLACED)
+            raise replaced_told(books, place.card.number)
         row, account, binding, meter = place.card, place.account, place.binding, place.meter
         if binding is None or meter is None:
             raise LedgerError(errors.ACCOUNT_UNKNOWN, f"Account {row.account} has no meter.")
@@ -516,6 +516,17 @@ def check_fen(fen: int | None) -> None:
             f"{units.shown(fen)} is no sum of money in fen.",
             "Give whole fen, 0 or more, or None for no money.",
         )
+
+
+def replaced_told(books: Books, card: int) -> CardError:
+    """What is said of a card that was replaced."""
+    place = found(books.place(card))
+    present = found(books.card_of(place.account.number))
+    return CardError(
+        codes.REPLACED,
+        f"Card {card} of account {place.account.number} was replaced by card {present.number}.",
+        "Take the old card back (icgas hall take-back); the customer uses the new one.",
+    )
 
 
 def check_reader(reader: Reader) -> None:
