@@ -395,6 +395,51 @@ def test_close_needs_the_money_where_none_was_named_and_pays_no_gift_back(desk):
     assert (closure.remaining, closure.paid_back, closure.fen) == (34, 30, 7000)
 
 
+def test_final_record_that_tells_less_use_than_before_is_refused(desk):
+    """Who has the meter's key could else be paid for what he has burned (threat model)."""
+    hall, stand, _ = customers(desk)
+    stand.meter.pulses(900)
+    hall.issue_management(desk.blank("round.bin"), purpose="round")
+    assert visit(stand, desk.folder / "round.bin") == codes.OK
+    hall.read_tool(reader_of(desk, "round.bin"))
+    hall.issue_clear(desk.blank("tool.bin"), account=FIRST, **APPROVED)
+    path = desk.folder / "tool.bin"
+    assert visit(stand, path) == codes.OK
+    final = dict(decode_card(path.read_bytes(), desk.signer).final.values)
+    final |= {"register": final["register"] - 100, "used": final["used"] - 100}
+    key = encode.report_key(desk.signer.meter_keys(METER, 1)[0])
+    image = path.read_bytes()
+    path.write_bytes(image[:0xA5] + encode.encode_report(key, REGION, 4, final, 0x82) + image[0xA5 + 74 :])
+    refused(codes.SEQUENCE_CONFLICT, hall.read_tool, reader_of(desk, "tool.bin"))
+    path.write_bytes(image)
+    assert hall.read_tool(reader_of(desk, "tool.bin")).ended.remaining == 21
+    refused(
+        codes.SEQUENCE_CONFLICT,
+        lambda: (path.write_bytes(forged(path, key, final)), hall.read_tool(reader_of(desk, "tool.bin"))),
+    )
+    assert hall.close_account(FIRST, **APPROVED).paid_back == 21
+    lines = hall.history(FIRST).lines()
+    assert any("21.00 m³ left" in line for line in lines)
+    assert hall.history(FIRST).record()["finals"][0]["fields"]["binding"] == 1
+
+
+def forged(path, key, final):
+    image = path.read_bytes()
+    return image[:0xA5] + encode.encode_report(key, REGION, 4, final, 0x82) + image[0xA5 + 74 :]
+
+
+def test_meter_whose_keys_and_wheels_are_booked_is_opened_and_finished_after_a_death(desk):
+    hall = desk.hall()
+    hall.add_meter(METER, key_version=3)
+    refused(errors.FIELD, hall.open_account, desk.blank(), meter=METER, volume=30, wheel_digits=4)
+    reader = reader_of(desk, "card.bin")
+    stop(reader, "killed", 30)
+    with pytest.raises(DeadError):
+        hall.open_account(reader, meter=METER, volume=30)
+    assert hall.open_account(desk.card, meter=METER, volume=30).resumed
+    assert decode_card(desk.card_path.read_bytes()).order.values["key_version"] == 3
+
+
 # ---------------------------------------------------------------------- stopped everywhere
 
 
