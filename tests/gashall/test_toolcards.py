@@ -455,6 +455,9 @@ def test_clear_card_of_a_restored_account_ends_its_recovery(desk):
     hall, stand, _ = customers(desk)
     hall.issue_clear(desk.blank("tool.bin"), account=FIRST, **APPROVED)
     hall.mark_restored()
+    hall.sell_while_recovering(True)
+    refused(errors.BINDING_ENDS, hall.sell, desk.card, 1, fen=250)
+    refused(errors.BINDING_ENDS, hall.probe, desk.card)
     assert visit(stand, desk.folder / "tool.bin") == codes.OK
     hall.read_tool(reader_of(desk, "tool.bin"))
     assert [row.account for row in hall.recovering()] == [SECOND]
