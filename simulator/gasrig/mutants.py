@@ -1645,9 +1645,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _COUNTER,
-                "                books.mark_card(row.number, psc_bytes=i, issued=False)\n"
-                "            reader.change_psc(passwords[i])\n",
-                "                pass\n            reader.change_psc(passwords[i])\n",
+                "            yield i, False\n            reader.change_psc(passwords[i])\n",
+                "            reader.change_psc(passwords[i])\n            yield i, False\n",
             ),
         ),
         (_hall("hall opening resumed"),),
@@ -1668,13 +1667,18 @@ MUTANTS: tuple[Mutant, ...] = (
         "done by sequence alone",
         "A report settles an order of its sequence whatever total it tells.",
         (
-            Patch(_LEDGER, '        _orders.c.released_pulses <= sa.bindparam("_bought_total"),\n', ""),
+            Patch(
+                _LEDGER,
+                "        sa.func.coalesce(_orders.c.frame_pulses, _orders.c.released_pulses) "
+                '<= sa.bindparam("_bought_total"),\n',
+                "",
+            ),
             Patch(
                 _LEDGER,
                 '"_sequence": sequence, "_bought_total": bought_total}',
                 '"_sequence": sequence}',
             ),
-            Patch(_COUNTER, ' and values["bought_total"] >= last.released_pulses:', ":"),
+            Patch(_COUNTER, ' and values["bought_total"] >= last.total:', ":"),
         ),
         (Check("collage"),),
     ),
@@ -1696,7 +1700,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _COUNTER,
-                "if is_ahead(books, binding, last, values):",
+                "if not adopting and is_ahead(books, binding, last, values):",
                 "if False:",
             ),
         ),
@@ -1749,7 +1753,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "over before the valve stops",
         "A binding ends while the valve is on its way, and gas still flows.",
         (Patch(_TOOLS, "        if self._meter.valve.moving:\n            return codes.OK\n", ""),),
-        (_cut("clear while gas flows", 6, shard=16),),
     ),
     Mutant(
         "final record after the account",
@@ -1882,8 +1885,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _TOOLS,
-                '    return session.verify(identity["card"], psc)\n',
-                '    session.verify(identity["card"], psc)\n    return codes.OK\n',
+                '    code = session.verify(identity["card"], psc)\n',
+                '    session.verify(identity["card"], psc)\n    code = codes.OK\n',
             ),
         ),
     ),
