@@ -4,7 +4,8 @@ import shutil
 from decimal import Decimal
 
 import pytest
-from paper import METER, NEIGHBOUR, Desk
+from paper import METER, NEIGHBOUR, REGION, Desk
+from test_services_cuts import DeadError, DyingLedger, stop
 from test_tool_cards import Stand
 from tests.conftest import require_part
 
@@ -659,3 +660,142 @@ def test_meter_that_dies_while_its_transfer_card_is_out(house, used):
     house.load()
     assert house.new.meter.remaining == 2300
     assert house.hall.audit().findings == ()
+
+
+# ---------------------------------------------------------------------- deaths
+
+
+def begin(house, hall, reader):
+    return hall.begin_exchange(reader, account=ACCOUNT, meter=NewMeter(NEIGHBOUR, 0), **PEOPLE)
+
+
+def read(house, hall, reader):
+    return hall.read_exchange(reader)
+
+
+def own_card(house, hall, reader):
+    return hall.exchange_card(reader)
+
+
+def new_card(house, hall, reader):
+    return hall.exchange_card(reader, account=ACCOUNT, reason="lost in use")
+
+
+STEPS = {begin: "transfer.bin", read: "transfer.bin", own_card: "card.bin", new_card: "new.bin"}
+
+
+def before(step, folder, signer):
+    """The house just before a step, closed so that it can be copied; 20 m³ wait on the customer's card."""
+    house = House(folder, signer)
+    house.hall.stock_in(9)
+    house.sell(20)
+    if step is begin:
+        house.blank()
+    else:
+        house.begin()
+        assert house.show(house.old, "transfer.bin") == codes.OK
+        assert house.show(house.new, "transfer.bin") == codes.OK
+    if step in (own_card, new_card):
+        house.hall.read_exchange(house.transfer)
+    if step is new_card:
+        house.blank("new.bin")
+    house.desk.close()
+    return house
+
+
+def again(house, folder, signer):
+    """The same house once more, the cards and the ledger; the meters as they were are made anew."""
+    shutil.copytree(house.folder, folder)
+    copy = House.__new__(House)
+    copy.folder, copy.desk, copy.start_old, copy.sold = folder, Desk(folder, signer), 0, house.sold
+    return copy
+
+
+def attempt(step, house, reader, ledger=None):
+    """One run of the program; True if it went to its end."""
+    try:
+        step(house, house.desk.hall(ledger), reader)
+    except DeadError:
+        return False
+    except GasError as error:
+        if error.code not in (codes.CARD_OUT, codes.NO_CARD):
+            raise
+        return False
+    finally:
+        house.desk.close()
+    return True
+
+
+def finish(step, house, name):
+    """Repeat the step as the clerk does; with another blank where a half-made card has lost its password."""
+    try:
+        assert attempt(step, house, FileReader(house.folder / name))
+    except GasError as error:
+        assert step in (begin, new_card), error
+        assert error.code in (codes.PASSWORD_REFUSED, errors.LAST_TRY)
+        for end in ("", ".chip"):
+            (house.folder / (name + end)).rename(house.folder / f"spoilt-{name}{end}")
+        assert attempt(step, house, house.blank(name))
+
+
+def check_once(step, house, signer):
+    """Go the rest of the way with meters in that state, and add everything up."""
+    house.hall = house.desk.hall()
+    house.old, house.new = Stand(signer).bound(3000, 700), Stand(signer, NEIGHBOUR)
+    assert house.show(house.old, "transfer.bin") in (codes.OK, codes.REPEAT)
+    assert house.show(house.new, "transfer.bin") == codes.OK
+    with house.hall.ledger.look() as books:
+        (row,) = books.transfers(ACCOUNT)
+        (tool,) = books.tools()
+        assert (row.tool, tool.issued) == (tool.number, True)
+        assert books.meter(NEIGHBOUR).highest_binding == 1
+    if step is begin:
+        house.hall.read_exchange(house.transfer)
+    if step in (begin, read):
+        house.hall.exchange_card(house.customer)
+    if step is new_card:
+        for end in ("", ".chip"):
+            (house.folder / f"new.bin{end}").replace(house.folder / f"card.bin{end}")
+    house.load()
+    assert house.new.meter.remaining == 4300
+    assert [row.paid_pulses for row in house.orders()] == [3000, 2000, 2300, 2000]
+    # The opening's card was made before the first blank cards were booked.
+    assert house.hall.stock().used == (2 if step is new_card else 1)
+    house.adds_up()
+    house.desk.close()
+
+
+@pytest.mark.parametrize("before_commit", [True, False])
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
+def test_death_at_every_commit_makes_one_exchange(tmp_path, signer, step, before_commit):
+    start, name = before(step, tmp_path / "start", signer), STEPS[step]
+    for count in range(20):
+        house = again(start, tmp_path / f"{count}", signer)
+        ledger = DyingLedger(house.folder / "ledger.db", REGION).die_at(count, before_commit)
+        ended = attempt(step, house, FileReader(house.folder / name), ledger)
+        finish(step, house, name)
+        check_once(step, house, signer)
+        if ended:
+            break
+    assert count == {begin: 5, read: 1, own_card: 3, new_card: 6}[step]
+
+
+@pytest.mark.parametrize("mode", ["killed", "pulled", "torn"])
+@pytest.mark.parametrize("step", [begin, own_card, new_card], ids=lambda step: step.__name__)
+def test_stop_at_every_stored_byte_makes_one_exchange(tmp_path, signer, step, mode):
+    start, name = before(step, tmp_path / "start", signer), STEPS[step]
+    whole, plans = again(start, tmp_path / "whole", signer), []
+    reader = FileReader(whole.folder / name)
+    reader.step = plans.append
+    assert attempt(step, whole, reader)
+    assert len(plans) > (15 if step is own_card else 85)
+    for count in range(len(plans)):
+        house = again(start, tmp_path / f"{count}", signer)
+        reader = FileReader(house.folder / name)
+        state = stop(reader, mode, count)
+        assert not attempt(step, house, reader)
+        assert state["fired"] is not None
+        finish(step, house, name)
+        if count % 7 == 0 or count > len(plans) - 8:
+            check_once(step, house, signer)
+        shutil.rmtree(house.folder)
