@@ -25,9 +25,9 @@ from gashall.counter import (
     check_settled,
     correction_total,
     found,
-    is_ahead,
+    kept_report,
 )
-from gashall.encode import Card, Values
+from gashall.encode import Card, Part, Values
 from gashall.errors import CardError, LedgerError, RequestError
 from gashall.ledger import (
     EXCHANGE,
@@ -37,7 +37,6 @@ from gashall.ledger import (
     Binding,
     Books,
     CardRow,
-    FinalRow,
     MeterRow,
     Order,
     ToolRow,
@@ -50,6 +49,7 @@ from gashall.reconciliation import carried
 from gashall.refunds import proven
 from gashall.replacement import REASONS, REPLACEMENT_MOST
 from gashall.toolmaking import Wanted
+from gashall.toolreading import take_final
 from gashall.units import Volume
 
 # How far an exchange has come.
@@ -368,7 +368,7 @@ def read(counter: Counter, reader: Reader) -> Exchange:
         if row.moved_at is not None:
             return _told(books, row, resumed=True)
         old, new = _binding(books, row.account, row.old), _binding(books, row.account, row.new)
-        _settle(counter, books, row, old, new, tool, _final(card, old, new), found(card.final).raw)
+        _settle(counter, books, row, old, new, tool, _final(card, old, new))
         return _told(books, found(books.transfer_of(row.account)))
 
 
@@ -382,9 +382,9 @@ def _check_transfer_card(card: Card) -> None:
         raise CardError(codes.KIND, "This is no transfer card.", "Insert the transfer card of the exchange.")
 
 
-def _final(card: Card, old: Binding, new: Binding) -> Values:
+def _final(card: Card, old: Binding, new: Binding) -> Part:
     """The authentic final record of ``old``, made for ``new``. CardError."""
-    final = found(card.final)
+    final: Part = found(card.final)
     if not final.written:
         raise CardError(
             codes.NO_FINAL_RECORD,
@@ -397,7 +397,7 @@ def _final(card: Card, old: Binding, new: Binding) -> Values:
             "The card's final record is not whole and genuine.",
             "Let the old meter read the card once more: it writes the same record again.",
         )
-    values: Values = found(final.values)
+    values = found(final.values)
     if (values["meter"], values["binding"]) != (old.meter, old.number):
         raise CardError(codes.METER, f"The final record is of meter {values['meter']}, not {old.meter}.")
     # Whose transfer the record's MAC was judged by.
@@ -409,7 +409,7 @@ def _final(card: Card, old: Binding, new: Binding) -> Values:
         heir = out.values["new_meter"], out.values["new_binding"]
     if heir != (new.meter, new.number):
         raise CardError(codes.BINDING, "The final record was made for another transfer.")
-    return values
+    return final
 
 
 def _settle(
@@ -419,19 +419,12 @@ def _settle(
     old: Binding,
     new: Binding,
     tool: ToolRow,
-    final: Values,
-    frame: bytes,
+    record: Part,
 ) -> None:
     """Book the final record: the old binding is over, the new one is the account's, with what its meter credits."""
+    final: Values = found(record.values)
     here = position(counter, books, old)
     entitled = _entitled(here)
-    if is_ahead(books, old, here.last, final) or final["bought_total"] > entitled:
-        raise LedgerError(
-            errors.LEDGER_BEHIND,
-            f"The final record tells of order {final['sequence']} and {final['bought_total']} pulses; the ledger knows "
-            f"{here.last.sequence} and {entitled}.",
-            "Adopt the customer's card first: icgas hall reconcile adopt.",
-        )
     left = encode.remaining(final)
     if left < -S24_MAX:
         raise LedgerError(
@@ -444,8 +437,7 @@ def _settle(
     later = correction_total(here.last, final) - final["correction_total"]
     taken = max(-left, 0)
     now = counter.now()
-    books.end_binding(old, FinalRow(old.meter, old.number, tool.number, frame, now))
-    books.mark_done(old.id, final["sequence"], final["bought_total"])
+    take_final(counter, books, old, tool.number, record)
     books.open_binding(old, new, now)
     order = books.add_order(
         new,
@@ -460,12 +452,17 @@ def _settle(
         correction=taken or None,
     )
     books.mark_written(order.id)
+    told = books.last_report(new.meter)
+    if told is not None and told.binding == new.number:
+        # A management card has been at the new meter before.
+        report = kept_report(told)
+        books.mark_done(new.id, report["sequence"], report["bought_total"])
     books.change_transfer(
         row,
         journal.EXCHANGE_READ,
         moved_at=now,
         moved_pulses=moved,
-        owed_pulses=entitled - final["bought_total"],
+        owed_pulses=max(entitled - final["bought_total"], 0),
         correction=taken + later,
     )
 
