@@ -14,7 +14,7 @@ from typing import Any
 
 from gascard import codes, records, tools
 from gascard.records import S24_MAX, TOTAL_MAX
-from gashall import encode, errors, journal, shifts, stock, toolmaking, units
+from gashall import encode, errors, journal, refunds, shifts, stock, toolmaking, units
 from gashall.adoption import check_approval
 from gashall.counter import (
     Counter,
@@ -46,7 +46,6 @@ from gashall.opening import check_meter_free, unlock_blank
 from gashall.placing import Position, position
 from gashall.readers.base import Reader
 from gashall.reconciliation import carried
-from gashall.refunds import proven
 from gashall.replacement import REASONS, REPLACEMENT_MOST
 from gashall.toolmaking import Wanted
 from gashall.toolreading import take_final
@@ -435,10 +434,27 @@ def _settle(
     moved = min(max(left, 0), found(row.most))
     # A correction the old meter has not taken is, like an order it has not loaded, for the new one.
     later = correction_total(here.last, final) - final["correction_total"]
-    taken = max(-left, 0)
-    now = counter.now()
+    # First: what the old binding was recovering from, the new one is.
+    books.open_binding(old, new, counter.now())
     take_final(counter, books, old, tool.number, record)
-    books.open_binding(old, new, now)
+    owed = max(entitled - final["bought_total"], 0)
+    _begin_binding(counter, books, row, here, new, tool, moved, max(-left, 0), owed, later)
+
+
+def _begin_binding(
+    counter: Counter,
+    books: Books,
+    row: TransferRow,
+    here: Position,
+    new: Binding,
+    tool: ToolRow,
+    moved: int,
+    taken: int,
+    owed: int,
+    later: int,
+) -> None:
+    """The account goes to its new binding, with what came into it by transfer card."""
+    now = counter.now()
     order = books.add_order(
         new,
         here.row.number,
@@ -452,19 +468,44 @@ def _settle(
         correction=taken or None,
     )
     books.mark_written(order.id)
-    told = books.last_report(new.meter)
-    if told is not None and told.binding == new.number:
-        # A management card has been at the new meter before.
-        report = kept_report(told)
-        books.mark_done(new.id, report["sequence"], report["bought_total"])
+    told = _report(books, new)
+    if told is not None:
+        books.mark_done(new.id, told["sequence"], told["bought_total"])
     books.change_transfer(
         row,
         journal.EXCHANGE_READ,
         moved_at=now,
         moved_pulses=moved,
-        owed_pulses=max(entitled - final["bought_total"], 0),
+        owed_pulses=owed,
         correction=taken + later,
     )
+
+
+def _report(books: Books, new: Binding) -> Values | None:
+    """What the new meter has said of its new binding: a management card may have been at it before."""
+    kept = books.last_report(new.meter)
+    return kept_report(kept) if kept is not None and kept.binding == new.number else None
+
+
+def proven(counter: Counter, account: str) -> Exchange:
+    """See ``Hall.exchange_proven``."""
+    units.account_number(account)
+    with counter.ledger.begin() as books:
+        row = _under_way(books, account)
+        old, new = _binding(books, account, row.old), _binding(books, account, row.new)
+        told = _report(books, new)
+        if told is None:
+            raise CardError(
+                errors.REPORT_MISSING,
+                f"Meter {new.meter} has not been heard of in its binding {new.number}.",
+                "Read it out with a management card, and that card back: icgas hall tool read.",
+            )
+        here, tool = position(counter, books, old), found(books.tool(found(row.tool)))
+        # Which of its orders the old meter had loaded only its final record could tell: none is released once more.
+        moved, taken = told["bought_total"], told["correction_total"]
+        books.open_binding(old, new, counter.now())
+        _begin_binding(counter, books, row, here, new, tool, moved, taken, 0, 0)
+        return _told(books, found(books.transfer_of(account)))
 
 
 # ---------------------------------------------------------------------- a dead meter
@@ -509,7 +550,7 @@ def dead(
         if here.last.state == PENDING:
             books.hold_order(here.last)
         if here.unpaid is not None:
-            if proven(books, here.unpaid, here.last):
+            if refunds.proven(books, here.unpaid, here.last):
                 check_settled(here.unpaid)
             # The meter will never show that it gave the gas up: it is the customer's again.
             books.change_grant(here.unpaid, journal.GRANT_CANCELLED, cancelled_at=now)
@@ -781,4 +822,4 @@ def _told(books: Books, row: TransferRow, *, resumed: bool = False) -> Exchange:
     )
 
 
-__all__ = ["Exchange", "NewMeter", "again", "begin", "card", "dead", "exchange_of", "read"]
+__all__ = ["Exchange", "NewMeter", "again", "begin", "card", "dead", "exchange_of", "proven", "read"]

@@ -6,13 +6,13 @@ from decimal import Decimal
 import pytest
 from paper import METER, NEIGHBOUR, REGION, Desk
 from test_services_cuts import DeadError, DyingLedger, stop
-from test_tool_cards import Stand
+from test_tool_cards import Stand, card_of
 from tests.conftest import require_part
 
 from gascard import codes, records
 from gascard.chip import Chip
 from gascard.records import IDENTITY_AT
-from gashall import errors
+from gashall import encode, errors
 from gashall.encode import decode_card
 from gashall.errors import CardError, GasError, LedgerError, RequestError
 from meter.layouts import BOUND, TRANSFERRED
@@ -429,6 +429,116 @@ def insert(stand, path, pulled):
     path.write_bytes(bytes(chip.main))
 
 
+def test_new_meters_report_stands_for_a_final_record_that_never_comes_back(house):
+    house.sell(20)
+    house.begin()
+    house.show(house.old, "transfer.bin")
+    refused(lambda: house.hall.exchange_proven(ACCOUNT), errors.REPORT_MISSING, CardError)
+    house.show(house.new, "transfer.bin")
+    house.hall.issue_management(house.blank("round.bin"), purpose="round")
+    assert house.show(house.new, "round.bin") == codes.OK
+    (row,) = house.hall.read_tool(FileReader(house.folder / "round.bin")).reports
+    assert (row.kept, row.account) == (True, ACCOUNT)
+    assert house.binding().meter == METER
+    told = house.hall.exchange_proven(ACCOUNT)
+    assert (told.state, told.moved, told.owed) == ("read", Decimal("23.00"), Decimal(0))
+    house.hall.exchange_card(house.customer)
+    house.load()
+    assert house.new.meter.remaining == 2300
+    # What the customer misses is made up, approved.
+    number = house.hall.request_makeup(
+        ACCOUNT, 20, kind="loss", reason="not loaded before the exchange", requester="Li Ming"
+    ).number
+    house.hall.approve_grant(number, "Wang Fang")
+    house.hall.write_grant(house.customer, number)
+    house.load()
+    house.adds_up()
+
+
+def test_management_card_read_before_the_final_record_is_kept_as_well(house):
+    house.begin()
+    house.show(house.old, "transfer.bin")
+    house.show(house.new, "transfer.bin")
+    house.hall.issue_management(house.blank("round.bin"), purpose="round")
+    house.show(house.new, "round.bin")
+    house.hall.read_tool(FileReader(house.folder / "round.bin"))
+    house.hall.read_exchange(house.transfer)
+    assert [row.state for row in house.orders(NEIGHBOUR)] == ["done"]
+    house.hall.exchange_card(house.customer)
+    house.load()
+    house.adds_up()
+
+
+def test_taking_a_transfer_card_back_unused_ends_no_exchange(house):
+    tool = house.begin().tool
+    house.hall.end_tool(tool, house.transfer)
+    refused(lambda: house.hall.sell(house.customer, 1, fen=1), errors.EXCHANGE, LedgerError)
+    shutil.move(house.folder / "transfer.bin", house.folder / "first.bin")
+    shutil.move(house.folder / "transfer.bin.chip", house.folder / "first.bin.chip")
+    house.hall.exchange_again(house.blank(), account=ACCOUNT)
+    house.show(house.old, "transfer.bin")
+    house.show(house.new, "transfer.bin")
+    house.hall.read_exchange(house.transfer)
+    house.hall.exchange_card(house.customer)
+    house.load()
+    house.adds_up()
+
+
+def test_exchange_under_way_in_a_restored_ledger_goes_on(house):
+    house.sell(20)
+    house.begin()
+    house.show(house.old, "transfer.bin")
+    house.show(house.new, "transfer.bin")
+    house.hall.mark_restored()
+    house.hall.read_exchange(house.transfer)
+    house.hall.exchange_card(house.customer)
+    # Orders of the new binding may have been lost: its first one lies above them, and its report ends the recovery.
+    assert house.orders(NEIGHBOUR)[-1].sequence > 100
+    refused(lambda: house.hall.sell(house.customer, 1, fen=1), errors.RECOVERING, LedgerError)
+    assert house.show(house.new) == codes.OK
+    house.hall.adopt(house.customer, requester="Li Ming", approver="Wang Fang", reason="restored")
+    house.adds_up()
+    house.sell(1)
+
+
+def test_new_meter_with_keys_of_another_version(house, signer):
+    house.new = Stand(signer, NEIGHBOUR)
+    block = encode.encode_key_block(signer, 900, {"meter": NEIGHBOUR, "key_version": 4, "time": 13_762_695}, parent=1)
+    assert house.new.visit(card_of(records.CARD_KEY, block, card=900))[0] == codes.OK
+    house.sell(20)
+    house.begin(key_version=4)
+    assert house.show(house.old, "transfer.bin") == codes.OK
+    assert house.show(house.new, "transfer.bin") == codes.OK
+    house.hall.read_exchange(house.transfer)
+    house.hall.exchange_card(house.customer)
+    house.hall.read_back(house.customer)
+    refused(lambda: house.hall.sell(house.customer, 1, fen=1), errors.OPENING_NOT_LOADED)
+    house.load()
+    house.adds_up()
+
+
+def test_exchanged_meter_is_exchanged_again(house, signer):
+    burned_past_zero(house)
+    house.through()
+    house.load()
+    house.sell(10)
+    house.load()
+    first, house.old, house.new = house.old, house.new, Stand(signer, THIRD)
+    for name in ("transfer.bin", "transfer.bin.chip"):
+        (house.folder / name).unlink()
+    house.begin(number=THIRD)
+    assert house.show(house.old, "transfer.bin") == codes.OK
+    assert house.show(house.new, "transfer.bin") == codes.OK
+    told = house.hall.read_exchange(house.transfer)
+    assert (told.moved, told.corrected) == (Decimal("8.50"), Decimal(0))
+    house.hall.exchange_card(house.customer)
+    house.load()
+    assert house.new.meter.remaining == 850
+    assert first.meter.remaining == house.old.meter.remaining == 0
+    assert house.hall.reconcile(ACCOUNT).difference == 0
+    assert house.hall.audit().findings == ()
+
+
 # ---------------------------------------------------------------------- what may not be exchanged
 
 
@@ -505,8 +615,6 @@ def test_other_cards_are_no_transfer_cards(house, kind):
         refused(lambda: house.hall.read_exchange(house.blank("b.bin")), errors.CARD_BLANK, CardError)
     else:
         image = bytearray((house.folder / "transfer.bin").read_bytes())
-        from gashall import encode
-
         identity = encode.encode_identity(region=0x21, card=99, kind=records.CARD_TRANSFER)
         image[IDENTITY_AT : IDENTITY_AT + 13] = identity
         (house.folder / "transfer.bin").write_bytes(image)
