@@ -97,6 +97,8 @@ class Exchange:
     by its index, suggested as a make-up of kind dead meter."""
     corrected: Decimal | None
     """What the new meter's gas is less by: burned beyond the old meter's zero, and corrections it had not taken."""
+    beyond: Decimal | None
+    """What the final record says is left beyond the most; no meter has it any more, and it is made up if approved."""
     card: int | None
     """The customer's card for the new meter."""
     resumed: bool = False
@@ -115,6 +117,8 @@ class Exchange:
             lines.append(f"left by the index {self.owed} m³: to be requested as a make-up of kind dead meter")
         else:
             lines.append(f"moved {self.moved} m³, for the customer's card {self.owed} m³")
+        if self.beyond:
+            lines.append(f"NOT moved: {self.beyond} m³ that the old meter had beyond {self.most} m³; look why")
         if self.corrected:
             lines.append(f"to be taken off at the new meter {self.corrected} m³")
         if self.state in (READ, DEAD):
@@ -804,6 +808,10 @@ def _told(books: Books, row: TransferRow, *, resumed: bool = False) -> Exchange:
     state = CLOSED if row.ended_at is not None else DEAD if row.closing is not None else READ
     if row.ended_at is None and row.moved_at is None:
         state = BEGUN
+    final, beyond = books.final(old.meter, old.number), None
+    if final is not None and row.moved_pulses is not None:
+        left = encode.remaining(encode.decode_frame(final.frame, tools.FINAL))
+        beyond = max(left, 0) - row.moved_pulses
     first = next((o for o in books.orders(row.account) if o.binding == new.id and o.kind == EXCHANGE), None)
     return Exchange(
         account=row.account,
@@ -817,6 +825,7 @@ def _told(books: Books, row: TransferRow, *, resumed: bool = False) -> Exchange:
         moved=volume(row.moved_pulses),
         owed=volume(row.owed_pulses),
         corrected=volume(row.correction),
+        beyond=volume(beyond),
         card=None if first is None else first.card,
         resumed=resumed,
     )

@@ -229,7 +229,8 @@ def test_no_more_is_moved_than_was_released_less_the_last_proven_use(house):
     account = house.old.meter.account
     account.commit(account.values | {"correction_total": -5000}, True)
     told = house.through()
-    assert (told.most, told.moved) == (Decimal("30.00"), Decimal("30.00"))
+    assert (told.most, told.moved, told.beyond) == (Decimal("30.00"), Decimal("30.00"), Decimal("43.00"))
+    assert any("NOT moved: 43.00" in line for line in told.lines())
     assert house.new.meter.remaining == 3000
 
 
