@@ -156,7 +156,7 @@ class Counter:
         if place is None:
             raise CardError(errors.CARD_UNKNOWN, f"The ledger has no card {card.number}.")
         if place.replaced:
-            raise CardError(codes.REPLACED)
+            raise replaced_told(books, place.card.number)
         row, account, binding, meter = place.card, place.account, place.binding, place.meter
         if binding is None or meter is None:
             raise LedgerError(errors.ACCOUNT_UNKNOWN, f"Account {row.account} has no meter.")
@@ -574,6 +574,17 @@ def check_fen(fen: int | None) -> None:
         )
 
 
+def replaced_told(books: Books, card: int) -> CardError:
+    """What is said of a card that was replaced."""
+    place = found(books.place(card))
+    present = found(books.card_of(place.account.number))
+    return CardError(
+        codes.REPLACED,
+        f"Card {card} of account {place.account.number} was replaced by card {present.number}.",
+        "Take the old card back (icgas hall take-back); the customer uses the new one.",
+    )
+
+
 def check_reader(reader: Reader) -> None:
     if not isinstance(reader, Reader):
         raise RequestError(errors.FIELD, f"{reader!r} is no card reader.", "Give a Reader, such as FileReader(path).")
@@ -695,7 +706,10 @@ def check_read_back(reader: Reader, expected: bytes) -> None:
 
 
 def order_told(order: Order, weight: int) -> str:
-    """Which order this is and where, so that a clerk knows his own when he repeats what he had finished."""
+    """Which order this is, for what money, and where: so that a clerk knows his own when he repeats what he finished.
+
+    The money tells it from an older one of the same volume for another price, agreed or of another day.
+    """
     where = {
         PENDING: "is not finished",
         WRITTEN: f"is on card {order.card}, not yet loaded",
@@ -703,7 +717,8 @@ def order_told(order: Order, weight: int) -> str:
     }[order.state]
     made = units.moment(order.made_at).strftime("%Y-%m-%d %H:%M UTC")
     what = "" if order.kind is None else f", a {order.kind},"
-    return f"order {order.sequence}{what} over {units.volume(amount_of(order), weight)} m³ of {made} {where}"
+    money = "" if order.fen is None else f" for {units.yuan(order.fen)} yuan"
+    return f"order {order.sequence}{what} over {units.volume(amount_of(order), weight)} m³{money} of {made} {where}"
 
 
 def amount_of(order: Order) -> int:

@@ -260,7 +260,7 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "LEDGER_MISSING",
         "There is no ledger at this place.",
         "台账不存在",
-        "Correct the path; a new ledger is made on purpose only (create=True).",
+        "Correct the path; a new ledger is made on purpose only: icgas hall init, or create=True.",
     ),
     LEDGER_VERSION: (
         "LEDGER_VERSION",
@@ -278,7 +278,7 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "PRICE_DIFFERS",
         "The money named is not what the gas costs by the price list.",
         "金额与气价不符",
-        "Take what the price list says, or say that another sum was agreed (price_agreed).",
+        "Take what the price list says, or say that another sum was agreed (--price-agreed, price_agreed).",
     ),
     PRICE_PAST: (
         "PRICE_PAST",

@@ -128,9 +128,9 @@ class Grant:
         if self.fen is not None:
             rows.append(("money", f"{units.yuan(self.fen)} yuan"))
         rows += [("reason", printable(self.reason))]
-        rows += [("asked for by", printable(self.requester)), ("at", _time(self.requested_at))]
+        rows += [("asked for by", printable(self.requester)), ("asked for at", _time(self.requested_at))]
         if self.approver is not None and self.approved_at is not None:
-            rows += [("approved by", printable(self.approver)), ("at", _time(self.approved_at))]
+            rows += [("approved by", printable(self.approver)), ("approved at", _time(self.approved_at))]
         if self.card is not None:
             rows.append(("order", f"{self.sequence} on card {self.card}"))
         if self.paid_at is not None:

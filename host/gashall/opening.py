@@ -127,7 +127,12 @@ def begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[Car
     order, row = found(books.last_order(binding.id)), found(books.card_of(binding.account))
     if order.sequence != 1 or order.state != PENDING or row.issued:
         told = order_told(order, request.meter.pulse_weight)
-        raise LedgerError(codes.ALREADY_BOUND, f"Meter {number} belongs to account {binding.account}: {told}.")
+        raise LedgerError(
+            codes.ALREADY_BOUND,
+            f"Meter {number} belongs to account {binding.account}: {told}.",
+            "If that is the opening you were making, it is made. Else look whose meter this is; "
+            "it must be cleared before it can be opened again.",
+        )
     begun = _as_requested(books, found(known), binding, order, row, request)
     if begun != request:
         raise LedgerError(errors.OPENING_DIFFERS)

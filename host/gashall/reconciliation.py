@@ -98,7 +98,9 @@ def drift_lines(found: Drift, pulse_weight: int) -> list[str]:
         f"index: {found.verdict.value}; drift {found.drift} pulses, {allowed}",
     ]
     if found.verdict is not Verdict.AGREES:
-        lines.append(f"proposed correction: {correction} m³, to be approved with its reason")
+        # What the customer gains is the correction with the other sign: that is what is typed.
+        makeup = f"icgas hall makeup request --kind drift --volume {-correction}"
+        lines.append(f"proposed correction: {correction} m³, to be approved with its reason: {makeup}")
     return lines
 
 

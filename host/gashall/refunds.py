@@ -181,8 +181,13 @@ def _check_open(row: GrantRow) -> None:
 
 def _order(books: Books, row: GrantRow) -> Order:
     if row.written is None:
-        code = errors.REFUND_NOT_PROVEN if row.approver is not None else errors.GRANT_NOT_APPROVED
-        raise LedgerError(code, f"Refund {row.id} has not been written to a card.", "Write it first, then the report.")
+        if row.approver is None:
+            raise LedgerError(errors.GRANT_NOT_APPROVED, f"Refund {row.id} is not approved.")
+        raise LedgerError(
+            errors.REFUND_NOT_PROVEN,
+            f"Refund {row.id} has not been written to a card.",
+            "Write it first (icgas hall refund write); then the meter must have read the card.",
+        )
     order: Order = found(books.order(row.written))
     return order
 

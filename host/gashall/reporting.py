@@ -18,7 +18,7 @@ from typing import Any
 from gashall import errors, limits, stock, units
 from gashall.counter import Counter
 from gashall.errors import RequestError
-from gashall.files import write_new
+from gashall.files import write_asked_for
 from gashall.ledger import (
     ADOPTED,
     CANCEL,
@@ -128,9 +128,10 @@ class Report:
 
     @property
     def cards(self) -> dict[str, int]:
-        """How many cards were issued, replaced, made up, gifted and spoiled."""
+        """How many cards were issued (replacements too, as on a slip), replaced, made up, gifted and spoiled."""
         counts = {"issued": OPENING, "replaced": REPLACEMENT, "made up": MAKEUP, "gifted": GIFT}
         cards = {words: self.total(kind).orders for words, kind in counts.items()}
+        cards["issued"] += cards["replaced"]
         return cards | {"spoiled": sum(count for _, count in self.spoiled)}
 
     def record(self) -> dict[str, Any]:
@@ -229,16 +230,8 @@ def which(text: str, monthly: bool) -> date:
 def write(path: str | os.PathLike[str], text: str) -> None:
     """Put a report into the new file ``path``, for its owner only. RequestError FIELD if it cannot be."""
     name = os.fspath(path)
-    try:
-        # A spreadsheet takes UTF-8 for something older unless it is marked; a browser is told by the page.
-        write_new(path, text.encode("utf-8" if name.endswith((".html", ".htm")) else "utf-8-sig"))
-    except FileExistsError:
-        raise RequestError(
-            errors.FIELD, f"There is a file {name} already; none is overwritten.", "Choose another name."
-        ) from None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise RequestError(errors.FIELD, f"{name} cannot be written: {why}.", "Correct its path.") from None
+    # A spreadsheet takes UTF-8 for something older unless it is marked; a browser is told by the page.
+    write_asked_for(path, text.encode("utf-8" if name.endswith((".html", ".htm")) else "utf-8-sig"))
 
 
 def _report(counter: Counter, wanted: date | None, *, monthly: bool) -> Report:

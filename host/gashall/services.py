@@ -251,17 +251,18 @@ class Hall:
         clock: Clock | None = None,
         *,
         head: str | None = None,
+        passphrase: Passphrase | None = None,
     ) -> Restored:
         """Make ``copy``, which ``backup`` wrote, the new ledger ``path``, every account of it *recovering* (RULES 1).
 
         The copy is audited first, against ``head`` as ``audit`` does, and stays as it is. Sequences jump by 100;
         nothing is sold (unless ``sell_while_recovering``), paid out, replaced or moved until a report of an order
-        written from now on has been adopted.
+        written from now on has been adopted. ``passphrase`` as for ``open``.
 
         LedgerError LEDGER if the copy fails its audit, or one of the two is no file, or ``path`` exists;
         LEDGER_MISSING, LEDGER_REGION, LEDGER_VERSION, LEDGER_KEY; GasError KEY_FILE. Then there is no ``path``.
         """
-        return restoring.restore(copy, path, KeyFileSigner.load(keyfile), head, clock)
+        return restoring.restore(copy, path, KeyFileSigner.load(keyfile, passphrase), head, clock)
 
     def mark_restored(self, head: str | None = None) -> Restored:
         """Every account *recovering*, for a ledger its database has restored itself (PostgreSQL); else as ``restore``.
