@@ -303,6 +303,11 @@ class KeptLedger(Ledger):
         """The ledger holds again what was kept under ``number``."""
         self._raw.deserialize(self._contents[number])
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The ledger's own handle, for whoever looks past the hall."""
+        return self._raw
+
     def rows(self, number: int) -> _Rows:
         """The rows of ``number``, by table in the order of _TABLES."""
         return self._rows[number]
