@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from gascard import codes
-from gascard.chip import DEFAULT_PSC, Chip
+from gascard.chip import DEFAULT_PSC, MAIN, Chip
 from gascard.frames import frame_size
 from gascard.records import ORDER, ORDER_AT, REPORT_AT
 from gascard.sle4442 import tries_left
@@ -324,16 +324,19 @@ def _unfinished(day: Day) -> None:
     reader = day.reader()
 
     def step(plan: Plan) -> None:
-        if plan[1] == ORDER_AT + 9:
+        if plan[0] == MAIN and plan[1] > ORDER_AT:
             raise DeadError
 
     reader.step = step
     with suppress(DeadError):
         hall.sell(reader, 20, fen=5000)
+    states = [row[0] for row in day.ledger.connection.execute("SELECT state FROM orders ORDER BY id")]
+    day.so("states, killed", states, ["done", "pending"])
     _, told = day.replaced()
     day.so("held", (told.held, told.sequence), (Decimal(20), 3))
-    states = day.ledger.connection.execute("SELECT state FROM orders ORDER BY id").fetchall()
-    day.so("states", [state for (state,) in states], ["done", "written", "written"])
+    states = [row[0] for row in day.ledger.connection.execute("SELECT state FROM orders ORDER BY id")]
+    day.so("states, replaced", states, ["done", "written", "written"])
+    day.audited()
     hall.write_grant(day.reader(), day.asked(20, "held"))
     day.loads(5000)
 
@@ -633,6 +636,8 @@ def _batch(day: Day) -> None:
         start = day.ledger.connection.serialize()
         whole = _Tray()
         day.hall.batch(path, whole)
+        _estate(day, whole)
+        day.so("the batch again, finished", day.hall.batch(path, whole, resume=True).stopped, None)
         _estate(day, whole)
         for at in range(0, whole.stored, _KILL_EVERY):
             day.ledger.connection.deserialize(start)
