@@ -63,6 +63,7 @@ from gascard.tools import (
     TRANSFER_IN_AT,
     TRANSFER_KEY,
     TRANSFER_OUT,
+    key_context,
     masked,
     transfer_context,
     wrap_context,
@@ -124,7 +125,8 @@ def _judge(meter: "Meter", image: bytearray, at: int, size: int, identity: dict,
 
 def _unlock(session: "Session", identity: dict, values: dict, parent: bytes) -> int:
     psc = mask_psc(derive(parent, WRAP_KEY), identity["card"], values["psc_mask"])
-    return session.verify(identity["card"], psc)
+    code = session.verify(identity["card"], psc)
+    return codes.ONE_TRY_LEFT if code == codes.REPORT_NOT_WRITTEN else code
 
 
 # --- what ends a binding
@@ -264,6 +266,8 @@ class Closing:
 
 def _transfer(session: "Session", meter: "Meter", image: bytearray, identity: dict, out: dict) -> int:
     own = meter.keys.values["meter"]
+    if out["meter"] == out["new_meter"]:
+        return codes.SHAPE  # whose gas no meter could take
     if out["meter"] == own:
         return _end(session, meter, image, identity, out, TRANSFER, TRANSFERRED)
     return _take_in(session, meter, image, identity, out) if out["new_meter"] == own else codes.METER
@@ -438,6 +442,8 @@ def _give_keys(session: "Session", meter: "Meter", image: bytearray, identity: d
     parent, version = keys["key"], values["key_version"]
     if values["meter"] != keys["meter"]:
         return codes.METER
+    if not any(parent):
+        return codes.REGION  # left the factory without a key: nobody can give it others
     if version <= keys["key_version"]:
         meter.keys.confirm()  # a cut may have left the key before it in the other copy
         return codes.KEY_VERSION
@@ -455,7 +461,7 @@ def _give_keys(session: "Session", meter: "Meter", image: bytearray, identity: d
     new["region"] = identity["region"]
     new["key_version"] = version
     for i, name in enumerate(("key", "tool_key")):
-        new[name] = masked(values[name], derive(wrap, KEY_WRAP, bytes((version, i))))
+        new[name] = masked(values[name], derive(wrap, KEY_WRAP, key_context(identity["region"], version, i)))
     # Both copies: no key that is over stays readable.
     meter.keys.commit(new, True)
     meter.note(events.KEYED, version)

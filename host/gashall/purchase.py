@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from gashall import errors, units
-from gashall.counter import Counter, Sale, Standing, amount_of, check_reader, sale_of
+from gashall.counter import Counter, Sale, Standing, Terms, amount_of, check_reader, sale_of
 from gashall.errors import GasError, LedgerError, RequestError
-from gashall.ledger import PENDING, WRITTEN, Order
+from gashall.ledger import PENDING, WRITTEN, Books, Order
 from gashall.readers.base import Reader
 from gashall.units import Volume
 
@@ -25,13 +25,12 @@ def sell(
         card = counter.read_card(reader)
         refusal: GasError | None = None
         with counter.ledger.begin() as books:
+            judged_at = books.head()
             standing = counter.judge(books, card)
             begun = standing.last if standing.last.state == PENDING else None
             if begun is None:
                 try:
-                    counter.check_sale(books, standing)
-                    count = counter.next_order(standing, volume, fen)
-                    counter.terms(books, standing.account.number, count, standing.meter, fen, price_agreed)
+                    count, terms = _terms(counter, books, standing, volume, fen, price_agreed)
                 except GasError as error:
                     refusal = error
             if begun is not None or refusal is not None:
@@ -43,15 +42,24 @@ def sell(
             return _resumed(standing, begun, volume, fen)
         counter.unlock(reader, card, rescue)
         with counter.ledger.begin() as books:
-            standing = counter.judge(books, card)
-            if standing.last.state == PENDING:
-                raise LedgerError(errors.PENDING_ELSEWHERE)
-            counter.check_sale(books, standing)
-            count = counter.next_order(standing, volume, fen)
-            terms = counter.terms(books, standing.account.number, count, standing.meter, fen, price_agreed)
+            # Every change moves the journal's head: where it stands still, and within the minute, it all holds.
+            if books.head() != judged_at or counter.now() != terms.now:
+                standing = counter.judge(books, card)
+                if standing.last.state == PENDING:
+                    raise LedgerError(errors.PENDING_ELSEWHERE)
+                count, terms = _terms(counter, books, standing, volume, fen, price_agreed)
             order = counter.book(books, standing, count, terms)
         counter.write_order(reader, card, order)
     return sale_of(standing.binding, replace(order, state=WRITTEN), standing.meter.pulse_weight, resumed=False)
+
+
+def _terms(
+    counter: Counter, books: Books, standing: Standing, volume: Volume, fen: int | None, price_agreed: bool
+) -> tuple[int, Terms]:
+    """The pulses that may be sold now, and on which terms; else the error that says why not."""
+    counter.check_sale(books, standing)
+    count = counter.next_order(standing, volume, fen)
+    return count, counter.terms(books, standing.account.number, count, standing.meter, fen, price_agreed)
 
 
 def _resumed(standing: Standing, order: Order, volume: Volume, fen: int | None) -> Sale:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Protocol, TypeAlias
 
 from gascard.keys import ORDER_KEY, REPORT_KEY, WRAP_KEY
-from gascard.tools import KEY_WRAP, TRANSFER_KEY, masked, transfer_context, wrap_context
+from gascard.tools import KEY_WRAP, TRANSFER_KEY, key_context, masked, transfer_context, wrap_context
 from gashall import errors, keyfile
 from gashall.errors import RequestError
 from gashall.keyfile import Passphrase
@@ -200,7 +200,7 @@ class KeyFileSigner:
         """(Km, Kt, password) masked below ``parent``. RequestError FIELD for one that is none of ``key_version``."""
         wrap = _derive(self._parent(meter, parent, key_version), WRAP_KEY)
         key, tool_key = (
-            masked(plain, _derive(wrap, KEY_WRAP, bytes((key_version, i))))
+            masked(plain, _derive(wrap, KEY_WRAP, key_context(self._region, key_version, i)))
             for i, plain in enumerate(self.meter_keys(meter, key_version))
         )
         return key, tool_key, self._masked(wrap, card)

@@ -54,3 +54,4 @@ NO_FINAL_RECORD = -43  # a transfer card that has not been in the old meter
 EXPIRED = -44
 TEST_GAS = -45  # more than a meter gives away for tests in its whole life
 NOT_UNBOUND = -46  # what is set only on a meter that is bound to nobody
+ONE_TRY_LEFT = -47  # of the password of a tool card, which is not worth it: nothing was done

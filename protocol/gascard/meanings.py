@@ -637,6 +637,12 @@ CODES: dict[int, tuple[str, str, str, str]] = {
         "仅限未开户的表",
         "Set the meter before its opening card, or after a clear.",
     ),
+    codes.ONE_TRY_LEFT: (
+        "ONE_TRY_LEFT",
+        "The tool card has one password try left or none; nothing was done.",
+        "工具卡密码次数不足,未执行",
+        "Have the card checked at the hall, or a new one written.",
+    ),
 }
 
 # The order in which an order is judged (RULES 1): the first rule broken names the answer. Everything before LOCKED_OUT

@@ -128,6 +128,14 @@ def wrap_context(binding: int, new_meter: str, new_binding: int) -> bytes:
     return bytes((binding,)) + unhexlify(new_meter) + bytes((new_binding,))
 
 
+def key_context(region: int, version: int, number: int) -> bytes:
+    """What the mask of a new key is derived for: region and version it is of, 0 for Km and 1 for Kt.
+
+    The region stands in it so that one meter's blocks for two regions have no mask in common.
+    """
+    return region.to_bytes(2, "big") + bytes((version, number))
+
+
 def masked(key: bytes, mask: bytes) -> bytes:
     """``key`` under ``mask``, or out of it: 16 bytes each, the same operation both ways."""
     return bytes([key[i] ^ mask[i] for i in range(16)])

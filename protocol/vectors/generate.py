@@ -784,7 +784,8 @@ class KeyTree(ToolTree):
         }
 
     def own(self) -> Fields:
-        masks = [keys.derive(self.parent_wrap, tools.KEY_WRAP, bytes((self.version, i))) for i in (0, 1)]
+        contexts = [tools.key_context(self.region, self.version, i) for i in (0, 1)]
+        masks = [keys.derive(self.parent_wrap, tools.KEY_WRAP, context) for context in contexts]
         return {
             "meter": self.meter,
             "key_version": self.version,

@@ -95,6 +95,7 @@ from gascard.tools import (
     TRANSFER_IN_AT,
     TRANSFER_KEY,
     TRANSFER_OUT,
+    key_context,
     masked,
     transfer_context,
     wrap_context,
@@ -310,7 +311,7 @@ def _mask_keys(values: dict[str, Any], above: bytes) -> None:
     # The keys of the new version, each under a mask of its own below the key that the meter has.
     wrap, version = derive(above, WRAP_KEY), values["key_version"]
     for number, plain in enumerate(KeyFileSigner(ROOT, TEST_REGION).meter_keys(values["meter"], version)):
-        mask = derive(wrap, KEY_WRAP, bytes((version, number)))
+        mask = derive(wrap, KEY_WRAP, key_context(TEST_REGION, version, number))
         values["key" if not number else "tool_key"] = masked(plain, mask)
 
 
@@ -1356,7 +1357,7 @@ FLOWS: dict[str, Flow] = {
             *(
                 step
                 for kind in ("clear", "test gas", "transfer out", "key")
-                for step in (("card", kind, {"meter": HEIR, "key_version": 1}), *_says(codes.METER))
+                for step in (("card", kind, {"meter": OTHER_METER, "key_version": 1}), *_says(codes.METER))
             ),
         ),
         {"code": codes.METER, "remaining": 3000, "tokens": 8, "counter": TRIES_FULL, **_OPEN},

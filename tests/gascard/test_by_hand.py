@@ -240,8 +240,8 @@ FACTORY_WRAP = key_below(FACTORY_KEY, b"wrap")
 KEY_BLOCK = (
     METER
     + b"\x01"  # key version 1
-    + xor(METER_KEY, key_below(FACTORY_WRAP, b"key", b"\x01\x00"))
-    + xor(TOOL_KEY, key_below(FACTORY_WRAP, b"key", b"\x01\x01"))
+    + xor(METER_KEY, key_below(FACTORY_WRAP, b"key", b"\x00\x21\x01\x00"))
+    + xor(TOOL_KEY, key_below(FACTORY_WRAP, b"key", b"\x00\x21\x01\x01"))
     + MADE
     + masked_password(FACTORY_WRAP)
 )

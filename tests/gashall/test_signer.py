@@ -184,7 +184,10 @@ def test_keys_are_masked_below_the_key_the_meter_has(parent):
     signer, (km, _, tool) = KeyFileSigner(ROOT, 0x21), tree()
     key = parent if isinstance(parent, bytes) else km[0]
     wrap = keys.derive(key, b"wrap")
-    masked = [tools.masked(new, keys.derive(wrap, b"key", bytes((2, i)))) for i, new in enumerate((km[2], tool))]
+    masked = [
+        tools.masked(new, keys.derive(wrap, b"key", b"\x00\x21\x02" + bytes((i,))))
+        for i, new in enumerate((km[2], tool))
+    ]
     psc = keys.mask_psc(wrap, CARD, signer.card_psc(CARD))
     assert signer.masked_keys(METER, parent, 2, CARD) == (*masked, psc)
     made = keys.frame_mac(keys.derive(key, b"order"), CARD, 0x21, 1, tools.KEY, b"data")

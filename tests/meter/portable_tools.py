@@ -48,7 +48,12 @@ from meter.tools import Closing
 REGION = 0xFFFF
 OLD = "00000000000017"
 NEW = "00000000000018"
-KEY = {OLD: unhexlify("000102030405060708090a0b0c0d0e0f"), NEW: unhexlify("101112131415161718191a1b1c1d1e1f")}
+THIRD = "00000000000019"
+KEY = {
+    OLD: unhexlify("000102030405060708090a0b0c0d0e0f"),
+    NEW: unhexlify("101112131415161718191a1b1c1d1e1f"),
+    THIRD: unhexlify("202122232425262728292a2b2c2d2e2f"),
+}
 TOOL_KEY = b"t" * 16
 FACTORY_KEY = b"f" * 16
 CARD = 77
@@ -155,13 +160,13 @@ def key_card(meter=OLD, above=FACTORY_KEY, version=1, region=REGION, key=None, t
     wrap = keys.derive(above, keys.WRAP_KEY)
     values = {"meter": meter, "key_version": version, "time": MINUTES, "psc_mask": masked_psc(above)}
     for i, (name, plain) in enumerate((("key", key or KEY[meter]), ("tool_key", tool_key))):
-        values[name] = tools.masked(plain, keys.derive(wrap, tools.KEY_WRAP, bytes((version, i))))
+        values[name] = tools.masked(plain, keys.derive(wrap, tools.KEY_WRAP, tools.key_context(region, version, i)))
     chip = chip_of(CARD_KEY, CARD, region)
     return put(chip, tools.TOOL_AT, tools.KEY_BLOCK, values, tools.KEY, signed or above, CARD, region)
 
 
 class Stand:
-    """A meter on the table; ``bought``: bound, with so much, its valve open."""
+    """A meter on the table; ``bought``: bound, with so much, its valve open; ``keyed`` None: without any key at all."""
 
     def __init__(self, number=OLD, bought=0, burned=0, keyed=True, register=0, test_gas=100, part=Fram):
         self.number = number
@@ -171,7 +176,7 @@ class Stand:
         values = {"meter": number, "register": register}
         if keyed:
             values.update({"region": REGION, "key_version": 1, "key": KEY[number], "tool_key": TOOL_KEY})
-        else:
+        elif keyed is not None:
             values["factory_key"] = FACTORY_KEY
         create(self.memory, self.key_memory, self.settings, values)
         self.boot()
@@ -409,7 +414,8 @@ REFUSED = (
     ("clear of no binding", codes.NOT_BOUND, Stand, clear),
     ("clear by another key", codes.MAC, lambda: Stand(bought=100), lambda: clear(key=KEY[NEW])),
     ("clear by another key version", codes.KEY_VERSION, lambda: Stand(bought=100), lambda: clear(key_version=2)),
-    ("transfer of strangers", codes.METER, lambda: Stand("00000000000018"), lambda: transfer(OLD, OLD)),
+    ("transfer to itself", codes.SHAPE, lambda: Stand(bought=100), lambda: transfer(OLD, OLD)),
+    ("transfer of strangers", codes.METER, lambda: Stand(THIRD), transfer),
     ("transfer of no binding", codes.NOT_BOUND, Stand, transfer),
     ("transfer by another key", codes.MAC, lambda: Stand(bought=100), lambda: transfer(key=KEY[NEW])),
     ("transfer in before out", codes.NO_FINAL_RECORD, lambda: Stand(NEW), transfer),
@@ -435,6 +441,7 @@ REFUSED = (
     ("test gas of a bound meter", codes.NOT_UNBOUND, lambda: Stand(bought=9), gas_card),
     ("test gas of another meter", codes.METER, Stand, lambda: gas_card(NEW)),
     ("more test gas than a life has", codes.TEST_GAS, Stand, lambda: gas_card(total=101)),
+    ("keys for a meter without any", codes.REGION, lambda: Stand(keyed=None), lambda: key_card(above=bytes(16))),
     ("anything before the keys", codes.REGION, lambda: Stand(keyed=False), management),
 )
 
@@ -465,7 +472,7 @@ def test_tool_card_with_one_try_left_is_refused():
         stand, chip = make(), card()
         chip.security[0] = 1
         stored = stand.dump()
-        assert stand.visit(chip) == codes.REPORT_NOT_WRITTEN
+        assert stand.visit(chip) == codes.ONE_TRY_LEFT
         assert tries_left(chip.security[0]) == 1
         assert stand.dump()[0][:0x100] == stored[0][:0x100] and stand.dump()[1] == stored[1]
 
