@@ -111,7 +111,7 @@ HALL_RULES: dict[str, str] = {
     "report_newest": "A report older than the newest one kept moves nothing: REPORT_OLDER. (RULES 4)",
     "done_true": "A row is done only if its meter has loaded that order or a later one. (RULES 1: settling)",
     "waits": "No order is made while the one before it is not known to be loaded. (RULES 1: settling; DOMAIN 3)",
-    "totals_add": "Released totals are what was paid, summed from sequence 1 on; less only on a new card. (DESIGN D2)",
+    "totals_add": "Released totals are what was paid, summed from sequence 1 on, less what is held. (DESIGN D2)",
     "card_written": "A service that reports a sale leaves its very frame on the card. (DESIGN D5)",
 }
 
@@ -695,25 +695,28 @@ def judge_credit(standing: Standing, told: Told) -> None:
             raise Violation("done_true", f"order {row.sequence} of {number} is done, the meter has {loaded}")
     if told.restored:
         return
-    totals: dict[int, tuple[int, int]] = {}
-    card = 0
+    totals: dict[int, tuple[int, int, int]] = {}
     for row in told.rows:
-        sequence, paid = totals.get(row.binding, (0, 0))
-        totals[row.binding] = expected = sequence + 1, paid + row.paid
-        # A replacement card's first order: what no report proves loaded is held (RULES 1, paid and released).
-        holds = row.card != card and row.kind == "replacement" and row.released < expected[1]
-        card = row.card
-        if (row.sequence, expected[1] if holds else row.released) != expected:
-            raise Violation("totals_add", f"order {row.sequence} of {number} over {row.released}, not {expected}")
+        sequence, paid, held = totals.get(row.binding, (0, 0, 0))
+        sequence, paid = sequence + 1, paid + row.paid
+        # What no report proves loaded is held since the card was replaced, until it is made up or proven after all
+        # (RULES 1, paid and released).
+        short = paid - row.released
+        if row.sequence != sequence or not (short >= 0 and (short <= held or row.kind == "replacement")):
+            raise Violation(
+                "totals_add",
+                f"order {row.sequence} of {number} over {row.released}, not {sequence}, {paid} less {held}",
+            )
+        totals[row.binding] = sequence, paid, short
     cards = [read_card(image, standing.keys) for image in told.images]
     # What the hall has taken the money for and not brought on a card yet it owes: the next one gets that frame.
     cards += [read_card(as_card(row), standing.keys) for row in told.rows if row.state == "pending"]
     books = told.books(number, store)
-    books.held(number, store.binding, _held(store, told.rows, cards))
+    books.held(number, store.binding, _held(store, told.rows, cards, books.owing(number, store.binding)))
     books.adds_up(number, store, standing.index_at_binding, standing.index, cards, standing.behind)
 
 
-def _held(store: Store, rows: Iterable[OrderRow], cards: Iterable[Card]) -> int:
+def _held(store: Store, rows: Iterable[OrderRow], cards: Iterable[Card], owing: int) -> int:
     """What is held since a card was replaced: no more than the ledger's frames leave out, less what a lost card may be.
 
     Whether the lost card was loaded before the meter saw its successor nobody can tell from outside: what the meter
@@ -722,7 +725,7 @@ def _held(store: Store, rows: Iterable[OrderRow], cards: Iterable[Card]) -> int:
     mine = [row for row in rows if store.bound and row.binding == store.binding]
     if not any(row.kind == "replacement" for row in mine):
         return 0
-    net = sum([row.paid for row in mine])
+    most = sum([row.paid for row in mine]) - mine[-1].released
     orders = [card.order for card in cards if card.order is not None]
     totals = [
         order.bought_total
@@ -731,7 +734,7 @@ def _held(store: Store, rows: Iterable[OrderRow], cards: Iterable[Card]) -> int:
         and order.sequence > store.sequence
         and order.replacement >= store.replacement
     ]
-    return max(0, min(net - mine[-1].released, net - max([store.bought_total, *totals])))
+    return max(0, min(most, owing - max([store.bought_total, *totals])))
 
 
 # ---------------------------------------------------------------------- the town
