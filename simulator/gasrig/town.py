@@ -110,6 +110,7 @@ WIPES: dict[str, tuple[tuple[int, int, int], ...]] = {
 HALL_RULES: dict[str, str] = {
     "report_newest": "A report older than the newest one kept moves nothing: REPORT_OLDER. (RULES 4)",
     "done_true": "A row is done only if its meter has loaded that order or a later one. (RULES 1: settling)",
+    "paid_true": "A refund is paid only if its meter has loaded its order or a later one. (RULES 1: money back)",
     "waits": "No order is made while the one before it is not known to be loaded. (RULES 1: settling; DOMAIN 3)",
     "totals_add": "Released totals are what was paid, summed from sequence 1 on, less what is held. (DESIGN D2)",
     "card_written": "A service that reports a sale leaves its very frame on the card. (DESIGN D5)",
@@ -130,11 +131,14 @@ class OrderRow(NamedTuple):
     released: int
     frame: bytes
     kind: str | None = None
+    paid_out: int = 0
+    """Whether it is a refund whose money was paid."""
 
 
 _ORDERS = """
     SELECT orders.id, orders.account, bindings.meter, bindings.number, orders.card, orders.sequence, orders.state,
-           orders.paid_pulses, COALESCE(orders.frame_pulses, orders.released_pulses), orders.frame, orders.kind
+           orders.paid_pulses, COALESCE(orders.frame_pulses, orders.released_pulses), orders.frame, orders.kind,
+           EXISTS (SELECT 1 FROM grants WHERE grants.written = orders.id AND grants.paid_at IS NOT NULL)
     FROM orders JOIN bindings ON orders.binding = bindings.id ORDER BY orders.id
 """
 _RANKS = "SELECT meter, binding, report_number FROM reports ORDER BY 1, 2, 3"
@@ -693,6 +697,8 @@ def judge_credit(standing: Standing, told: Told) -> None:
         lowered = row.binding == loaded[0] and any(row.sequence < refund <= loaded[1] for refund in refunds)
         if row.state == "done" and ahead and not (lowered and row.sequence < loaded[1]):
             raise Violation("done_true", f"order {row.sequence} of {number} is done, the meter has {loaded}")
+        if row.paid_out and (row.binding, row.sequence) > loaded[:2]:
+            raise Violation("paid_true", f"refund {row.sequence} of {number} is paid, the meter has {loaded}")
     if told.restored:
         return
     totals: dict[int, tuple[int, int, int]] = {}
