@@ -20,10 +20,12 @@ from gashall.errors import CardError, GasError, LedgerError, RequestError
 from gashall.ledger import (
     CLOSED,
     DONE,
+    EXCHANGE,
     PENDING,
     REFUND,
     REPLACEMENT,
     STOPPED,
+    TRANSFER,
     WRITTEN,
     Account,
     Binding,
@@ -36,6 +38,7 @@ from gashall.ledger import (
     Order,
     ReportRow,
     ToolRow,
+    TransferRow,
 )
 from gashall.readers.base import Reader
 from gashall.signer import Signer
@@ -101,6 +104,8 @@ class Standing:
     """Whether the meter is under test."""
     ending: int | None = None
     """The clear or transfer card that is out for the binding."""
+    exchange: TransferRow | None = None
+    """The exchange of the account's meter that is not through."""
 
     @property
     def next_sequence(self) -> int:
@@ -110,10 +115,11 @@ class Standing:
     def check_free(self) -> None:
         """Whether gas or money may go out, or a card or meter be exchanged.
 
-        LedgerError SUSPENDED, RECOVERING or BINDING_ENDS.
+        LedgerError SUSPENDED, RECOVERING, BINDING_ENDS or EXCHANGE.
 
         What was begun is finished all the same, and asked before.
         """
+        check_exchange(self.exchange, self.account.number)
         if self.suspended:
             raise LedgerError(errors.SUSPENDED, f"Meter {self.meter.number} is under test.")
         if self.floor is not None:
@@ -159,7 +165,11 @@ class Counter:
         if card.order.values is None or card.order.values["key_version"] != meter.key_version:
             card = decode_card(card.image, self.signer, key_version=meter.key_version)
         _check_order(card.order, binding, last, reading or adopting, adopting)
-        report, code = newest_report(card.reports, meter.number, binding.number)
+        reports = card.reports
+        if last.kind in (TRANSFER, EXCHANGE):
+            # The card bears what the meter before has said; of the new one there is nothing on it yet.
+            reports = tuple(part for part in reports if part.values and part.values["meter"] == meter.number)
+        report, code = newest_report(reports, meter.number, binding.number)
         news = False
         kept = books.last_report(meter.number)
         rank = (0, 0) if kept is None else (kept.binding, kept.report_number)
@@ -199,6 +209,7 @@ class Counter:
             place.floor,
             place.suspended,
             place.ending,
+            books.transfer_of(row.account) if place.exchange else None,
         )
 
     def base_and_held(
@@ -269,6 +280,7 @@ class Counter:
 
     def check_sale(self, books: Books, standing: Standing) -> None:
         """Whether the account may buy now: not under test, and recovering only where the company sells meanwhile."""
+        check_exchange(standing.exchange, standing.account.number)
         check_not_ending(standing.ending, standing.account.number)
         if standing.suspended or standing.floor is None or not books.rules(self.now()).sell_recovering:
             standing.check_free()
@@ -368,7 +380,7 @@ class Counter:
     def finish(self, reader: Reader, standing: Standing, order: Order, rescue: bool) -> None:
         """Bring a begun order to its end: the same frame, whatever the card says (RULES 1, settling)."""
         card = standing.card
-        if not standing.row.issued and (order.sequence == 1 or order.kind == REPLACEMENT):
+        if not standing.row.issued and (order.sequence == 1 or order.kind in (REPLACEMENT, EXCHANGE)):
             self.issue(reader, card, standing.row, order, presented=False)
         elif card.order.raw == order.frame:
             with self.ledger.begin() as books:
@@ -483,12 +495,26 @@ def check_not_closed(account: Account) -> None:
 
 def check_free(books: Books, binding: Binding, *, ending: bool = True) -> None:
     """As ``Standing.check_free``, with no card there. Without ``ending`` a card that ends the binding may be out."""
+    check_exchange(books.transfer_of(binding.account), binding.account)
     if any(row.ended_at is None for row in books.suspensions(binding.id)):
         raise LedgerError(errors.SUSPENDED, f"Meter {binding.meter} is under test.")
     if books.recovery(binding.id) is not None:
         raise LedgerError(errors.RECOVERING, f"Account {binding.account} is recovering.")
     out = books.ending(binding.id) if ending else None
     check_not_ending(None if out is None else out.number, binding.account)
+
+
+def check_exchange(row: TransferRow | None, account: str) -> None:
+    """Between its beginning and the customer's card for the new meter nothing else is done. LedgerError EXCHANGE."""
+    if row is None:
+        return
+    if row.moved_at is None:
+        raise LedgerError(errors.EXCHANGE, f"The meter of account {account} is being exchanged.")
+    raise LedgerError(
+        errors.EXCHANGE,
+        f"The meter of account {account} is exchanged, and the customer's card is not for the new one yet.",
+        "Write the customer's card: icgas hall exchange card.",
+    )
 
 
 def check_not_ending(tool: int | None, account: str) -> None:
@@ -589,6 +615,8 @@ def _check_order(order: Part, binding: Binding, last: Order, reading: bool, adop
         raise CardError(order.code if order.written else errors.ORDER_MISSING)
     values = found(order.values)
     if values["meter"] != binding.meter:
+        if last.kind == TRANSFER or (last.kind == EXCHANGE and last.state == PENDING):
+            return  # an order for the meter before: the new one's is still to be written
         raise CardError(codes.METER, f"The card's order is for meter {values['meter']}, not {binding.meter}.")
     place = values["binding"], values["sequence"]
     known = binding.number, last.sequence

@@ -75,6 +75,10 @@ TOOL_OUT = -184
 METER_UNKNOWN = -185
 FINAL_MISSING = -186
 ORDER_WAITS = -187
+EXCHANGE = -190
+EXCHANGE_MISSING = -191
+METER_DEAD = -192
+DEAD_METER_LIMIT = -193
 
 # Code -> (name, what it means, 中文, what the person does next): the same shape as gascard.meanings.CODES.
 HOST_CODES: dict[int, tuple[str, str, str, str]] = {
@@ -491,6 +495,30 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "An order waits that the meter could not load with its new keys.",
         "有未充入表的购气，不可换钥",
         "Let the meter load the customer's card and read it back first.",
+    ),
+    EXCHANGE: (
+        "EXCHANGE",
+        "An exchange of the meter is under way.",
+        "换表未完成",
+        "Read the transfer card when it is back (icgas hall exchange read); if it is lost: icgas hall exchange again.",
+    ),
+    EXCHANGE_MISSING: (
+        "EXCHANGE_MISSING",
+        "There is no such exchange of a meter.",
+        "无换表记录",
+        "Look the account up: icgas hall history. An exchange begins with icgas hall exchange begin.",
+    ),
+    METER_DEAD: (
+        "METER_DEAD",
+        "The meter was declared dead and handed in.",
+        "该表已登记为死表",
+        "Take another meter; this one is bound again only when it has been cleared and the clear card read back.",
+    ),
+    DEAD_METER_LIMIT: (
+        "DEAD_METER_LIMIT",
+        "No dead meter of this account had so much left by its closing index.",
+        "超过死表剩余气量",
+        "Ask for at most what the exchange has told (icgas hall exchange show).",
     ),
 }
 

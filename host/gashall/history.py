@@ -21,6 +21,7 @@ from gashall.ledger import (
     ReportRow,
     SuspensionRow,
     ToolRow,
+    TransferRow,
 )
 
 
@@ -42,6 +43,7 @@ class History:
     tools: tuple[ToolRow, ...] = ()
     """Clear and transfer cards made for its bindings."""
     finals: tuple[tuple[FinalRow, Values], ...] = ()
+    transfers: tuple[TransferRow, ...] = ()
 
     def lines(self) -> list[str]:
         """The file as lines of text: volumes in m³, money in yuan, times in UTC."""
@@ -102,6 +104,36 @@ class History:
             lines.append(
                 f"  {_time(change.at)}  {change.kind} from {before} to {after}, {printable(change.reason)}, "
                 f"approved by {printable(change.approver)}"
+            )
+        if self.transfers:
+            lines += ["", "meters exchanged"]
+        meters = {binding.id: binding.meter for binding, _ in self.bindings}
+        for moving in self.transfers:
+            weight, how = weights[moving.new], "by transfer card" if moving.tool is not None else "dead"
+            if moving.closing is not None:
+                how += f" at index {units.volume(moving.closing, weight)} m³"
+            far = (
+                "begun"
+                if moving.moved_at is None
+                else "not on the customer's card"
+                if moving.ended_at is None
+                else "through"
+            )
+            if moving.moved_at is None and moving.ended_at is not None:
+                far = "the old meter died"
+            amounts = "".join(
+                f", {word} {units.volume(count, weight)} m³"
+                for word, count in (
+                    ("moved", moving.moved_pulses),
+                    ("owed", moving.owed_pulses),
+                    ("corrected", moving.correction or None),
+                )
+                if count is not None
+            )
+            lines.append(
+                f"  {_time(moving.at)}  {meters[moving.old]} for {meters[moving.new]} {how}, {far}{amounts}, "
+                f"{printable(moving.reason)}, asked for by {printable(moving.requester)}, "
+                f"approved by {printable(moving.approver)}"
             )
         lines += ["", "reports"]
         of_binding = {(binding.meter, binding.number): meter.pulse_weight for binding, meter in self.bindings}
@@ -165,6 +197,7 @@ class History:
             "recovering": self.recovering,
             "tools": [_fields(row) for row in self.tools],
             "finals": [_fields(row) | {"fields": dict(values)} for row, values in self.finals],
+            "transfers": [_fields(row) for row in self.transfers],
         }
 
 
@@ -204,6 +237,7 @@ def history(ledger: Ledger, account: str) -> History:
             changes=tuple(books.account_changes(account)),
             adoptions=tuple(row for binding, _ in bindings for row in books.adoptions(binding.id)),
             suspensions=tuple(row for binding, _ in bindings for row in books.suspensions(binding.id)),
+            transfers=tuple(books.transfers(account)),
             recovering=any(books.recovery(binding.id) is not None for binding, _ in bindings),
             tools=tuple(row for row in books.tools() if row.account == account),
             finals=tuple(

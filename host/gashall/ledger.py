@@ -78,6 +78,9 @@ ADOPTED = "adopted"
 """Where an order comes from that is no sale: it only asks for a report, says with new keys what the last one said
 with keys its meter has no more, or its row was lost and a card had it."""
 
+EXCHANGE = "exchange"
+"""An order for the meter an account got in exchange; before it is TRANSFER, what the transfer card moved."""
+
 SEQUENCES_LOST = 100
 NUMBERS_LOST = 10_000
 SERVICES_LOST = 1000
@@ -391,6 +394,30 @@ _tools = sa.Table(
     sa.Column("seen_at", sa.Integer),
     sa.Column("ended", sa.Integer),
 )
+# An account's meter exchanged: from one binding to the next, by a transfer card, or with the index of a dead meter
+# (closing). most: the most that may be moved; then what was moved, what the old meter had not loaded (of a dead one:
+# what was left), the correction the new binding begins with. ended_at: when the customer's card was written, or when
+# a meter turned out dead in between. Pulses.
+_transfers = sa.Table(
+    "transfers",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("account", sa.ForeignKey("accounts.number"), nullable=False, index=True),
+    sa.Column("old", sa.ForeignKey("bindings.id"), nullable=False, index=True),
+    sa.Column("new", sa.ForeignKey("bindings.id"), nullable=False, index=True),
+    sa.Column("tool", sa.ForeignKey("tools.number")),
+    sa.Column("most", sa.Integer),
+    sa.Column("closing", sa.Integer),
+    sa.Column("requester", sa.String, nullable=False),
+    sa.Column("approver", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("at", sa.Integer, nullable=False),
+    sa.Column("moved_at", sa.Integer),
+    sa.Column("moved_pulses", sa.Integer),
+    sa.Column("owed_pulses", sa.Integer),
+    sa.Column("correction", sa.Integer),
+    sa.Column("ended_at", sa.Integer),
+)
 # The report that closed a binding, and the tool card it came back on.
 _finals = sa.Table(
     "finals",
@@ -521,6 +548,14 @@ _SPANS: dict[tuple[str, str], tuple[int, int]] = {
     ("finals", "binding"): (1, BINDING_MAX),
     ("finals", "card"): (1, CARD_MAX),
     ("finals", "seen_at"): (0, TIME_MAX),
+    ("transfers", "most"): (0, TOTAL_MAX),
+    ("transfers", "closing"): (0, TOTAL_MAX),
+    ("transfers", "at"): (0, TIME_MAX),
+    ("transfers", "moved_at"): (0, TIME_MAX),
+    ("transfers", "moved_pulses"): (0, TOTAL_MAX),
+    ("transfers", "owed_pulses"): (0, TOTAL_MAX),
+    ("transfers", "correction"): (-S24_MAX, S24_MAX),
+    ("transfers", "ended_at"): (0, TIME_MAX),
     ("journal", "number"): (1, 0x7FFFFFFF),
     ("journal", "at"): (0, TIME_MAX),
 }
@@ -672,6 +707,10 @@ _PLACE = (
         .where(_tools.c.binding == _bindings.c.id, _ENDS, _tools.c.ended.is_(None))
         .scalar_subquery()
         .label("ending"),
+        sa.select(sa.func.max(_transfers.c.id))
+        .where(_transfers.c.account == _accounts.c.number, _transfers.c.ended_at.is_(None))
+        .scalar_subquery()
+        .label("exchange"),
     )
     .join_from(_cards, _accounts)
     .outerjoin(_bindings, (_bindings.c.account == _accounts.c.number) & _bindings.c.open)
@@ -748,6 +787,23 @@ _TOOLS_OF_METER = sa.select(_tools).where(_tools.c.meter == _KEY).order_by(_tool
 _ENDING = _first(_tools, (_tools.c.binding == _KEY) & _ENDS & _tools.c.ended.is_(None), _tools.c.number.desc())
 _MARK_TOOL = sa.update(_tools).where(_tools.c.number == _KEY, _tools.c.issued.is_(False))
 _FINAL = _first(_finals, (_finals.c.meter == _KEY) & (_finals.c.binding == sa.bindparam("_number")))
+_TRANSFER_OF = _first(_transfers, (_transfers.c.account == _KEY) & _transfers.c.ended_at.is_(None))
+_TRANSFERS = sa.select(_transfers).where(_transfers.c.account == _KEY).order_by(_transfers.c.id)
+_TRANSFERS_FROM = sa.select(_transfers).where(_transfers.c.old == _KEY).order_by(_transfers.c.id)
+_TRANSFERS_INTO = sa.select(_transfers).where(_transfers.c.new == _KEY).order_by(_transfers.c.id)
+_TRANSFER_TO = (
+    sa.select(_transfers)
+    .join_from(_transfers, _bindings, _bindings.c.id == _transfers.c.new)
+    .where(_bindings.c.meter == _KEY, _transfers.c.ended_at.is_(None))
+)
+# Of a dead meter the binding it died in, while nothing shows that it was cleared.
+_DEAD_BINDING = (
+    sa.select(_bindings)
+    .join_from(_bindings, _transfers, _bindings.c.id == _transfers.c.old)
+    .outerjoin(_finals, (_finals.c.meter == _bindings.c.meter) & (_finals.c.binding == _bindings.c.number))
+    .where(_bindings.c.meter == _KEY, _transfers.c.closing.is_not(None), _finals.c.meter.is_(None))
+)
+_OPEN_OR_CLOSE = sa.update(_bindings).where(_bindings.c.id == _KEY).values(open=sa.bindparam("_open"))
 _INSERT = {table.name: sa.insert(table) for table in metadata.sorted_tables}
 _RAISE_BINDING = sa.update(_meters).where(_meters.c.number == _KEY)
 # A card that is issued stays so, whatever a window that was overtaken still believes.
@@ -880,6 +936,31 @@ class ToolRow:
     def card_kind(self) -> int:
         """What its identity calls it."""
         return int(TOOL_CARDS[self.kind])
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRow:
+    """An exchange of an account's meter: ``old`` and ``new`` are bindings' row ids, figures in pulses."""
+
+    id: int
+    account: str
+    old: int
+    new: int
+    tool: int | None
+    """The transfer card; None: the old meter is dead."""
+    most: int | None
+    closing: int | None
+    """The index of a dead meter."""
+    requester: str
+    approver: str
+    reason: str
+    at: int
+    moved_at: int | None = None
+    """When the final record was booked, or the old meter declared dead."""
+    moved_pulses: int | None = None
+    owed_pulses: int | None = None
+    correction: int | None = None
+    ended_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -1100,6 +1181,8 @@ class Place:
     suspended: bool
     ending: int | None
     """The clear or transfer card that is out for the binding; None: none is."""
+    exchange: int | None
+    """The exchange of the account's meter that is not through; None: none is."""
 
 
 class Rules(NamedTuple):
@@ -1538,6 +1621,7 @@ class Books:
             floor=None if row["floor"] is None else _checked("recoveries", "floor", row["floor"]),
             suspended=row["suspension"] is not None,
             ending=None if row["ending"] is None else _checked("tools", "number", row["ending"]),
+            exchange=None if row["exchange"] is None else _checked("transfers", "id", row["exchange"]),
         )
 
     def card_of(self, account: str) -> CardRow | None:
@@ -1731,9 +1815,7 @@ class Books:
         lapsed = [
             {"id": grant.id, "cancelled_at": at}
             for grant in self.grants()
-            if grant.cancelled_at is None
-            and grant.paid_at is None
-            and (grant.written is None or grant.kind == REFUND)
+            if grant.cancelled_at is None and grant.paid_at is None and (grant.written is None or grant.kind == REFUND)
         ]
         for grant in lapsed:
             self._run(_LAPSE_GRANT, {"_key": grant["id"], "_at": at})
@@ -1965,6 +2047,63 @@ class Books:
             changes["recoveries"] = [{"id": recovery.id, "ended_at": final.seen_at}]
         self._tell(journal.BINDING_ENDED, binding.account, changes)
 
+    def transfer_of(self, account: str) -> TransferRow | None:
+        """The exchange of an account's meter that is not through."""
+        row = self._one(_TRANSFER_OF, account)
+        return None if row is None else TransferRow(**_columns(row, _transfers))
+
+    def transfers(self, account: str) -> list[TransferRow]:
+        """All exchanges of an account's meters, oldest first."""
+        return [TransferRow(**_columns(row, _transfers)) for row in self._all(_TRANSFERS, _key=account)]
+
+    def transfers_from(self, binding: int) -> list[TransferRow]:
+        """The exchanges that end the binding of that row id, oldest first."""
+        return [TransferRow(**_columns(row, _transfers)) for row in self._all(_TRANSFERS_FROM, _key=binding)]
+
+    def transfers_into(self, binding: int) -> list[TransferRow]:
+        """The exchanges that begin the binding of that row id, oldest first."""
+        return [TransferRow(**_columns(row, _transfers)) for row in self._all(_TRANSFERS_INTO, _key=binding)]
+
+    def transfer_to(self, meter: str) -> TransferRow | None:
+        """The exchange, not through, that brings an account this meter."""
+        row = self._one(_TRANSFER_TO, meter)
+        return None if row is None else TransferRow(**_columns(row, _transfers))
+
+    def dead_binding(self, meter: str) -> Binding | None:
+        """The binding in which a meter was declared dead, None if it was not or has been cleared since."""
+        row = self._one(_DEAD_BINDING, meter)
+        return None if row is None else Binding(**_columns(row, _bindings))
+
+    def add_transfer(self, account: str, **values: Any) -> TransferRow:
+        """A new exchange: every column of ``transfers`` that is not empty but ``id`` and ``account``."""
+        row: dict[str, Any] = dict.fromkeys(_KINDS["transfers"]) | {"account": account, **values}
+        row["id"] = self._number(_transfers, {name: value for name, value in row.items() if name != "id"})
+        self._tell(journal.EXCHANGE_BEGUN, account, {"transfers": [row]})
+        return TransferRow(**row)
+
+    def change_transfer(self, transfer: TransferRow, kind: str, **values: Any) -> None:
+        """New values of an exchange's columns; ``kind`` is the journal's word for it."""
+        self._connection.execute(sa.update(_transfers).where(_transfers.c.id == transfer.id).values(**values))
+        self._tell(kind, transfer.account, {"transfers": [{"id": transfer.id, **values}]})
+
+    def open_binding(self, old: Binding, new: Binding, at: int) -> None:
+        """An account goes from one binding to the next; what the old one was recovering from the new one is."""
+        rows: list[dict[str, Any]] = []
+        for binding, is_open in ((old, False), (new, True)):
+            self._run(_OPEN_OR_CLOSE, {"_key": binding.id, "_open": is_open})
+            rows.append({"id": binding.id, "open": is_open})
+        changes: dict[str, list[dict[str, Any]]] = {"bindings": rows}
+        recovery = self.recovery(old.id)
+        if recovery is not None:
+            self._run(_END_RECOVERY, {"_key": recovery.id, "_at": at})
+            # Orders of the new binding may be lost as well.
+            later = {"restore": recovery.restore, "binding": new.id, "floor": SEQUENCES_LOST + 1, "ended_at": None}
+            changes["recoveries"] = [
+                {"id": recovery.id, "ended_at": at},
+                {"id": self._number(_recoveries, later), **later},
+            ]
+        self._tell(journal.BINDING_BEGUN, new.account, changes)
+
     def set_key_version(self, meter: MeterRow, version: int) -> None:
         """The meter has keys of that version now: it has said so, or somebody who knows has."""
         self._connection.execute(sa.update(_meters).where(_meters.c.number == meter.number).values(key_version=version))
@@ -1974,8 +2113,19 @@ class Books:
         """A new meter."""
         self._insert(_meters, meter, journal.METER_ADDED, "")
 
-    def bind(self, meter: MeterRow, account: str, initial_reading: int, parameters: dict[str, int]) -> Binding:
-        """Bind ``meter`` to ``account`` under its next binding number; parameters in pulses and seconds."""
+    def bind(
+        self,
+        meter: MeterRow,
+        account: str,
+        initial_reading: int,
+        parameters: dict[str, int],
+        *,
+        is_open: bool = True,
+    ) -> Binding:
+        """Bind ``meter`` to ``account`` under its next binding number; parameters in pulses and seconds.
+
+        Not open is a binding that an exchange is to begin.
+        """
         number = meter.highest_binding + 1
         if number > BINDING_MAX:
             raise LedgerError(codes.NUMBER_USED_UP, f"Meter {meter.number} cannot be bound again.")
@@ -1985,7 +2135,7 @@ class Books:
             "number": number,
             "account": account,
             "initial_reading": initial_reading,
-            "open": True,
+            "open": is_open,
             **parameters,
         }
         key = self._number(_bindings, values)

@@ -128,6 +128,7 @@ def begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[Car
                 f"Meter {number} is booked with wheels of {known.wheel_pulses} pulses.",
                 "Enter the counter's digits as they were booked (wheel_digits).",
             )
+        check_meter_free(books, number)
         return None
     order, row = found(books.last_order(binding.id)), found(books.card_of(binding.account))
     if order.sequence != 1 or order.state != PENDING or row.issued:
@@ -142,6 +143,23 @@ def begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[Car
     if begun != request:
         raise LedgerError(errors.OPENING_DIFFERS)
     return row, binding, order
+
+
+def check_meter_free(books: Books, number: str) -> None:
+    """Whether a meter that is bound to nobody may be bound: neither awaited by an exchange nor declared dead.
+
+    LedgerError EXCHANGE, METER_DEAD.
+    """
+    coming = books.transfer_to(number)
+    if coming is not None:
+        raise LedgerError(
+            errors.EXCHANGE,
+            f"Meter {number} is to be account {coming.account}'s: its exchange is not through.",
+            "Take another meter.",
+        )
+    over = books.dead_binding(number)
+    if over is not None:
+        raise LedgerError(errors.METER_DEAD, f"Meter {number} was declared dead in its binding {over.number}.")
 
 
 def finished_opening(books: Books, request: Opening) -> tuple[CardRow, Binding, Order] | None:

@@ -9,6 +9,7 @@ from gashall.counter import (
     Counter,
     Sale,
     Standing,
+    check_exchange,
     check_not_ending,
     check_reader,
     correction_total,
@@ -76,6 +77,7 @@ def _check(standing: Standing, overwrite: bool) -> None:
     """Whether a probe may be put on this card now; one that is on it already may stay."""
     if standing.suspended:
         raise LedgerError(errors.SUSPENDED, f"Meter {standing.meter.number} is under test.")
+    check_exchange(standing.exchange, standing.account.number)
     check_not_ending(standing.ending, standing.account.number)
     if standing.floor is None:
         raise LedgerError(errors.NOT_RECOVERING, f"Account {standing.account.number} is not recovering.")

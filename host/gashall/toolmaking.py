@@ -33,6 +33,8 @@ class Wanted:
     pulses: int | None = None
     numbered: bool = False
     """Whether it takes a service number."""
+    note: Callable[[Books, ToolRow], None] | None = None
+    """Books what else a new card means, with its row."""
 
 
 Plan = Callable[[Books, ToolRow | None], Wanted]
@@ -125,6 +127,8 @@ def _book(counter: Counter, books: Books, kind: str, meter: str | None, wanted: 
     )
     if uses_stock:
         books.move_stock(stock.USED, 1, at=now, shift=shift, tool=number, account=row.account or "")
+    if wanted.note is not None:
+        wanted.note(books, row)
     return row
 
 

@@ -239,7 +239,9 @@ def not_loaded(books: Books, binding: Binding, last: Order, final: Values) -> in
 
 
 def check_not_ahead(books: Books, binding: Binding, values: Values) -> None:
-    last = found(books.last_order(binding.id))
+    last = books.last_order(binding.id)
+    if last is None:
+        return  # an exchange is to begin it: what came by transfer card the final record will tell
     if is_ahead(books, binding, last, values):
         raise LedgerError(
             errors.LEDGER_BEHIND,

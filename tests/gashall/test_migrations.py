@@ -23,7 +23,7 @@ from gashall.ledger import BOOKED, SCHEMA_VERSION, TRIGGERS, Ledger, metadata  #
 FIRST = ("about", "accounts", "bindings", "cards", "meters", "orders", "reports")
 LATER = (
     *("account_changes", "adoptions", "comparisons", "finals", "grants", "prices", "recoveries", "restores"),
-    *("settings", "shifts", "stock_moves", "suspensions", "tools"),
+    *("settings", "shifts", "stock_moves", "suspensions", "tools", "transfers"),
 )
 NEW_COLUMNS = {
     "accounts": ("state",),

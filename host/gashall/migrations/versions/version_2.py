@@ -228,6 +228,25 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.Integer),
         sa.Column("end_reading", sa.Integer),
     )
+    op.create_table(
+        "transfers",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("account", sa.String(10), sa.ForeignKey("accounts.number"), nullable=False, index=True),
+        sa.Column("old", sa.Integer, sa.ForeignKey("bindings.id"), nullable=False, index=True),
+        sa.Column("new", sa.Integer, sa.ForeignKey("bindings.id"), nullable=False, index=True),
+        sa.Column("tool", sa.BigInteger, sa.ForeignKey("tools.number")),
+        sa.Column("most", sa.Integer),
+        sa.Column("closing", sa.Integer),
+        sa.Column("requester", sa.String, nullable=False),
+        sa.Column("approver", sa.String, nullable=False),
+        sa.Column("reason", sa.String, nullable=False),
+        sa.Column("at", sa.Integer, nullable=False),
+        sa.Column("moved_at", sa.Integer),
+        sa.Column("moved_pulses", sa.Integer),
+        sa.Column("owed_pulses", sa.Integer),
+        sa.Column("correction", sa.Integer),
+        sa.Column("ended_at", sa.Integer),
+    )
     where = shifts.c.open.is_(True)
     op.create_index("one_open_shift", "shifts", ["open"], unique=True, sqlite_where=where, postgresql_where=where)
     table = op.create_table(
