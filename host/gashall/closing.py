@@ -28,7 +28,7 @@ from gashall.grants import of_account
 from gashall.ledger import CLEAR, CLOSE, CLOSED, PENDING, Binding, Books, GrantRow, ToolRow
 from gashall.placing import position
 from gashall.readers.base import Reader
-from gashall.refunds import bought_left, money_of
+from gashall.refunds import bought_left, money_of_account
 from gashall.toolcards import Tool, told
 from gashall.toolmaking import Wanted, make
 from gashall.toolreading import not_loaded
@@ -177,9 +177,9 @@ def close_account(
             raise CardError(errors.GRANT_ACCOUNT, f"Card {number} is not account {account}'s present card.")
         count, _ = _reckoned(books, binding)
         weight = found(books.meter(binding.meter)).pulse_weight
-        payable = min(max(count, 0), bought_left(books, binding.id))
+        payable = min(max(count, 0), _bought(books, account) // 10 ** (2 - weight))
         if fen is None:
-            fen = money_of(books, account, binding.id, payable, weight) if payable else 0
+            fen = money_of_account(books, account, payable * 10 ** (2 - weight))
         now = counter.now()
         shift = shifts.check(books.rules(now))
         for asked in books.grants():
@@ -219,6 +219,14 @@ def _ended(books: Books, account: str) -> Binding:
     if last.state == PENDING:
         raise LedgerError(errors.PENDING_ELSEWHERE, f"Order {last.sequence} of account {account} is pending.")
     return binding
+
+
+def _bought(books: Books, account: str) -> int:
+    """What the account bought and was not paid back, for whichever meter, in hundredths of a m³."""
+    return sum(
+        bought_left(books, row.id) * 10 ** (2 - found(books.meter(row.meter)).pulse_weight)
+        for row in books.bindings(account)
+    )
 
 
 def _reckoned(books: Books, binding: Binding) -> tuple[int, int]:
