@@ -205,9 +205,18 @@ def _check_bought(books: Books, binding: int, pulses: int, weight: int) -> None:
 
 
 def bought_left(books: Books, binding: int) -> int:
-    """The pulses of a binding that were bought and not paid back; what was given is not paid back."""
-    paid = books.paid(binding)
-    return sum(paid.get(kind, 0) for kind in (None, REFUND, CANCEL, REPLACEMENT))
+    """The pulses of a binding, and of those before it, bought and not paid back; what was given is not paid back."""
+    return sum(
+        books.paid(part).get(kind, 0) for part in _chain(books, binding) for kind in (None, REFUND, CANCEL, REPLACEMENT)
+    )
+
+
+def _chain(books: Books, binding: int) -> list[int]:
+    """A binding and those whose gas has come to it by exchanges, as row ids."""
+    parts = [binding]
+    for part in parts:
+        parts += [row.old for row in books.transfers_into(part) if row.old not in parts]
+    return parts
 
 
 def _check_left(here: Position | Standing, pulses: int) -> None:
@@ -229,8 +238,9 @@ def money_of(books: Books, account: str, binding: int, pulses: int, weight: int)
     """What the gas bought last was sold for, in fen, without what was paid back already."""
     cancelled = {row.written for row in books.grants() if row.cancelled_at is not None}
     bought: list[tuple[int, int | None, int | None]] = []
+    chain = _chain(books, binding)
     for order in books.orders(account):
-        if order.binding != binding:
+        if order.binding not in chain:
             continue
         if order.kind is None and order.paid_pulses:
             bought.append((order.paid_pulses, order.fen, order.price))

@@ -673,6 +673,22 @@ def test_history_tells_the_exchange(house):
     assert house.hall.exchange(ACCOUNT).state == "through"
 
 
+def test_gas_that_was_moved_is_paid_back_for_what_it_cost(house):
+    house.sell(20)
+    house.through()
+    house.load()
+    # The last 20 m³ cost 1 yuan, the 10 m³ before them a third of 75.
+    told = house.hall.request_refund(ACCOUNT, 30, reason="moves", requester="Li Ming")
+    assert told.fen == 100 + 2500
+    house.hall.approve_grant(told.number, "Wang Fang")
+    house.hall.write_grant(house.customer, told.number)
+    house.load()
+    house.hall.pay_refund(told.number)
+    house.sold -= 3000
+    house.adds_up()
+    refused(lambda: house.hall.request_refund(ACCOUNT, "20.01", reason="moves", requester="Li"), codes.REFUND_TOO_LARGE)
+
+
 # ---------------------------------------------------------------------- a dead meter
 
 
@@ -769,6 +785,43 @@ def test_meter_that_dies_while_its_transfer_card_is_out(house, used):
     house.load()
     assert house.new.meter.remaining == 2300
     assert house.hall.audit().findings == ()
+
+
+def test_transfer_card_used_behind_the_halls_back_is_found_out(house):
+    house.begin()
+    assert house.show(house.old, "transfer.bin") == codes.OK
+    assert house.show(house.new, "transfer.bin") == codes.OK
+    declare(house)
+    refused(lambda: house.hall.read_exchange(house.transfer), errors.METER_DEAD, LedgerError)
+    house.hall.exchange_card(house.customer)
+    assert house.show(house.new) == codes.SEQUENCE_CONFLICT
+    number = house.hall.request_makeup(
+        ACCOUNT, 23, kind="dead meter", reason="left by the index", requester="Li Ming"
+    ).number
+    house.hall.approve_grant(number, "Wang Fang")
+    assert house.hall.read_back(house.customer).report is None
+    refused(lambda: house.hall.write_grant(house.customer, number), errors.OPENING_NOT_LOADED, CardError)
+    # A replacement card's order has a sequence of its own: its report tells what the meter has.
+    for name in ("card.bin", "card.bin.chip"):
+        (house.folder / name).unlink()
+    house.hall.replace(house.blank("card.bin"), account=ACCOUNT, reason="other")
+    assert house.show(house.new) == codes.OK
+    refused(lambda: house.hall.write_grant(house.customer, number), errors.LEDGER_BEHIND, LedgerError)
+    house.hall.adopt(house.customer, requester="Li Ming", approver="Wang Fang", reason="card was used")
+    refused(lambda: house.hall.write_grant(house.customer, number), errors.DEAD_METER_LIMIT, LedgerError)
+    assert house.new.meter.remaining == 2300
+    house.sell(1)
+
+
+def test_meter_known_to_have_taken_the_transfer_is_not_made_up_by_the_index(house):
+    house.begin()
+    house.show(house.old, "transfer.bin")
+    house.show(house.new, "transfer.bin")
+    house.hall.issue_management(house.blank("round.bin"), purpose="round")
+    house.show(house.new, "round.bin")
+    house.hall.read_tool(FileReader(house.folder / "round.bin"))
+    refused(lambda: declare(house), errors.EXCHANGE, LedgerError)
+    house.hall.exchange_proven(ACCOUNT)
 
 
 def test_refund_the_dead_meter_never_loaded_is_cancelled(house):
