@@ -743,6 +743,15 @@ def test_what_the_wheels_burned_past_zero_is_taken_off_at_the_new_meter(house):
     assert house.hall.reconcile(ACCOUNT, 0).drift.drift == 0
 
 
+def test_what_came_along_below_zero_is_owed_at_the_dead_meter_too(house):
+    burned_past_zero(house)
+    house.through()
+    house.load()
+    house.sell(10)
+    house.load()
+    assert declare(house, "0", THIRD).owed == Decimal("8.50")
+
+
 def test_gas_that_waits_on_the_card_is_left_on_the_dead_meters_account(house):
     house.sell(20)
     assert declare(house).owed == Decimal("43.00")
