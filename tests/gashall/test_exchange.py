@@ -1010,3 +1010,25 @@ def test_stop_at_every_stored_byte_makes_one_exchange(tmp_path, signer, step, mo
         if count % 7 == 0 or count > len(plans) - 8:
             check_once(step, house, signer)
         shutil.rmtree(house.folder)
+
+
+def test_half_made_new_card_is_finished_by_whatever_service_meets_it(tmp_path, signer):
+    start = before(new_card, tmp_path / "start", signer)
+    whole, plans = again(start, tmp_path / "whole", signer), []
+    reader = FileReader(whole.folder / "new.bin")
+    reader.step = plans.append
+    assert attempt(new_card, whole, reader)
+    house = again(start, tmp_path / "one", signer)
+    reader = FileReader(house.folder / "new.bin")
+    stop(reader, "killed", len(plans) - 3)
+    assert not attempt(new_card, house, reader)
+    hall = house.desk.hall()
+    reader = FileReader(house.folder / "new.bin")
+    refused(lambda: hall.sell(reader, 1, fen=1), errors.ORDER_FINISHED, RequestError)
+    with hall.ledger.look() as books:
+        card = books.card_of(ACCOUNT)
+    assert (card.issued, card.psc_bytes, card.replacement) == (True, 3, 1)
+    with FileReader(house.folder / "new.bin") as held:
+        assert held.present(signer.card_psc(card.number))
+    house.desk.close()
+    check_once(new_card, house, signer)
