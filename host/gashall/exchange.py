@@ -370,6 +370,12 @@ def read(counter: Counter, reader: Reader) -> Exchange:
         row = rows[-1]
         if row.moved_at is not None:
             return _told(books, row, resumed=True)
+        if row.ended_at is not None:
+            raise LedgerError(
+                errors.METER_DEAD,
+                f"The old meter of account {row.account} was declared dead while this card was out.",
+                "Keep the card: the exchange goes by the closing index.",
+            )
         old, new = _binding(books, row.account, row.old), _binding(books, row.account, row.new)
         _settle(counter, books, row, old, new, tool, _final(card, old, new))
         return _told(books, found(books.transfer_of(row.account)))
@@ -547,6 +553,12 @@ def dead(
                     errors.EXCHANGE,
                     f"The transfer card of account {account} names meter {new.meter}, not {meter.number}.",
                     "Exchange for that meter, whose binding the card may have begun.",
+                )
+            if _report(books, new) is not None:
+                raise LedgerError(
+                    errors.EXCHANGE,
+                    f"Meter {new.meter} has taken the gas by transfer card.",
+                    "Go on by its report: icgas hall exchange proven.",
                 )
         used = _used_by_index(old, here, closing_index)
         entitled = _entitled(here)

@@ -313,6 +313,8 @@ def _check_held(kind: str, pulses: int, held: int, weight: int) -> None:
 def _check_dead(books: Books, binding: Binding, pulses: int, weight: int, own: int = 0) -> None:
     """At most what was released to the dead meter less what it used by its closing index (RULES 1, dead meter)."""
     left = sum(row.owed_pulses or 0 for row in books.transfers_into(binding.id) if row.closing is not None)
+    # A transfer card that was used all the same has brought what was adopted.
+    left -= sum(row.raised_pulses for row in books.adoptions(binding.id))
     for row in books.grants():
         if row.binding == binding.id and row.kind == DEAD_METER and row.cancelled_at is None and row.id != own:
             left -= row.pulses

@@ -205,9 +205,18 @@ def _check_bought(books: Books, binding: int, pulses: int, weight: int) -> None:
 
 
 def bought_left(books: Books, binding: int) -> int:
-    """The pulses of a binding that were bought and not paid back; what was given is not paid back."""
-    paid = books.paid(binding)
-    return sum(paid.get(kind, 0) for kind in (None, REFUND, CANCEL, REPLACEMENT))
+    """The pulses of a binding, and of those before it, bought and not paid back; what was given is not paid back."""
+    return sum(
+        books.paid(part).get(kind, 0) for part in _chain(books, binding) for kind in (None, REFUND, CANCEL, REPLACEMENT)
+    )
+
+
+def _chain(books: Books, binding: int) -> list[int]:
+    """A binding and those whose gas has come to it by exchanges, as row ids."""
+    parts = [binding]
+    for part in parts:
+        parts += [row.old for row in books.transfers_into(part) if row.old not in parts]
+    return parts
 
 
 def _check_left(here: Position | Standing, pulses: int) -> None:
@@ -226,14 +235,22 @@ def _check_left(here: Position | Standing, pulses: int) -> None:
 
 
 def money_of(books: Books, account: str, binding: int, pulses: int, weight: int) -> int:
-    """What the gas bought last was sold for, in fen, without what was paid back already."""
-    return _money(books, account, {binding: 1}, pulses, weight)
+    """What the gas bought last was sold for, in fen, without what was paid back already.
+
+    Gas that has come to the binding by exchanges was bought in those before it.
+    """
+    scales = {row: scale for row, scale in _scales(books, account).items() if row in _chain(books, binding)}
+    return _money(books, account, scales, pulses * 10 ** (2 - weight), 2)
 
 
 def money_of_account(books: Books, account: str, hundredths: int) -> int:
-    """The same of hundredths of a m³, whatever meter they were bought for: gas goes from meter to meter."""
-    scales = {row.id: 10 ** (2 - found(books.meter(row.meter)).pulse_weight) for row in books.bindings(account)}
-    return _money(books, account, scales, hundredths, 2)
+    """The same of hundredths of a m³, whatever meter they were bought for."""
+    return _money(books, account, _scales(books, account), hundredths, 2)
+
+
+def _scales(books: Books, account: str) -> dict[int, int]:
+    """Binding's row id -> hundredths of a m³ in one of its meter's pulses."""
+    return {row.id: 10 ** (2 - found(books.meter(row.meter)).pulse_weight) for row in books.bindings(account)}
 
 
 def _money(books: Books, account: str, scales: dict[int, int], pulses: int, weight: int) -> int:

@@ -673,6 +673,22 @@ def test_history_tells_the_exchange(house):
     assert house.hall.exchange(ACCOUNT).state == "through"
 
 
+def test_gas_that_was_moved_is_paid_back_for_what_it_cost(house):
+    house.sell(20)
+    house.through()
+    house.load()
+    # The last 20 m³ cost 1 yuan, the 10 m³ before them a third of 75.
+    told = house.hall.request_refund(ACCOUNT, 30, reason="moves", requester="Li Ming")
+    assert told.fen == 100 + 2500
+    house.hall.approve_grant(told.number, "Wang Fang")
+    house.hall.write_grant(house.customer, told.number)
+    house.load()
+    house.hall.pay_refund(told.number)
+    house.sold -= 3000
+    house.adds_up()
+    refused(lambda: house.hall.request_refund(ACCOUNT, "20.01", reason="moves", requester="Li"), codes.REFUND_TOO_LARGE)
+
+
 # ---------------------------------------------------------------------- a dead meter
 
 
@@ -727,6 +743,15 @@ def test_what_the_wheels_burned_past_zero_is_taken_off_at_the_new_meter(house):
     assert house.hall.reconcile(ACCOUNT, 0).drift.drift == 0
 
 
+def test_what_came_along_below_zero_is_owed_at_the_dead_meter_too(house):
+    burned_past_zero(house)
+    house.through()
+    house.load()
+    house.sell(10)
+    house.load()
+    assert declare(house, "0", THIRD).owed == Decimal("8.50")
+
+
 def test_gas_that_waits_on_the_card_is_left_on_the_dead_meters_account(house):
     house.sell(20)
     assert declare(house).owed == Decimal("43.00")
@@ -769,6 +794,83 @@ def test_meter_that_dies_while_its_transfer_card_is_out(house, used):
     house.load()
     assert house.new.meter.remaining == 2300
     assert house.hall.audit().findings == ()
+
+
+def test_transfer_card_used_behind_the_halls_back_is_found_out(house):
+    house.begin()
+    assert house.show(house.old, "transfer.bin") == codes.OK
+    assert house.show(house.new, "transfer.bin") == codes.OK
+    declare(house)
+    refused(lambda: house.hall.read_exchange(house.transfer), errors.METER_DEAD, LedgerError)
+    house.hall.exchange_card(house.customer)
+    assert house.show(house.new) == codes.SEQUENCE_CONFLICT
+    number = house.hall.request_makeup(
+        ACCOUNT, 23, kind="dead meter", reason="left by the index", requester="Li Ming"
+    ).number
+    house.hall.approve_grant(number, "Wang Fang")
+    assert house.hall.read_back(house.customer).report is None
+    refused(lambda: house.hall.write_grant(house.customer, number), errors.OPENING_NOT_LOADED, CardError)
+    # A replacement card's order has a sequence of its own: its report tells what the meter has.
+    for name in ("card.bin", "card.bin.chip"):
+        (house.folder / name).unlink()
+    house.hall.replace(house.blank("card.bin"), account=ACCOUNT, reason="other")
+    assert house.show(house.new) == codes.OK
+    refused(lambda: house.hall.write_grant(house.customer, number), errors.LEDGER_BEHIND, LedgerError)
+    house.hall.adopt(house.customer, requester="Li Ming", approver="Wang Fang", reason="card was used")
+    refused(lambda: house.hall.write_grant(house.customer, number), errors.DEAD_METER_LIMIT, LedgerError)
+    assert house.new.meter.remaining == 2300
+    house.sell(1)
+
+
+def test_meter_known_to_have_taken_the_transfer_is_not_made_up_by_the_index(house):
+    house.begin()
+    house.show(house.old, "transfer.bin")
+    house.show(house.new, "transfer.bin")
+    house.hall.issue_management(house.blank("round.bin"), purpose="round")
+    house.show(house.new, "round.bin")
+    house.hall.read_tool(FileReader(house.folder / "round.bin"))
+    refused(lambda: declare(house), errors.EXCHANGE, LedgerError)
+    house.hall.exchange_proven(ACCOUNT)
+
+
+def test_refund_the_dead_meter_never_loaded_is_cancelled(house):
+    number = house.hall.request_refund(ACCOUNT, 5, reason="moves", requester="Li Ming").number
+    house.hall.approve_grant(number, "Wang Fang")
+    house.hall.write_grant(house.customer, number)
+    assert declare(house).owed == Decimal("23.00")
+    assert house.hall.grant(number).state == "cancelled"
+    refused(lambda: house.hall.pay_refund(number), errors.GRANT_ENDED)
+
+
+def test_refund_the_dead_meter_has_loaded_is_paid_first(house):
+    number = house.hall.request_refund(ACCOUNT, 5, reason="moves", requester="Li Ming").number
+    house.hall.approve_grant(number, "Wang Fang")
+    house.hall.write_grant(house.customer, number)
+    house.show(house.old)
+    house.hall.read_back(house.customer)
+    refused(lambda: declare(house), errors.REFUND_UNPAID, LedgerError)
+    house.hall.pay_refund(number)
+    assert declare(house).owed == Decimal("18.00")
+
+
+def test_sale_that_died_before_the_meter_did_is_paid_and_left(house):
+    reader = house.customer
+    stop(reader, "killed", 5)
+    with pytest.raises(DeadError):
+        house.hall.sell(reader, 20, fen=5000)
+    refused(house.begin, errors.PENDING_ELSEWHERE, LedgerError)
+    assert declare(house).owed == Decimal("43.00")
+    house.hall.exchange_card(house.customer)
+    house.load()
+    make_up(house, 43)
+
+
+@pytest.mark.parametrize("closing", ["-1", "100000", "x"])
+def test_impossible_closing_index_is_refused_and_nothing_is_written(house, closing):
+    before = house.hall.audit().entries
+    with pytest.raises(RequestError):
+        declare(house, closing)
+    assert house.hall.audit().entries == before
 
 
 # ---------------------------------------------------------------------- deaths
@@ -908,3 +1010,25 @@ def test_stop_at_every_stored_byte_makes_one_exchange(tmp_path, signer, step, mo
         if count % 7 == 0 or count > len(plans) - 8:
             check_once(step, house, signer)
         shutil.rmtree(house.folder)
+
+
+def test_half_made_new_card_is_finished_by_whatever_service_meets_it(tmp_path, signer):
+    start = before(new_card, tmp_path / "start", signer)
+    whole, plans = again(start, tmp_path / "whole", signer), []
+    reader = FileReader(whole.folder / "new.bin")
+    reader.step = plans.append
+    assert attempt(new_card, whole, reader)
+    house = again(start, tmp_path / "one", signer)
+    reader = FileReader(house.folder / "new.bin")
+    stop(reader, "killed", len(plans) - 3)
+    assert not attempt(new_card, house, reader)
+    hall = house.desk.hall()
+    reader = FileReader(house.folder / "new.bin")
+    refused(lambda: hall.sell(reader, 1, fen=1), errors.ORDER_FINISHED, RequestError)
+    with hall.ledger.look() as books:
+        card = books.card_of(ACCOUNT)
+    assert (card.issued, card.psc_bytes, card.replacement) == (True, 3, 1)
+    with FileReader(house.folder / "new.bin") as held:
+        assert held.present(signer.card_psc(card.number))
+    house.desk.close()
+    check_once(new_card, house, signer)
