@@ -11,6 +11,7 @@ from gashall import encode, errors, journal, shifts, stock, units
 from gashall.counter import (
     Counter,
     Standing,
+    check_exchange,
     check_fen,
     check_free,
     check_not_closed,
@@ -44,6 +45,7 @@ def request(counter: Counter, account: str, volume: Volume, *, reason: str, requ
     with counter.ledger.begin() as books:
         known, binding, meter = of_account(books, account)
         check_not_closed(known)
+        check_exchange(books.transfer_of(account), account)
         pulses = units.pulses(volume, meter.pulse_weight, least=1, most=S24_MAX)
         here = position(counter, books, binding)
         check_settled(here.unpaid)

@@ -12,6 +12,7 @@ from gashall import (
     batch,
     customers,
     errors,
+    exchange,
     grants,
     limits,
     opening,
@@ -36,6 +37,7 @@ from gashall.audit import Audit, audit
 from gashall.batch import Batch, Cards, Judged
 from gashall.counter import Counter, Sale
 from gashall.errors import LedgerError
+from gashall.exchange import Exchange, NewMeter
 from gashall.grants import Grant
 from gashall.history import History, history
 from gashall.keyfile import Passphrase
@@ -478,6 +480,87 @@ class Hall:
         CardError CARD_IN_USE, CARD_UNKNOWN or for a card that is not ours; LedgerError LEDGER_BEHIND. Rule: DOMAIN 1.
         """
         return replacement.take_back(self.counter, reader)
+
+    def begin_exchange(
+        self, reader: Reader, *, account: str, meter: NewMeter, requester: str, approver: str, reason: str
+    ) -> Exchange:
+        """Make the blank card in ``reader`` the transfer card by which ``account`` gets another meter (换表).
+
+        The card goes into the old meter, the new meter and back to ``read_exchange``. Until the customer's card is
+        written (``exchange_card``) nothing is sold, given, paid back or replaced; an exchange cannot be taken back.
+        Repeated after a death it is finished. RequestError FIELD, WEIGHT (the meters count alike) and those of
+        figures; LedgerError ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, EXCHANGE, ALREADY_BOUND, METER_DEAD, REFUND_UNPAID,
+        PENDING_ELSEWHERE, SUSPENDED, RECOVERING, BINDING_ENDS, APPROVER, NUMBER_USED_UP, SHIFT_MISSING, STOCK_SHORT,
+        TOOL_DIFFERS; CardError as ``open_account``; ReaderError. Rules: RULES 1 "transfer", DOMAIN 1.
+        """
+        return exchange.begin(
+            self.counter,
+            reader,
+            account=account,
+            meter=meter,
+            requester=requester,
+            approver=approver,
+            reason=reason,
+        )
+
+    def exchange_again(self, reader: Reader, *, account: str) -> Exchange:
+        """Another transfer card with the same two orders, in place of one that is lost or spoiled; that one is ended.
+
+        To the meters it is the same transfer, which credits once. LedgerError EXCHANGE_MISSING; else as
+        ``begin_exchange``.
+        """
+        return exchange.again(self.counter, reader, account=account)
+
+    def read_exchange(self, reader: Reader) -> Exchange:
+        """Book the final record on a transfer card: the old binding is over, the new one is the account's.
+
+        A second time nothing is booked. CardError NO_FINAL_RECORD (not in the old meter yet), KIND, TOOL_UNKNOWN,
+        METER, BINDING, MAC, CRC, SHAPE; LedgerError EXCHANGE_MISSING, LEDGER_BEHIND, RANGE. Rule: RULES 1, transfer.
+        """
+        return exchange.read(self.counter, reader)
+
+    def exchange_dead(
+        self, *, account: str, meter: NewMeter, closing_index: Volume, requester: str, approver: str, reason: str
+    ) -> Exchange:
+        """Declare the account's meter dead and handed in, at ``closing_index`` m³; it gets ``meter`` in its place.
+
+        Its number is refused until a clear of that binding is read back. What was left by the index (``owed``) may be
+        made up, kind dead meter, once the customer's card is written. Possible too while a transfer card is out, if
+        for the same new meter. RequestError FIELD, RANGE; LedgerError as ``begin_exchange``. Rule: RULES 1, dead meter.
+        """
+        return exchange.dead(
+            self.counter,
+            account=account,
+            meter=meter,
+            closing_index=closing_index,
+            requester=requester,
+            approver=approver,
+            reason=reason,
+        )
+
+    def exchange_card(
+        self,
+        reader: Reader,
+        *,
+        account: str | None = None,
+        reason: str | None = None,
+        issue_batch: int = 0,
+        rescue: bool = False,
+    ) -> Exchange:
+        """Write the customer's first order for the new meter: what the old one had not loaded comes with it, unpaid.
+
+        ``reader`` holds the customer's own card; or, with ``account`` and a ``reason`` of
+        ``gashall.replacement.REASONS``, a blank one that takes the place of a lost one. Repeated after a death it is
+        finished. RequestError FIELD; LedgerError EXCHANGE (the final record is not read), EXCHANGE_MISSING,
+        NUMBER_USED_UP, SHIFT_MISSING, STOCK_SHORT, PENDING_ELSEWHERE; CardError and ReaderError as ``sell``.
+        """
+        return exchange.card(
+            self.counter, reader, account=account, reason=reason, issue_batch=issue_batch, rescue=rescue
+        )
+
+    def exchange(self, account: str) -> Exchange:
+        """The account's last exchange. LedgerError ACCOUNT_UNKNOWN, EXCHANGE_MISSING."""
+        return exchange.exchange_of(self.counter, account)
 
     def transfer_account(self, account: str, name: str, *, reason: str, approver: str) -> Account:
         """The account's holder is ``name`` from now on (过户).
