@@ -342,7 +342,9 @@ def _print_summary(result: Result, folder: Path | None) -> None:
         kept = ", ".join(sorted(file.name for file in folder.iterdir()))
         console.print(f"in {folder}: {kept}", soft_wrap=True)
         places = f"--ledger {shlex.quote(str(folder / LEDGER_FILE))} --key {shlex.quote(str(folder / KEY_FILE))}"
-        console.print(f"look at the ledger yourself: icgas hall audit {places}", soft_wrap=True)
+        # As it was called: in a virtual environment that nobody has entered the name alone is not found.
+        program = sys.argv[0] if Path(sys.argv[0]).name == "icgas" else "icgas"
+        console.print(f"look at the ledger yourself: {shlex.quote(program)} hall audit {places}", soft_wrap=True)
     console.print(
         f"sold {result.bought_pulses} + granted {result.granted_pulses} = used by the index {result.index_pulses}"
         f" + left on the meter {result.remaining_pulses} + on the card {result.on_card_pulses}"

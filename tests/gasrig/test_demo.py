@@ -164,6 +164,22 @@ def test_demo_money_by_the_price_of_the_day_is_what_the_shifts_counted(tmp_path:
     assert (stock.delivered, stock.store) == (10, 6)
 
 
+def test_demo_history_tells_which_meter_each_order_and_report_is_of(tmp_path: Path) -> None:
+    from gashall import Hall
+
+    result = live("cpython", 1, 1, folder=tmp_path)
+    hall = Hall.open(tmp_path, tmp_path / "region.key")
+    history = hall.history(result.account)
+    hall.close()
+    old, new = (binding.meter for binding, _ in history.bindings)
+    assert new == result.meter != old
+    lines = history.lines()
+    opening, transfer = (next(i for i, line in enumerate(lines) if word in line) for word in ("80.00 m³,", "transfer "))
+    assert f"meter {old}" in lines[opening] and f"meter {new}" in lines[transfer]
+    reports = lines[lines.index("reports") + 1 :]
+    assert [sum(f", meter {meter}" in line for line in reports) > 0 for meter in (old, new)] == [True, True]
+
+
 def test_demo_chapters_come_in_the_shortest_story_too(tmp_path: Path) -> None:
     story: list[str] = []
     assert balanced(live("cpython", 1, 1, folder=tmp_path, say=lambda moment, sentence: story.append(sentence)))
@@ -187,10 +203,11 @@ def test_command_json_is_one_object_on_stdout(capsys: pytest.CaptureFixture[str]
 
 
 def test_command_summary_says_that_it_balances_and_how_to_audit(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from gashall import hall_command
 
+    monkeypatch.setattr("sys.argv", [".venv/bin/icgas", "demo"])
     folder = tmp_path / "kept here"
     assert command(["--target", "cpython", "--days", "5", "--keep", str(folder)]) == 0
     said = capsys.readouterr()
@@ -203,8 +220,9 @@ def test_command_summary_says_that_it_balances_and_how_to_audit(
     assert all(name in said.out for name in kept)
     # The line it prints, run as it stands.
     line = next(line for line in said.out.splitlines() if "icgas hall audit" in line)
-    words = shlex.split(line[line.index("icgas hall") :])
-    assert hall_command.command(words[2:]) == 0
+    program, hall, *words = shlex.split(line.split(": ", 1)[1])
+    assert (program, hall) == (".venv/bin/icgas", "hall")
+    assert hall_command.command(words) == 0
     assert ": 0 findings" in capsys.readouterr().out
     assert len((folder / "card.bin").read_bytes()) == 256
     assert command(["--target", "cpython", "--days", "5", "--keep", str(folder)]) == 2
