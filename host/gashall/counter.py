@@ -707,8 +707,13 @@ def order_told(order: Order, weight: int) -> str:
     }[order.state]
     made = units.moment(order.made_at).strftime("%Y-%m-%d %H:%M UTC")
     what = "" if order.kind is None else f", a {order.kind},"
+    return f"order {order.sequence}{what} over {amount_told(order, weight)} of {made} {where}"
+
+
+def amount_told(order: Order, weight: int) -> str:
+    """An order's gas, and its money where it has any."""
     money = "" if order.fen is None else f" for {units.yuan(order.fen)} yuan"
-    return f"order {order.sequence}{what} over {units.volume(amount_of(order), weight)} m³{money} of {made} {where}"
+    return f"{units.volume(amount_of(order), weight)} m³{money}"
 
 
 def amount_of(order: Order) -> int:
