@@ -493,15 +493,15 @@ def check_not_closed(account: Account) -> None:
         raise LedgerError(errors.ACCOUNT_CLOSED, f"Account {account.number} is closed.")
 
 
-def check_free(books: Books, binding: Binding) -> None:
-    """As ``Standing.check_free``, where there is no card."""
+def check_free(books: Books, binding: Binding, *, ending: bool = True) -> None:
+    """As ``Standing.check_free``, with no card there. Without ``ending`` a card that ends the binding may be out."""
     check_exchange(books.transfer_of(binding.account), binding.account)
     if any(row.ended_at is None for row in books.suspensions(binding.id)):
         raise LedgerError(errors.SUSPENDED, f"Meter {binding.meter} is under test.")
     if books.recovery(binding.id) is not None:
         raise LedgerError(errors.RECOVERING, f"Account {binding.account} is recovering.")
-    ending = books.ending(binding.id)
-    check_not_ending(None if ending is None else ending.number, binding.account)
+    out = books.ending(binding.id) if ending else None
+    check_not_ending(None if out is None else out.number, binding.account)
 
 
 def check_exchange(row: TransferRow | None, account: str) -> None:
@@ -543,6 +543,8 @@ def check_waiting(standing: Standing) -> None:
     Only a replacement's own order, which adds none, if nothing is held and the meter is known to be bound.
     """
     last = standing.last
+    if is_superseded(standing) and standing.known is not None and not standing.held:
+        return
     if standing.report_code == codes.MAC:
         raise CardError(codes.MAC, "The card's report was not made by the customer's meter.")
     told = order_told(last, standing.meter.pulse_weight)
@@ -553,6 +555,14 @@ def check_waiting(standing: Standing) -> None:
     if standing.held:
         held = units.volume(standing.held, standing.meter.pulse_weight)
         raise CardError(errors.HELD, f"{held} m³ of account {standing.account.number} are held: {told}.")
+
+
+def is_superseded(standing: Standing) -> bool:
+    """Whether the last order was made with keys its meter has no more: it is never loaded, the next one says it all."""
+    last = standing.last
+    if last.state != WRITTEN or not last.frame:
+        return False
+    return bool(encode.decode_order(last.frame)["key_version"] != standing.meter.key_version)
 
 
 def check_fen(fen: int | None) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from gascard import codes, records, tools
 from gascard.records import S24_MAX, TOTAL_MAX
-from gashall import encode, errors, journal, shifts, stock, toolmaking, units
+from gashall import encode, errors, journal, refunds, shifts, stock, toolmaking, units
 from gashall.adoption import check_approval
 from gashall.counter import (
     Counter,
@@ -25,9 +25,9 @@ from gashall.counter import (
     check_settled,
     correction_total,
     found,
-    is_ahead,
+    kept_report,
 )
-from gashall.encode import Card, Values
+from gashall.encode import Card, Part, Values
 from gashall.errors import CardError, LedgerError, RequestError
 from gashall.ledger import (
     EXCHANGE,
@@ -37,7 +37,6 @@ from gashall.ledger import (
     Binding,
     Books,
     CardRow,
-    FinalRow,
     MeterRow,
     Order,
     ToolRow,
@@ -47,9 +46,9 @@ from gashall.opening import check_meter_free, unlock_blank
 from gashall.placing import Position, position
 from gashall.readers.base import Reader
 from gashall.reconciliation import carried
-from gashall.refunds import proven
 from gashall.replacement import REASONS, REPLACEMENT_MOST
 from gashall.toolmaking import Wanted
+from gashall.toolreading import take_final
 from gashall.units import Volume
 
 # How far an exchange has come.
@@ -98,6 +97,8 @@ class Exchange:
     by its index, suggested as a make-up of kind dead meter."""
     corrected: Decimal | None
     """What the new meter's gas is less by: burned beyond the old meter's zero, and corrections it had not taken."""
+    beyond: Decimal | None
+    """What the final record says is left beyond the most; no meter has it any more, and it is made up if approved."""
     card: int | None
     """The customer's card for the new meter."""
     resumed: bool = False
@@ -116,6 +117,8 @@ class Exchange:
             lines.append(f"left by the index {self.owed} m³: to be requested as a make-up of kind dead meter")
         else:
             lines.append(f"moved {self.moved} m³, for the customer's card {self.owed} m³")
+        if self.beyond:
+            lines.append(f"NOT moved: {self.beyond} m³ that the old meter had beyond {self.most} m³; look why")
         if self.corrected:
             lines.append(f"to be taken off at the new meter {self.corrected} m³")
         if self.state in (READ, DEAD):
@@ -368,7 +371,7 @@ def read(counter: Counter, reader: Reader) -> Exchange:
         if row.moved_at is not None:
             return _told(books, row, resumed=True)
         old, new = _binding(books, row.account, row.old), _binding(books, row.account, row.new)
-        _settle(counter, books, row, old, new, tool, _final(card, old, new), found(card.final).raw)
+        _settle(counter, books, row, old, new, tool, _final(card, old, new))
         return _told(books, found(books.transfer_of(row.account)))
 
 
@@ -382,9 +385,9 @@ def _check_transfer_card(card: Card) -> None:
         raise CardError(codes.KIND, "This is no transfer card.", "Insert the transfer card of the exchange.")
 
 
-def _final(card: Card, old: Binding, new: Binding) -> Values:
+def _final(card: Card, old: Binding, new: Binding) -> Part:
     """The authentic final record of ``old``, made for ``new``. CardError."""
-    final = found(card.final)
+    final: Part = found(card.final)
     if not final.written:
         raise CardError(
             codes.NO_FINAL_RECORD,
@@ -397,7 +400,7 @@ def _final(card: Card, old: Binding, new: Binding) -> Values:
             "The card's final record is not whole and genuine.",
             "Let the old meter read the card once more: it writes the same record again.",
         )
-    values: Values = found(final.values)
+    values = found(final.values)
     if (values["meter"], values["binding"]) != (old.meter, old.number):
         raise CardError(codes.METER, f"The final record is of meter {values['meter']}, not {old.meter}.")
     # Whose transfer the record's MAC was judged by.
@@ -409,7 +412,7 @@ def _final(card: Card, old: Binding, new: Binding) -> Values:
         heir = out.values["new_meter"], out.values["new_binding"]
     if heir != (new.meter, new.number):
         raise CardError(codes.BINDING, "The final record was made for another transfer.")
-    return values
+    return final
 
 
 def _settle(
@@ -419,19 +422,12 @@ def _settle(
     old: Binding,
     new: Binding,
     tool: ToolRow,
-    final: Values,
-    frame: bytes,
+    record: Part,
 ) -> None:
     """Book the final record: the old binding is over, the new one is the account's, with what its meter credits."""
+    final: Values = found(record.values)
     here = position(counter, books, old)
     entitled = _entitled(here)
-    if is_ahead(books, old, here.last, final) or final["bought_total"] > entitled:
-        raise LedgerError(
-            errors.LEDGER_BEHIND,
-            f"The final record tells of order {final['sequence']} and {final['bought_total']} pulses; the ledger knows "
-            f"{here.last.sequence} and {entitled}.",
-            "Adopt the customer's card first: icgas hall reconcile adopt.",
-        )
     left = encode.remaining(final)
     if left < -S24_MAX:
         raise LedgerError(
@@ -442,11 +438,27 @@ def _settle(
     moved = min(max(left, 0), found(row.most))
     # A correction the old meter has not taken is, like an order it has not loaded, for the new one.
     later = correction_total(here.last, final) - final["correction_total"]
-    taken = max(-left, 0)
+    # First: what the old binding was recovering from, the new one is.
+    books.open_binding(old, new, counter.now())
+    take_final(counter, books, old, tool.number, record)
+    owed = max(entitled - final["bought_total"], 0)
+    _begin_binding(counter, books, row, here, new, tool, moved, max(-left, 0), owed, later)
+
+
+def _begin_binding(
+    counter: Counter,
+    books: Books,
+    row: TransferRow,
+    here: Position,
+    new: Binding,
+    tool: ToolRow,
+    moved: int,
+    taken: int,
+    owed: int,
+    later: int,
+) -> None:
+    """The account goes to its new binding, with what came into it by transfer card."""
     now = counter.now()
-    books.end_binding(old, FinalRow(old.meter, old.number, tool.number, frame, now))
-    books.mark_done(old.id, final["sequence"], final["bought_total"])
-    books.open_binding(old, new, now)
     order = books.add_order(
         new,
         here.row.number,
@@ -460,14 +472,44 @@ def _settle(
         correction=taken or None,
     )
     books.mark_written(order.id)
+    told = _report(books, new)
+    if told is not None:
+        books.mark_done(new.id, told["sequence"], told["bought_total"])
     books.change_transfer(
         row,
         journal.EXCHANGE_READ,
         moved_at=now,
         moved_pulses=moved,
-        owed_pulses=entitled - final["bought_total"],
+        owed_pulses=owed,
         correction=taken + later,
     )
+
+
+def _report(books: Books, new: Binding) -> Values | None:
+    """What the new meter has said of its new binding: a management card may have been at it before."""
+    kept = books.last_report(new.meter)
+    return kept_report(kept) if kept is not None and kept.binding == new.number else None
+
+
+def proven(counter: Counter, account: str) -> Exchange:
+    """See ``Hall.exchange_proven``."""
+    units.account_number(account)
+    with counter.ledger.begin() as books:
+        row = _under_way(books, account)
+        old, new = _binding(books, account, row.old), _binding(books, account, row.new)
+        told = _report(books, new)
+        if told is None:
+            raise CardError(
+                errors.REPORT_MISSING,
+                f"Meter {new.meter} has not been heard of in its binding {new.number}.",
+                "Read it out with a management card, and that card back: icgas hall tool read.",
+            )
+        here, tool = position(counter, books, old), found(books.tool(found(row.tool)))
+        # Which of its orders the old meter had loaded only its final record could tell: none is released once more.
+        moved, taken = told["bought_total"], told["correction_total"]
+        books.open_binding(old, new, counter.now())
+        _begin_binding(counter, books, row, here, new, tool, moved, taken, 0, 0)
+        return _told(books, found(books.transfer_of(account)))
 
 
 # ---------------------------------------------------------------------- a dead meter
@@ -512,7 +554,7 @@ def dead(
         if here.last.state == PENDING:
             books.hold_order(here.last)
         if here.unpaid is not None:
-            if proven(books, here.unpaid, here.last):
+            if refunds.proven(books, here.unpaid, here.last):
                 check_settled(here.unpaid)
             # The meter will never show that it gave the gas up: it is the customer's again.
             books.change_grant(here.unpaid, journal.GRANT_CANCELLED, cancelled_at=now)
@@ -766,6 +808,10 @@ def _told(books: Books, row: TransferRow, *, resumed: bool = False) -> Exchange:
     state = CLOSED if row.ended_at is not None else DEAD if row.closing is not None else READ
     if row.ended_at is None and row.moved_at is None:
         state = BEGUN
+    final, beyond = books.final(old.meter, old.number), None
+    if final is not None and row.moved_pulses is not None:
+        left = encode.remaining(encode.decode_frame(final.frame, tools.FINAL))
+        beyond = max(left, 0) - row.moved_pulses
     first = next((o for o in books.orders(row.account) if o.binding == new.id and o.kind == EXCHANGE), None)
     return Exchange(
         account=row.account,
@@ -779,9 +825,10 @@ def _told(books: Books, row: TransferRow, *, resumed: bool = False) -> Exchange:
         moved=volume(row.moved_pulses),
         owed=volume(row.owed_pulses),
         corrected=volume(row.correction),
+        beyond=volume(beyond),
         card=None if first is None else first.card,
         resumed=resumed,
     )
 
 
-__all__ = ["Exchange", "NewMeter", "again", "begin", "card", "dead", "exchange_of", "read"]
+__all__ = ["Exchange", "NewMeter", "again", "begin", "card", "dead", "exchange_of", "proven", "read"]

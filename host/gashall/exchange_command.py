@@ -73,12 +73,17 @@ def add(
     showing = action(
         "exchange show", service(lambda hall, given: hall.exchange(given.account)), "print how far an exchange is"
     )
+    proving = action(
+        "exchange proven",
+        service(lambda hall, given: hall.exchange_proven(given.account)),
+        "go on by the new meter's report, where no transfer card comes back",
+    )
     for parser in (beginning, repeating, writing):
         words = "the customer's card file, or a blank one" if parser is writing else "card file of a blank card"
         parser.add_argument("--card", metavar="FILE", required=True, help=words)
         parser.add_argument("--blank", action="store_true", help="make the card file first: a new blank card")
     reading.add_argument("--card", metavar="FILE", required=True, help="the transfer card's file")
-    for parser in (beginning, repeating, dying, showing):
+    for parser in (beginning, repeating, dying, showing, proving):
         parser.add_argument("--account", metavar="NUMBER", required=True, help="10 digits")
     writing.add_argument("--account", metavar="NUMBER", help="with a blank card: 10 digits")
     writing.add_argument("--reason", choices=REASONS, help="with a blank card: what became of the old one")

@@ -69,9 +69,14 @@ SETTINGS = ("limit_purchase", "limit_day", "limit_month", "utc_offset", "sell_re
 """What may be set: limits in hundredths of a m³, how many minutes the hall's days begin before UTC's, and 1 where
 accounts of a restored ledger may buy before their meters have reported."""
 
+CLOSE = "close"
+"""A grant: what was paid back when its account was closed."""
+
 PROBE = "probe"
+REKEY = "rekey"
 ADOPTED = "adopted"
-"""Where an order comes from that is no sale: it only asks for a report, or its row was lost and a card had it."""
+"""Where an order comes from that is no sale: it only asks for a report, says with new keys what the last one said
+with keys its meter has no more, or its row was lost and a card had it."""
 
 EXCHANGE = "exchange"
 """An order for the meter an account got in exchange; before it is TRANSFER, what the transfer card moved."""
@@ -490,7 +495,7 @@ _SPANS: dict[tuple[str, str], tuple[int, int]] = {
     ("orders", "shift"): (1, 0x7FFFFFFF),
     ("orders", "correction"): (-S24_MAX, S24_MAX),
     ("cards", "ended"): (0, TIME_MAX),
-    ("grants", "pulses"): (-S24_MAX, S24_MAX),
+    ("grants", "pulses"): (-S24_MAX, TOTAL_MAX),
     ("grants", "requested_at"): (0, TIME_MAX),
     ("grants", "approved_at"): (0, TIME_MAX),
     ("grants", "paid_at"): (0, TIME_MAX),
@@ -990,7 +995,7 @@ class Order:
     price: int | None = None
     shift: int | None = None
     kind: str | None = None
-    """MAKEUP, GIFT, REFUND, CANCEL, REPLACEMENT, PROBE or ADOPTED; nothing: an opening (sequence 1) or a purchase."""
+    """MAKEUP, GIFT, REFUND, CANCEL, REPLACEMENT, PROBE, REKEY or ADOPTED; nothing: opening (sequence 1) or purchase."""
     correction: int | None = None
     """The correction total its frame bears; nothing: 0."""
     adopted_pulses: int | None = None
@@ -2035,6 +2040,11 @@ class Books:
                 sa.update(_tools).where(_tools.c.number == final.card).values(seen_at=final.seen_at)
             )
             changes["tools"] = [{"number": final.card, "seen_at": final.seen_at}]
+        recovery = self.recovery(binding.id)
+        if recovery is not None:
+            # Nothing of this binding can be loaded any more, whatever was lost with the ledger.
+            self._run(_END_RECOVERY, {"_key": recovery.id, "_at": final.seen_at})
+            changes["recoveries"] = [{"id": recovery.id, "ended_at": final.seen_at}]
         self._tell(journal.BINDING_ENDED, binding.account, changes)
 
     def transfer_of(self, account: str) -> TransferRow | None:

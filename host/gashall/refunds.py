@@ -52,7 +52,7 @@ def request(counter: Counter, account: str, volume: Volume, *, reason: str, requ
         _check_bought(books, binding.id, pulses, meter.pulse_weight)
         _check_left(here, pulses)
         if fen is None:
-            fen = _money(books, account, binding.id, pulses, meter.pulse_weight)
+            fen = money_of(books, account, binding.id, pulses, meter.pulse_weight)
         row = books.add_grant(
             binding, kind=REFUND, pulses=pulses, fen=fen, reason=reason, requester=requester, at=counter.now()
         )
@@ -194,8 +194,7 @@ def _order(books: Books, row: GrantRow) -> Order:
 
 def _check_bought(books: Books, binding: int, pulses: int, weight: int) -> None:
     """What was given is not paid back: no more than was bought, less what was paid back already."""
-    paid = books.paid(binding)
-    bought = sum(paid.get(kind, 0) for kind in (None, REFUND, CANCEL, REPLACEMENT))
+    bought = bought_left(books, binding)
     if pulses > bought:
         raise RequestError(
             codes.REFUND_TOO_LARGE,
@@ -203,6 +202,12 @@ def _check_bought(books: Books, binding: int, pulses: int, weight: int) -> None:
             f"{units.volume(pulses, weight)} m³ cannot be.",
             "Refund at most that.",
         )
+
+
+def bought_left(books: Books, binding: int) -> int:
+    """The pulses of a binding that were bought and not paid back; what was given is not paid back."""
+    paid = books.paid(binding)
+    return sum(paid.get(kind, 0) for kind in (None, REFUND, CANCEL, REPLACEMENT))
 
 
 def _check_left(here: Position | Standing, pulses: int) -> None:
@@ -220,7 +225,7 @@ def _check_left(here: Position | Standing, pulses: int) -> None:
         )
 
 
-def _money(books: Books, account: str, binding: int, pulses: int, weight: int) -> int:
+def money_of(books: Books, account: str, binding: int, pulses: int, weight: int) -> int:
     """What the gas bought last was sold for, in fen, without what was paid back already."""
     cancelled = {row.written for row in books.grants() if row.cancelled_at is not None}
     bought: list[tuple[int, int | None, int | None]] = []

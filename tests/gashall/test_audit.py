@@ -14,7 +14,9 @@ from gashall.errors import RequestError
 require_part("sqlalchemy")
 from gashall import journal  # noqa: E402
 from gashall.audit import audit  # noqa: E402
+from gashall.exchange import NewMeter  # noqa: E402
 from gashall.ledger import Ledger, metadata  # noqa: E402
+from gashall.readers import FileReader  # noqa: E402
 
 TABLES = sorted(metadata.tables)
 # What a cell may be changed to; values that the cell holds already are left out.
@@ -79,6 +81,11 @@ def books(desk):
     hall.end_suspension("0000000001", "1.05")
     hall.approve_grant(hall.request_gift("0000000001", 1, reason="jubilee", requester="Li Ming").number, "Wang")
     hall.stop_account("0000000001", reason="moved out", approver="Wang")
+    coming = NewMeter(METER[:-1] + "0", 0)
+    people = {"requester": "Li Ming", "approver": "Wang", "reason": "meter of ten years"}
+    hall.begin_exchange(desk.blank("transfer.bin"), account="0000000001", meter=coming, **people)
+    desk.meter.end(desk.folder / "transfer.bin", desk.signer)
+    hall.read_exchange(FileReader(desk.folder / "transfer.bin"))
     neighbour = desk.blank("neighbour.bin")
 
     def dead(plan):
@@ -121,6 +128,12 @@ def test_every_guard_taken_away_is_named(books):
         "ix_orders_account",
         "ix_recoveries_binding",
         "ix_suspensions_binding",
+        "ix_tools_account",
+        "ix_tools_binding",
+        "ix_tools_meter",
+        "ix_transfers_account",
+        "ix_transfers_new",
+        "ix_transfers_old",
         "journal_no_delete",
         "journal_no_gap",
         "journal_no_update",
