@@ -908,3 +908,13 @@ def test_stop_at_every_stored_byte_makes_one_exchange(tmp_path, signer, step, mo
         if count % 7 == 0 or count > len(plans) - 8:
             check_once(step, house, signer)
         shutil.rmtree(house.folder)
+
+
+def test_transfer_card_at_another_service_is_called_what_it_is(house):
+    house.begin()
+    for service in (house.hall.read_back, lambda card: house.hall.sell(card, 1, fen=1)):
+        refusal = refused(lambda service=service: service(house.transfer), codes.KIND, CardError)
+        assert "transfer card of the company" in str(refusal)
+    told = house.hall.verify(house.transfer).lines()
+    assert any(line.startswith("identity") and line.endswith("transfer card") for line in told)
+    assert any("icgas hall exchange read" in line for line in told)
