@@ -610,7 +610,7 @@ def check_ours(card: Card) -> None:
         raise CardError(
             codes.KIND,
             f"This is a {card_words(card.identity.kind)} of the company, no customer's card.",
-            "Insert the customer's card. A transfer card goes into the meters, then: icgas hall exchange read.",
+            "Insert the customer's card. This one is read by icgas hall tool read, a transfer card by exchange read.",
         )
 
 

@@ -917,4 +917,4 @@ def test_transfer_card_at_another_service_is_called_what_it_is(house):
         assert "transfer card of the company" in str(refusal)
     told = house.hall.verify(house.transfer).lines()
     assert any(line.startswith("identity") and line.endswith("transfer card") for line in told)
-    assert any("icgas hall exchange read" in line for line in told)
+    assert any("icgas hall tool read, a transfer card by exchange read" in line for line in told)
