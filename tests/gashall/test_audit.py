@@ -17,6 +17,7 @@ from gashall import journal  # noqa: E402
 from gashall.audit import audit  # noqa: E402
 from gashall.exchange import NewMeter  # noqa: E402
 from gashall.ledger import Ledger, metadata  # noqa: E402
+from gashall.readers import FileReader  # noqa: E402
 
 TABLES = sorted(metadata.tables)
 OTHER = "32060012345670"
@@ -67,7 +68,7 @@ def books(desk):
     hall.close_shift(0)
     hall.open_shift("Li Ming")
     hall.stock_in(9)
-    hall.stock_out(5)
+    hall.stock_out(7)
     hall.stock_spoiled(1, reason="bent")
     hall.open_account(desk.blank(), meter=METER, volume=30, name="王芳", fen=7500)
     desk.meter.insert(desk.card_path)
@@ -82,6 +83,11 @@ def books(desk):
     hall.end_suspension("0000000001", "1.05")
     hall.approve_grant(hall.request_gift("0000000001", 1, reason="jubilee", requester="Li Ming").number, "Wang")
     hall.stop_account("0000000001", reason="moved out", approver="Wang")
+    coming = NewMeter(METER[:-1] + "5", 0)
+    people = {"requester": "Li Ming", "approver": "Wang", "reason": "meter of ten years"}
+    hall.begin_exchange(desk.blank("transfer.bin"), account="0000000001", meter=coming, **people)
+    desk.meter.end(desk.folder / "transfer.bin", desk.signer)
+    hall.read_exchange(FileReader(desk.folder / "transfer.bin"))
     stand = Stand(desk.signer, OTHER)
     hall.open_account(desk.blank("third.bin"), meter=OTHER, volume=1, fen=250)
     hall.issue_clear(desk.blank("tool.bin"), account="0000010002", requester="Li Ming", approver="王芳", reason="left")
@@ -90,9 +96,6 @@ def books(desk):
     reader = desk.card
     reader.path = str(desk.folder / "tool.bin")
     hall.read_tool(reader)
-    people = {"requester": "Li Ming", "approver": "Wang", "reason": "meter of ten years"}
-    coming = NewMeter(METER[:-1] + "1", 0)
-    hall.exchange_dead(account="0000000001", meter=coming, closing_index="1.05", **people)
     neighbour = desk.blank("neighbour.bin")
 
     def dead(plan):
