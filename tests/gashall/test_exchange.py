@@ -771,6 +771,46 @@ def test_meter_that_dies_while_its_transfer_card_is_out(house, used):
     assert house.hall.audit().findings == ()
 
 
+def test_refund_the_dead_meter_never_loaded_is_cancelled(house):
+    number = house.hall.request_refund(ACCOUNT, 5, reason="moves", requester="Li Ming").number
+    house.hall.approve_grant(number, "Wang Fang")
+    house.hall.write_grant(house.customer, number)
+    assert declare(house).owed == Decimal("23.00")
+    assert house.hall.grant(number).state == "cancelled"
+    refused(lambda: house.hall.pay_refund(number), errors.GRANT_ENDED)
+
+
+def test_refund_the_dead_meter_has_loaded_is_paid_first(house):
+    number = house.hall.request_refund(ACCOUNT, 5, reason="moves", requester="Li Ming").number
+    house.hall.approve_grant(number, "Wang Fang")
+    house.hall.write_grant(house.customer, number)
+    house.show(house.old)
+    house.hall.read_back(house.customer)
+    refused(lambda: declare(house), errors.REFUND_UNPAID, LedgerError)
+    house.hall.pay_refund(number)
+    assert declare(house).owed == Decimal("18.00")
+
+
+def test_sale_that_died_before_the_meter_did_is_paid_and_left(house):
+    reader = house.customer
+    stop(reader, "killed", 5)
+    with pytest.raises(DeadError):
+        house.hall.sell(reader, 20, fen=5000)
+    refused(house.begin, errors.PENDING_ELSEWHERE, LedgerError)
+    assert declare(house).owed == Decimal("43.00")
+    house.hall.exchange_card(house.customer)
+    house.load()
+    make_up(house, 43)
+
+
+@pytest.mark.parametrize("closing", ["-1", "100000", "x"])
+def test_impossible_closing_index_is_refused_and_nothing_is_written(house, closing):
+    before = house.hall.audit().entries
+    with pytest.raises(RequestError):
+        declare(house, closing)
+    assert house.hall.audit().entries == before
+
+
 # ---------------------------------------------------------------------- deaths
 
 
