@@ -13,6 +13,7 @@ from typing import Any
 
 from gascard import codes, records
 from gascard.chip import DEFAULT_PSC
+from gascard.meanings import CARD_KINDS
 from gascard.records import IDENTITY_AT, IMAGE_SIZE, ORDER_AT, S24_MAX, SEQUENCE_MAX, TOTAL_MAX
 from gashall import encode, errors, limits, prices, shifts, units
 from gashall.encode import Card, Part, Values, decode_card, report_rank
@@ -590,6 +591,12 @@ def check_reader(reader: Reader) -> None:
         raise RequestError(errors.FIELD, f"{reader!r} is no card reader.", "Give a Reader, such as FileReader(path).")
 
 
+def card_words(kind: int | None) -> str:
+    """What a card of that kind is called."""
+    known = None if kind is None else CARD_KINDS.get(kind)
+    return f"card of kind {kind}" if known is None else known[1]
+
+
 def check_ours(card: Card) -> None:
     """Whether the card is a readable customer card of this region; else the CardError that says why not."""
     if not card.identity.written:
@@ -600,7 +607,11 @@ def check_ours(card: Card) -> None:
         if code:
             raise CardError(code)
     if card.identity.kind != records.CARD_CUSTOMER:
-        raise CardError(codes.KIND)
+        raise CardError(
+            codes.KIND,
+            f"This is a {card_words(card.identity.kind)} of the company, no customer's card.",
+            "Insert the customer's card. This one is read by icgas hall tool read, a transfer card by exchange read.",
+        )
 
 
 def _check_order(order: Part, binding: Binding, last: Order, reading: bool, adopting: bool = False) -> None:
@@ -717,8 +728,13 @@ def order_told(order: Order, weight: int) -> str:
     }[order.state]
     made = units.moment(order.made_at).strftime("%Y-%m-%d %H:%M UTC")
     what = "" if order.kind is None else f", a {order.kind},"
+    return f"order {order.sequence}{what} over {amount_told(order, weight)} of {made} {where}"
+
+
+def amount_told(order: Order, weight: int) -> str:
+    """An order's gas, and its money where it has any."""
     money = "" if order.fen is None else f" for {units.yuan(order.fen)} yuan"
-    return f"order {order.sequence}{what} over {units.volume(amount_of(order), weight)} m³{money} of {made} {where}"
+    return f"{units.volume(amount_of(order), weight)} m³{money}"
 
 
 def amount_of(order: Order) -> int:

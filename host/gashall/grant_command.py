@@ -185,6 +185,8 @@ def _replace(hall: Hall, given: Arguments, blank: Blank) -> Answer:
         lines.append("It is an opening card: the meter is not known to be bound.")
     if told.held:
         lines.append("Held gas waits for the new card's report, or an approved make-up of kind held.")
+    if told.cancelled_refund is not None:
+        lines.append(f"Refund {told.cancelled_refund} is cancelled by it: pay nothing out for it.")
     if told.resumed:
         lines.append("This replacement had been begun earlier and was finished now; it was not made twice.")
     return 0, asdict(told), lines

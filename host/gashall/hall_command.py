@@ -698,6 +698,8 @@ def _batch(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
             lines = [printable(str(problem)) for problem in judged.problems]
             lines.append(f"{told['rows']} rows can be read, {judged.volume} m³; {len(judged.problems)} faults found")
             lines += ["Nothing was written."]
+            if judged.problems and not arguments.resume and os.path.isdir(arguments.cards):
+                lines += [f"If this batch was begun in {arguments.cards}, go on with it: --resume."]
             return REFUSED if judged.problems else DONE, told, lines
         folder = CardFolder(arguments.cards, resume=arguments.resume)
         done = _watched(hall, judged, folder)

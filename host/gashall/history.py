@@ -72,6 +72,9 @@ class History:
             lines.append(f"  {card.number:>10}  replacement {card.replacement}, batch {card.issue_batch}, {state}")
         lines += ["", "orders"]
         numbers = {binding.id: binding.number for binding, _ in self.bindings}
+        # After an exchange bindings of two meters may have one number.
+        several = len({binding.meter for binding, _ in self.bindings}) > 1
+        where = {binding.id: f", meter {binding.meter}" if several else "" for binding, _ in self.bindings}
         for order in self.orders:
             weight = weights[order.binding]
             what = "" if order.kind is None else f"{order.kind} "
@@ -81,6 +84,7 @@ class History:
                 f"  {numbers[order.binding]:>3}/{order.sequence:<5} {_time(order.made_at)}  "
                 f"{what}{units.volume(order.paid_pulses, weight)} m³{money}, total "
                 f"{units.volume(order.released_pulses, weight)} m³, card {order.card}, {order.state}"
+                + where[order.binding]
                 + ("" if not order.adopted_pulses else f", {units.volume(order.adopted_pulses, weight)} m³ adopted")
             )
         if self.grants:
@@ -150,7 +154,10 @@ class History:
                 text = f"order {values['sequence']}, " + ", ".join(
                     f"{word} {units.volume(count, weight)} m³" for word, count in shown.items()
                 )
-            lines.append(f"  {row.binding:>3}/{row.report_number:<8} {_time(row.seen_at)}  {text}, card {row.card}")
+            lines.append(
+                f"  {row.binding:>3}/{row.report_number:<8} {_time(row.seen_at)}  {text}, card {row.card}"
+                + (f", meter {row.meter}" if several else "")
+            )
         if self.adoptions:
             lines += ["", "adopted"]
         for adoption in self.adoptions:

@@ -66,6 +66,8 @@ class Replaced:
     """Paid beyond it."""
     state: str
     resumed: bool
+    cancelled_refund: int | None = None
+    """The refund, not proven, that was cancelled by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +302,9 @@ def _book(counter: Counter, books: Books, account: str, reason: str, issue_batch
 def _replaced(counter: Counter, books: Books, account: str, old: int | None, *, resumed: bool) -> Replaced:
     _, binding, meter = of_account(books, account)
     here = position(counter, books, binding)
+    # It adds gas only where it takes back the refund that was the order before.
+    before = [order for order in books.orders(account) if order.binding == binding.id and order.id != here.last.id]
+    refund = books.grant_of(before[-1].id) if here.last.paid_pulses else None
     return Replaced(
         account=account,
         meter=meter.number,
@@ -312,6 +317,7 @@ def _replaced(counter: Counter, books: Books, account: str, old: int | None, *, 
         held=units.volume(here.held, meter.pulse_weight),
         state=here.last.state,
         resumed=resumed,
+        cancelled_refund=None if refund is None else refund.id,
     )
 
 

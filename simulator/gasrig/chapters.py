@@ -10,6 +10,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from gascard import codes
+from gascard.chip import Chip
 from gascard.meanings import CODES
 from gashall.units import yuan
 from gasrig.customer import CLERK, VOLUMES, Customer, cubic, left, valve
@@ -89,6 +90,42 @@ def lost_in_use(customer: Customer) -> None:
     customer.say(f"the lost card turns up and goes into the meter: {CODES[code][0]}")
 
 
+def meter_exchanged(customer: Customer) -> None:
+    """Another meter on the wall; what is left in the old one goes over by transfer card."""
+    from gashall.exchange import NewMeter
+
+    world, hall, old = customer.world, customer.world.hall, customer.world.number
+    made = world.new_meter()
+    transfer = world.blank_card()
+    with customer.shift(cards=1):
+        hall.begin_exchange(
+            world.reader(transfer),
+            account=customer.account,
+            meter=NewMeter(made["meter"], cubic(world, made["index"])),
+            requester=CLERK,
+            approver=APPROVER,
+            reason="the old meter is due",
+        )
+        customer.say(f"hall: transfer card from meter {old} to {made['meter']}, approved by {APPROVER}")
+        before = left(world, world.meter.last)
+        _use(customer, transfer)
+        customer.say(f"transfer card in the old meter, which is ended: {before}, then {left(world, world.meter.last)}")
+        customer.before.append(customer.turn())
+        world.hang_meter(made)
+        customer.begin_meter()
+        _use(customer, transfer)
+        told = hall.read_exchange(world.reader(transfer))
+        customer.say(f"transfer card in the new meter, then at the hall: {told.moved} m³ moved, {told.owed} m³ owed")
+        hall.exchange_card(world.reader(customer.card))
+        customer.load("for the new meter")
+
+
+def _use(customer: Customer, card: Chip) -> None:
+    code = customer.world.visit(card)
+    if code != codes.OK:
+        raise TargetError(f"the meter refused the transfer card: {CODES[code][0]} ({code})")
+
+
 def broken_and_made_up(customer: Customer) -> None:
     """A card breaks between hall and meter; the new card's report shows that its gas never came, and it is made up."""
     from gashall.files import write_new
@@ -155,6 +192,7 @@ def backup(customer: Customer) -> None:
 CHAPTERS: tuple[Chapter, ...] = (
     Chapter(240, power_cut),
     Chapter(26, lost_in_use),
+    Chapter(21, meter_exchanged),
     Chapter(16, broken_and_made_up),
     Chapter(0, last_report),
     Chapter(0, month_end),

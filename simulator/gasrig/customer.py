@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from gascard import codes
 from gascard.chip import Chip
@@ -29,7 +29,22 @@ AT_THE_ALARM = ("key", "key", "key", "card", "nothing")
 CLERK = "Wang Fang"
 Say = Callable[[str], None]
 
-__all__ = ["CLERK", "Customer", "Say", "cubic", "left", "valve"]
+__all__ = ["CLERK", "Customer", "Say", "Turn", "cubic", "left", "valve"]
+
+
+class Turn(NamedTuple):
+    """A meter's turn at this household. Gas in pulses, of its own binding."""
+
+    used: int
+    """By the wheels."""
+    register: int
+    """The same by the meter's own count."""
+    moves: int
+    """Of the valve, ever."""
+    written: int
+    """Bytes, since binding."""
+    cell_most: int
+    page_most: int
 
 
 class Customer:
@@ -55,6 +70,7 @@ class Customer:
         self.zero_shuts = 0
         self.purchases = 0
         self.closing_reading = 0  # of the wheels at the last report, in pulses
+        self.before: list[Turn] = []  # of meters that are gone
         self.cash = 0  # taken in the open shift, in fen
 
     @contextlib.contextmanager
@@ -70,6 +86,26 @@ class Customer:
         # What the clerk has taken by his own count, not what the ledger says he took.
         hall.close_shift(self.cash, cards=here.handed_out - here.used)
 
+    def begin_meter(self) -> None:
+        """From here on the meter that hangs there is counted."""
+        snapshot = self.world.meter.snapshot()
+        self.initial_reading: int = snapshot["index"]
+        self.register: int = snapshot["register"]
+        self.worn: dict[str, int] = self.world.meter.wear()
+
+    def turn(self) -> "Turn":
+        """What the meter that hangs there has done since it was begun."""
+        meter = self.world.meter
+        snapshot, wear = meter.snapshot(), meter.wear()
+        return Turn(
+            used=snapshot["index"] - self.initial_reading,
+            register=snapshot["register"] - self.register,
+            moves=snapshot["moves"],
+            written=wear["written"] - self.worn["written"],
+            cell_most=wear["cell_most"],
+            page_most=wear["page_most"],
+        )
+
     @property
     def idle(self) -> bool:
         """Whether nothing is under way: no errand, no alarm, no day that is put off."""
@@ -77,7 +113,6 @@ class Customer:
 
     def open_account(self, name: str) -> None:
         world = self.world
-        reading = world.index_reading()
         with self.shift(cards=1):
             sale = world.hall.open_account(
                 world.reader(self.card),
@@ -90,9 +125,10 @@ class Customer:
             )
             self.cash += sale.fen
         self.account: str = sale.account
-        self.initial_reading: int = reading
+        self.begin_meter()
         self.say(f"account {sale.account} opened, {sale.volume} m³ for {yuan(sale.fen)} yuan on the opening card")
         self.load("bound, first gas loaded")
+        self.worn = world.meter.wear()
 
     def load(self, what: str, *expected: int) -> None:
         """Put the card into the meter. TargetError for another code than OK or ``expected``."""

@@ -2,9 +2,9 @@
 
 The hall sells, the card carries, the meter burns it down and shuts its valve. Every few weeks the alarm shuts
 it once, and the customer presses the key and goes to buy; once in the year the customer is late and sits
-without gas until the next card. What else happens stands in ``gasrig.chapters``: a power cut, a lost card, a
-broken one and its make-up, the month's end. At the end what was sold is compared with what the index says, to
-the pulse, and the ledger is audited.
+without gas until the next card. What else happens stands in ``gasrig.chapters``: a power cut, a lost card,
+another meter, a broken card and its make-up, the month's end. At the end what was sold is compared with what
+the indexes say, to the pulse, and the ledger is audited.
 """
 
 import argparse
@@ -42,6 +42,7 @@ class Result:
     days: int
     seed: int
     meter: str
+    """The last one, as readings and remaining are its own."""
     account: str
     initial_reading: int
     closing_reading: int
@@ -116,8 +117,6 @@ def live(
         customer = Customer(world, days, tell)
         counter_opens(customer, days)
         customer.open_account("the household")
-        worn = world.meter.wear()
-        register = world.meter.last["register"]
         chapters = list(CHAPTERS)
         for day in range(days):
             while world.hours < 24 * (day + 1):
@@ -129,7 +128,7 @@ def live(
                 progress(day + 1)
         for chapter in chapters:
             chapter.tell(customer)
-        result = _balance(world, customer, register, worn)
+        result = _balance(world, customer)
         seconds = time.perf_counter() - started
         if folder is not None:
             # As the hall's file reader keeps it: the image, and the chip's own eight bytes beside it.
@@ -147,20 +146,22 @@ def live(
     )
 
 
-def _balance(world: Any, customer: Customer, register: int, worn: dict[str, int]) -> dict[str, Any]:
+def _balance(world: Any, customer: Customer) -> dict[str, Any]:
     # The figures come from four places: the ledger's rows, the wheels, the meter's account, the card's image. Only
     # what is held and corrected is the hall's own word.
     from gashall.encode import decode_card
-    from gashall.ledger import GIFT, MAKEUP
+    from gashall.ledger import EXCHANGE, GIFT, MAKEUP, TRANSFER
 
     snapshot = world.meter.snapshot()
-    wear = world.meter.wear()
+    turns = [*customer.before, customer.turn()]
     with world.hall.ledger.begin() as books:
         orders = books.orders(customer.account)
     sold = sum(order.paid_pulses for order in orders if order.kind is None)
     granted = sum(order.paid_pulses for order in orders if order.kind in (MAKEUP, GIFT))
-    paid_back = sold + granted - sum(order.paid_pulses for order in orders)
-    used = snapshot["index"] - customer.initial_reading
+    # What moves from a meter to the next one is in the first one's sales.
+    moving = (None, MAKEUP, GIFT, TRANSFER, EXCHANGE)
+    paid_back = -sum(order.paid_pulses for order in orders if order.kind not in moving)
+    used = sum(turn.used for turn in turns)
     order = decode_card(bytes(customer.card.main), world.signer).order
     if not order.authentic or order.values is None:
         raise TargetError("the card's order is not authentic")
@@ -174,7 +175,7 @@ def _balance(world: Any, customer: Customer, register: int, worn: dict[str, int]
         "initial_reading": customer.initial_reading,
         "closing_reading": snapshot["index"],
         "index_pulses": used,
-        "register_pulses": snapshot["register"] - register,
+        "register_pulses": sum(turn.register for turn in turns),
         "bought_pulses": sold,
         "granted_pulses": granted,
         "remaining_pulses": snapshot["remaining"],
@@ -192,10 +193,10 @@ def _balance(world: Any, customer: Customer, register: int, worn: dict[str, int]
         "late": customer.late == "was",
         "refused_milli_pulses": world.refused_milli,
         "valve": VALVE_NAMES[snapshot["valve"]],
-        "valve_movements": snapshot["moves"],
-        "written_bytes": wear["written"] - worn["written"],
-        "most_cell_writes": wear["cell_most"],
-        "most_page_writes": wear["page_most"],
+        "valve_movements": sum(turn.moves for turn in turns),
+        "written_bytes": sum(turn.written for turn in turns),
+        "most_cell_writes": max(turn.cell_most for turn in turns),
+        "most_page_writes": max(turn.page_most for turn in turns),
     }
 
 
@@ -341,7 +342,9 @@ def _print_summary(result: Result, folder: Path | None) -> None:
         kept = ", ".join(sorted(file.name for file in folder.iterdir()))
         console.print(f"in {folder}: {kept}", soft_wrap=True)
         places = f"--ledger {shlex.quote(str(folder / LEDGER_FILE))} --key {shlex.quote(str(folder / KEY_FILE))}"
-        console.print(f"look at the ledger yourself: icgas hall audit {places}", soft_wrap=True)
+        # As it was called: in a virtual environment that nobody has entered the name alone is not found.
+        program = sys.argv[0] if Path(sys.argv[0]).name == "icgas" else "icgas"
+        console.print(f"look at the ledger yourself: {shlex.quote(program)} hall audit {places}", soft_wrap=True)
     console.print(
         f"sold {result.bought_pulses} + granted {result.granted_pulses} = used by the index {result.index_pulses}"
         f" + left on the meter {result.remaining_pulses} + on the card {result.on_card_pulses}"

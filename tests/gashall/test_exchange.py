@@ -1032,3 +1032,13 @@ def test_half_made_new_card_is_finished_by_whatever_service_meets_it(tmp_path, s
         assert held.present(signer.card_psc(card.number))
     house.desk.close()
     check_once(new_card, house, signer)
+
+
+def test_transfer_card_at_another_service_is_called_what_it_is(house):
+    house.begin()
+    for service in (house.hall.read_back, lambda card: house.hall.sell(card, 1, fen=1)):
+        refusal = refused(lambda service=service: service(house.transfer), codes.KIND, CardError)
+        assert "transfer card of the company" in str(refusal)
+    told = house.hall.verify(house.transfer).lines()
+    assert any(line.startswith("identity") and line.endswith("transfer card") for line in told)
+    assert any("icgas hall tool read, a transfer card by exchange read" in line for line in told)

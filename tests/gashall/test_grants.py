@@ -722,8 +722,8 @@ def test_lost_card_with_a_refund_cancels_it(customer, loaded):
         customer.world.visit(old)
         assert customer.bought() == 3500
     customer.chip = customer.world.blank_card()
-    customer.hall.replace(customer.reader, account=ACCOUNT, reason="lost in use")
-    assert customer.hall.grant(number).state == "cancelled"
+    told = customer.hall.replace(customer.reader, account=ACCOUNT, reason="lost in use")
+    assert (told.cancelled_refund, customer.hall.grant(number).state) == (number, "cancelled")
     customer.load()
     customer.load(codes.REPLACED, old)
     assert customer.bought() == 5000

@@ -1,7 +1,9 @@
 """What a person at the counter is told to do can be done as it stands: in his own words, and it works."""
 
 import os
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from paper import METER
@@ -138,3 +140,20 @@ def test_wrong_usage_shows_the_usage_of_what_was_asked_for(words, usage, capsys,
     monkeypatch.delenv("ICGAS_LEDGER", raising=False)
     assert hall_command.command([*words, "--key", "region.key"]) == 2
     assert capsys.readouterr().err.startswith(usage)
+
+
+def test_every_command_that_is_named_anywhere_exists(capsys):
+    root = Path(__file__).parents[2]
+    files = [*(root / "host" / "gashall").rglob("*.py"), root / "README.md", *(root / "docs").glob("*.md")]
+    named = set()
+    for file in files:
+        # A sentence may go on in the next literal.
+        text = re.sub(r'"\s*\n\s*f?"', "", file.read_text(encoding="utf-8"))
+        named |= {(found[1], found[2].strip()) for found in re.finditer(r"icgas hall ([a-z-]+)((?: [a-z]+)?)", text)}
+    assert len(named) > 40
+
+    def there(*words):
+        return hall_command.command([*words, "--help"]) == 0
+
+    # What follows a command that is no group may be anything.
+    assert [words for words in sorted(named) if not there(words[0]) or (words[1] and not there(*words))] == []

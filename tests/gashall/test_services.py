@@ -863,6 +863,7 @@ def test_unfinished_sale_is_finished_before_another_is_refused(desk, volume, fen
     with pytest.raises(RequestError) as refusal:
         hall.sell(desk.card, volume, fen=fen)
     assert refusal.value.code == errors.ORDER_FINISHED
+    assert "order 2 over 20.00 m³ for 50.00 yuan has been finished" in refusal.value.message
     assert [order.state for order in books_of(desk)[0]] == ["done", "written"]
     assert decode_card(desk.card_path.read_bytes(), desk.signer).order.values["bought_total"] == 5000
 
