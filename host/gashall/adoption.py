@@ -65,7 +65,7 @@ def adopt(counter: Counter, reader: Reader, *, requester: str, approver: str, re
         if lost.orders and before.state == PENDING:
             # The hall writes no order while one is pending: who made a later one had written this before.
             books.mark_written(before.id)
-        if lost.orders and not standing.row.issued:
+        if lost.orders and not standing.row.issued and standing.report is None:  # else ``keep`` marks it
             books.mark_card(standing.row.number, psc_bytes=3, issued=True)
         adoption = {
             "card": standing.row.number,

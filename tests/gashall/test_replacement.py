@@ -16,6 +16,7 @@ from gashall.encode import decode_card
 from gashall.errors import CardError, GasError, LedgerError, RequestError
 
 require_part("sqlalchemy")
+from gashall.counter import Counter  # noqa: E402
 from gashall.readers.chip import ChipReader  # noqa: E402
 from gashall.replacement import REASONS  # noqa: E402
 from gasrig.world import World  # noqa: E402
@@ -481,6 +482,45 @@ def test_replacement_of_an_unfinished_opening_is_refused(home):
         home.hall.open_account(reader, meter=home.world.number, volume=30)
     home.account = "0000000001"
     refused(home.replace, errors.PENDING_ELSEWHERE, LedgerError, "Repeat the opening")
+
+
+def last_mark_lost(home, monkeypatch, issue):
+    """``issue`` dies behind the last byte of a card's password, before the ledger says so; the meter loads the card."""
+    whole = Counter.mark_issue
+
+    def dying(counter, books, row, order, psc_bytes, issued):
+        if issued:
+            raise KeyboardInterrupt
+        whole(counter, books, row, order, psc_bytes, issued)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Counter, "mark_issue", dying)
+        issue()
+    home.load()
+    return home.hall.verify(home.reader())
+
+
+@pytest.mark.parametrize("opening", [True, False])
+def test_card_that_the_meter_has_loaded_is_issued_whatever_died(home, monkeypatch, opening):
+    # RULES 1, settling: an authentic report is proof. Unmarked, a lost opening card could not be replaced.
+    chip = home.world.blank_card()
+    if opening:
+        home.account = "0000000001"
+        given = {"meter": home.world.number, "volume": 30, "initial_reading": home.world.index_volume()}
+        home.chips.append(chip)
+        told = last_mark_lost(home, monkeypatch, lambda: home.hall.open_account(home.reader(), **given))
+    else:
+        home.opened()
+        home.chips.append(chip)
+        given = {"account": home.account, "reason": "broken"}
+        told = last_mark_lost(home, monkeypatch, lambda: home.hall.replace(home.reader(), **given))
+    assert [error.code for error in told.findings] == [errors.CARD_HALF_MADE]
+    assert home.hall.read_back(home.reader()).state == "done"
+    assert home.hall.verify(home.reader(), password=True).good
+    assert home.replace().released == 30
+    home.load()
+    home.hall.read_back(home.reader())
+    home.adds_up()
 
 
 def half_made(home, byte):
