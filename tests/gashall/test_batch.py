@@ -596,11 +596,18 @@ def run(desk, capsys, *words):
     return code, told.out, told.err
 
 
+def test_key_file_given_for_a_list_is_not_printed(desk, capsys):
+    (desk.folder / "estate.csv").write_text(json.dumps({"format": "icgas key file 1", "root": ROOT.hex()}))
+    code, out, err = run(desk, capsys)
+    assert (code, ROOT.hex() in out + err) == (1, False)
+    assert "unknown or twice: what is no word, what is no word; missing: meter" in out
+
+
 def test_command_judges_opens_and_resumes(desk, capsys):
     estate(desk)
     code, out, err = run(desk, capsys, "--dry-run")
     assert (code, err) == (0, "")
-    assert out == "5 rows can be read, 160.00 m³; 0 found\nNothing was written.\n"
+    assert out == "5 rows can be read, 160.00 m³; 0 faults found\nNothing was written.\n"
     assert not (desk.folder / "cards").exists()
     code, out, err = run(desk, capsys)
     assert (code, err) == (0, "")
