@@ -19,7 +19,18 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from gascard.chip import Chip
-from gashall import errors, grant_command, keyfile, overview, passphrase, probe, reporting, units
+from gashall import (
+    errors,
+    exchange_command,
+    grant_command,
+    keyfile,
+    overview,
+    passphrase,
+    probe,
+    reporting,
+    tool_command,
+    units,
+)
 from gashall.audit import Audit
 from gashall.batch import BAD, Batch, CardFolder, Judged, write_results
 from gashall.errors import GasError, LedgerError, RequestError
@@ -225,6 +236,8 @@ def _parser() -> argparse.ArgumentParser:
     action("stock show", _stock_show, "print where the blank cards are, and what became of the others")
 
     grant_command.add(action, group, _hall, _card, whole=_whole, money=_money)
+    exchange_command.add(action, group, _hall, _card, _whole)
+    tool_command.add(action, group, _hall, _card, whole=_whole, money=_money, moment=_moment)
 
     group("report", "what was done in a day or a month")
     daily = action("report daily", _report, "print what was done in a day")

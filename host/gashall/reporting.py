@@ -19,7 +19,19 @@ from gashall import errors, limits, stock, units
 from gashall.counter import Counter
 from gashall.errors import RequestError
 from gashall.files import write_asked_for
-from gashall.ledger import ADOPTED, CANCEL, GIFT, MAKEUP, PROBE, REFUND, REPLACEMENT, PeriodOrder
+from gashall.ledger import (
+    ADOPTED,
+    CANCEL,
+    EXCHANGE,
+    GIFT,
+    MAKEUP,
+    PROBE,
+    REFUND,
+    REKEY,
+    REPLACEMENT,
+    TRANSFER,
+    PeriodOrder,
+)
 from gashall.page import Table, page
 
 OPENING = "opening"
@@ -36,9 +48,11 @@ WORDS = {
     MAKEUP: "make-ups",
     GIFT: "gifts",
     REFUND: "refunds",
+    REKEY: "under new keys",
     CANCEL: "refunds cancelled",
     PAID_OUT: "refunds paid out",
     PROBE: "probes",
+    EXCHANGE: "meters exchanged",
     ADOPTED: "adopted",
 }
 """The kinds of orders in the order in which a report names them."""
@@ -239,7 +253,11 @@ def _report(counter: Counter, wanted: date | None, *, monthly: bool) -> Report:
         sums: dict[tuple[date, str], Figures] = {}
         for order in books.orders_between(since, until):
             key = day_of(order.made_at), kind_of(order)
-            own = Figures(1, order.hundredths, order.fen or 0, int(order.fen is None and order.kind is None))
+            if order.kind == TRANSFER:
+                continue
+            # What goes from one meter to the next has been counted when it was bought or given.
+            hundredths = 0 if order.kind == EXCHANGE else order.hundredths
+            own = Figures(1, hundredths, order.fen or 0, int(order.fen is None and order.kind is None))
             sums[key] = sums.get(key, _NONE) + own
         for at, fen in books.paid_between(since, until):
             key = day_of(at), PAID_OUT

@@ -70,6 +70,9 @@ def test_every_kind_of_makeup_can_be_asked_for(desk, kind):
     if kind == "held":
         refused(lambda: asked(hall, 5, kind), errors.NOT_HELD, LedgerError)
         return
+    if kind == "dead meter":
+        refused(lambda: asked(hall, 5, kind), errors.DEAD_METER_LIMIT, LedgerError)
+        return
     told = hall.grant(asked(hall, "5.25", kind))
     assert (told.kind, told.sort, told.volume, told.state, told.head) == (
         kind,
