@@ -761,3 +761,17 @@ def test_held_gas_is_not_adopted_beside_itself(home, lose, loaded, case, gained,
     home.hall.sell(home.reader(), 1, fen=250)
     home.load()
     assert home.world.meter.snapshot()["bought_total"] == total * 100 + 100
+
+
+def test_probe_over_an_opening_binds_the_meter(home):
+    # Decision 111: as a user order it would be refused for ever, and the account would be recovering for ever.
+    home.open()
+    home.hall.mark_restored()
+    home.hall.probe(home.reader(), overwrite=True)
+    home.load()
+    assert home.world.meter.snapshot()["bought_total"] == 0
+    assert not home.hall.adopt(home.reader(), **ADOPTED).recovering
+    home.hall.sell(home.reader(), 1, fen=250)
+    home.load()
+    home.hall.read_back(home.reader())
+    assert home.adds_up().left_on_meter == 3100
