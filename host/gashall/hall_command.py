@@ -75,6 +75,9 @@ def command(argv: list[str], clock: Clock | None = None) -> int:
 
 
 def _print(arguments: argparse.Namespace, code: int, record: dict[str, Any], lines: list[str]) -> int:
+    if sys.stdout is None:
+        print(f"icgas hall {arguments.action}: done, but not printed: standard output is closed.", file=sys.stderr)
+        return REFUSED
     encoding = sys.stdout.encoding or "utf-8"
     if arguments.json:
         plain = not encoding.lower().startswith("utf")

@@ -725,7 +725,11 @@ _BELOW_A_GAP = sa.select(sa.func.max(_chain.c.number)).where(
 )
 # What an account's binding may say in all, by kind of order; the highest total a frame up to a sequence bears.
 _PAID = (
-    sa.select(_orders.c.kind, sa.func.sum(_orders.c.paid_pulses).label("pulses"))
+    sa.select(
+        _orders.c.kind,
+        sa.func.sum(_orders.c.paid_pulses).label("pulses"),
+        sa.func.coalesce(sa.func.sum(_orders.c.adopted_pulses), 0).label("adopted"),
+    )
     .where(_orders.c.binding == _KEY)
     .group_by(_orders.c.kind)
 )
@@ -2241,12 +2245,17 @@ class Books:
         return None if row is None else Order(**_columns(row, _orders))
 
     def paid(self, binding: int) -> dict[str | None, int]:
-        """What the orders of a binding add to what the customer may have, in pulses, by their kinds."""
-        found = {}
+        """What the orders of a binding add to what the customer may have, in pulses, by their kinds.
+
+        Gas that was adopted with an order of another kind counts as adopted.
+        """
+        found: dict[str | None, int] = {}
         for row in self._all(_PAID, _key=binding):
-            # A sum is text or a fraction where a cell is; PostgreSQL's is of a wider type.
-            pulses = int(row["pulses"]) if isinstance(row["pulses"], Decimal) else row["pulses"]
-            found[_checked("orders", "kind", row["kind"])] = _checked("orders", "paid_pulses", pulses)
+            kind = _checked("orders", "kind", row["kind"])
+            for key, column, name in ((kind, "paid_pulses", "pulses"), (ADOPTED, "adopted_pulses", "adopted")):
+                # A sum is text or a fraction where a cell is; PostgreSQL's is of a wider type.
+                pulses = int(row[name]) if isinstance(row[name], Decimal) else row[name]
+                found[key] = found.get(key, 0) + _checked("orders", column, pulses)
         return found
 
     def highest_released(self, binding: int, sequence: int) -> int:

@@ -13,11 +13,11 @@ from decimal import Decimal
 from enum import Enum
 
 from gashall import errors, units
-from gashall.counter import correction_total, found, kept_report
+from gashall.counter import correction_total, found, is_ahead, kept_report
 from gashall.drift import TOLERANCE, Verdict
 from gashall.errors import GasError, RequestError
 from gashall.files import open_regular
-from gashall.ledger import Binding, Books, Ledger
+from gashall.ledger import REFUND, Binding, Books, Ledger
 from gashall.page import Table, page
 from gashall.reconciliation import compare
 from gashall.units import Volume
@@ -59,7 +59,7 @@ class Line:
     unbilled: Decimal
     """Suggested to be taken off where it counted too little."""
     on_card: Decimal | None
-    """Released and in no report."""
+    """Released and in no report; below 0 for a refund that waits."""
     reading: Decimal | None
     """What was read off the wheels; None if nobody did."""
     report_at: datetime | None
@@ -106,6 +106,7 @@ def _line(books: Books, binding: Binding, reading: Volume | None, recovering: bo
     weight = meter.pulse_weight
     read = None
     off: int | None = None
+    on_card = 0
     if kept is None or kept.binding != binding.number:
         category, report, kept = Category.NO_REPORT, None, None
         if reading is not None:
@@ -127,13 +128,14 @@ def _line(books: Books, binding: Binding, reading: Volume | None, recovering: bo
             off = ahead - correction_total(last, report) if ahead else 0
             within = abs(off) <= TOLERANCE + report["power_failures"]
             category = Category.AGREES if abs(off) <= TOLERANCE else Category.EXPLAINED if within else Category.APART
-        on_card = last.released_pulses - report["bought_total"]
+        if last.kind == REFUND or report["bought_total"] < last.released_pulses:
+            # Of a refund that waits below zero; what else a report shows above the last frame stays loaded.
+            on_card = last.released_pulses - report["bought_total"]
         if category is Category.AGREES and report["time"] < oldest:
             category = Category.OLD
         elif category is Category.AGREES and on_card:
             category = Category.ON_CARD
-        if report["sequence"] > last.sequence or on_card < 0:
-            recovering = True
+        recovering = recovering or is_ahead(books, binding, last, report)
     amount = off if off is not None and abs(off) > TOLERANCE else 0
     return Line(
         account=binding.account,
@@ -143,7 +145,7 @@ def _line(books: Books, binding: Binding, reading: Volume | None, recovering: bo
         off=None if off is None else units.volume(off, weight),
         make_up=units.volume(max(-amount, 0), weight),
         unbilled=units.volume(max(amount, 0), weight),
-        on_card=None if report is None else units.volume(max(last.released_pulses - report["bought_total"], 0), weight),
+        on_card=None if report is None else units.volume(on_card, weight),
         reading=None if read is None else units.volume(read, weight),
         report_at=None if report is None else units.moment(report["time"]),
     )

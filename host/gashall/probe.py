@@ -52,17 +52,19 @@ def probe(counter: Counter, reader: Reader, *, overwrite: bool = False, rescue: 
             _check(standing, overwrite)
             counter.keep(books, standing)
             last = standing.last
+            # As with every order: an opening until it is known that the meter is bound, else it could never report.
+            opening = standing.known is None
             order = counter.add_order(
                 books,
                 standing.binding,
                 standing.meter,
                 standing.row,
-                kind=records.ORDER_USER,
+                kind=records.ORDER_OPENING if opening else records.ORDER_USER,
                 sequence=standing.next_sequence,
                 count=0,
                 released=last.released_pulses,
                 fen=None,
-                flags=0,
+                flags=records.FLAG_PARAMETERS if opening else 0,
                 now=counter.now(),
                 # The meter takes a correction total as it stands: one that was made must be in every order.
                 correction=correction_total(last, standing.known),

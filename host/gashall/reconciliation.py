@@ -9,6 +9,7 @@ from gashall.drift import Drift, Verdict
 from gashall.encode import Values
 from gashall.errors import CardError, LedgerError
 from gashall.ledger import (
+    ADOPTED,
     CANCEL,
     EXCHANGE,
     GIFT,
@@ -46,6 +47,8 @@ class Reconciliation:
     """Of refunds that were not cancelled, paid or not."""
     held: int
     """Paid and held since a card was replaced."""
+    adopted: int
+    """What cards and reports knew more than a ledger that had lost entries."""
     corrections: int
     """Signed sum of corrections the meter has taken; less what was sold by so much."""
     moved: int = 0
@@ -55,8 +58,8 @@ class Reconciliation:
 
     @property
     def difference(self) -> int:
-        """What was sold and granted less all that is accounted for: 0, or the meter's drift against its index."""
-        given = self.sold + self.moved + self.granted - self.paid_back
+        """What was sold, granted and adopted less all accounted for: 0, or the meter's drift against its index."""
+        given = self.sold + self.moved + self.granted + self.adopted - self.paid_back
         return given - self.used_by_index - self.left_on_meter - self.on_card - self.held - self.corrections
 
     def rows(self) -> list[tuple[str, Decimal]]:
@@ -71,6 +74,8 @@ class Reconciliation:
             figures.insert(1, ("from the meter before", self.moved))
         if self.granted:
             figures.insert(1, ("made up and given", self.granted))
+        if self.adopted:
+            figures.insert(1, ("adopted", self.adopted))
         named = (("held", self.held), ("paid back", self.paid_back), ("corrected", self.corrections))
         figures += [(words, count) for words, count in named if count]
         figures.append(("difference", self.difference))
@@ -142,6 +147,7 @@ def reconcile(counter: Counter, account: str, closing_reading: Volume | None = N
         # An order that cancels a refund, and a replacement card's that does, gives back what the refund took.
         paid_back=-sum(paid.get(kind, 0) for kind in (REFUND, CANCEL, REPLACEMENT)),
         held=here.held,
+        adopted=paid.get(ADOPTED, 0),
         moved=paid.get(TRANSFER, 0) + paid.get(EXCHANGE, 0),
         corrections=report["correction_total"],
         drift=compared,

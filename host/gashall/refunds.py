@@ -49,6 +49,7 @@ def request(counter: Counter, account: str, volume: Volume, *, reason: str, requ
         pulses = units.pulses(volume, meter.pulse_weight, least=1, most=S24_MAX)
         here = position(counter, books, binding)
         check_settled(here.unpaid)
+        _check_no_other(books, binding.id)
         _check_bought(books, binding.id, pulses, meter.pulse_weight)
         _check_left(here, pulses)
         if fen is None:
@@ -72,6 +73,7 @@ def write(counter: Counter, reader: Reader, number: int, rescue: bool) -> Grant:
         # A purchase that waits on the card may be reversed; of other orders it must be known what the meter made.
         if last.state == WRITTEN and (last.kind is not None or last.sequence == 1):
             check_waiting(standing)
+        _check_worth(books, row)
         _check_bought(books, standing.binding.id, row.pulses, weight)
         _check_left(standing, row.pulses)
         released = standing.base - row.pulses
@@ -202,6 +204,27 @@ def _check_bought(books: Books, binding: int, pulses: int, weight: int) -> None:
             f"{units.volume(pulses, weight)} m³ cannot be.",
             "Refund at most that.",
         )
+
+
+def _check_no_other(books: Books, binding: int) -> None:
+    """One refund at a time: two that were asked for side by side would both be worth what was bought last."""
+    for row in books.grants():
+        if row.kind == REFUND and row.binding == binding and row.paid_at is None and row.cancelled_at is None:
+            raise LedgerError(
+                errors.REFUND_UNPAID, f"Refund {row.id} of account {row.account} is neither paid nor cancelled."
+            )
+
+
+def _check_worth(books: Books, row: GrantRow) -> None:
+    """Whether the gas bought last is still what the refund's money was worked out from."""
+    for order in books.orders(row.account):
+        if order.binding == row.binding and order.kind is None and order.made_at > row.requested_at:
+            raise RequestError(
+                errors.AMOUNT,
+                f"Gas was bought since refund {row.id} was asked for (order {order.sequence}): "
+                "its money is not what the gas bought last cost.",
+                "Cancel it and ask for it again.",
+            )
 
 
 def bought_left(books: Books, binding: int) -> int:

@@ -415,7 +415,7 @@ class Hall:
         """Ask for money to be paid back for ``volume`` m³ (退气). ``fen``: what the gas bought last cost if not given.
 
         RequestError also REFUND_TOO_LARGE (more than was bought, or than is left) and AMOUNT (no money is known);
-        LedgerError also REFUND_UNPAID, OPENING_NOT_LOADED. Rules: RULES 1, money back.
+        LedgerError also REFUND_UNPAID (another one is under way), OPENING_NOT_LOADED. Rules: RULES 1, money back.
         """
         return refunds.request(self.counter, account, volume, reason=reason, requester=requester, fen=fen)
 
@@ -433,7 +433,8 @@ class Hall:
         A refund's order lowers the total; nothing else is written until it is paid or cancelled, none is written right
         after another or on a card just replaced. Raises CardError, ReaderError and LedgerError as ``sell``; LedgerError
         GRANT_MISSING, GRANT_NOT_APPROVED, GRANT_WRITTEN, GRANT_ENDED, GRANT_ACCOUNT, BINDING, NOT_HELD, HELD,
-        REFUND_UNPAID, REFUND_AFTER; RequestError RANGE, REFUND_TOO_LARGE, ORDER_FINISHED.
+        REFUND_UNPAID, REFUND_AFTER; RequestError RANGE, REFUND_TOO_LARGE, ORDER_FINISHED, AMOUNT (gas was bought since
+        the refund was asked for).
         """
         service = refunds.write if self.grant(number).sort == grants.REFUND else grants.write
         return service(self.counter, reader, number, rescue)

@@ -75,7 +75,8 @@ def end(counter: Counter, account: str, reading: Volume) -> Suspension:
                 errors.FIELD,
                 f"The wheels cannot have gone from {units.volume(row.reading, meter.pulse_weight)} "
                 f"to {units.volume(after, meter.pulse_weight)} m³ in a test.",
-                "Read the wheels again: they never turn back.",
+                "Read the wheels again: they never turn back. If the first reading was mistyped, give that one: "
+                "the test then took nothing, and what it took is made up by its slip.",
             )
         books.end_suspension(binding, row.id, counter.now(), after)
         return of_row(books.suspensions(binding.id)[-1], binding, meter)

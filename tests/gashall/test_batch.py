@@ -596,6 +596,13 @@ def run(desk, capsys, *words):
     return code, told.out, told.err
 
 
+def test_key_file_given_for_a_list_is_not_printed(desk, capsys):
+    (desk.folder / "estate.csv").write_text(json.dumps({"format": "icgas key file 1", "root": ROOT.hex()}))
+    code, out, err = run(desk, capsys)
+    assert (code, ROOT.hex() in out + err) == (1, False)
+    assert "unknown or twice: what is no word, what is no word; missing: meter" in out
+
+
 def test_command_judges_opens_and_resumes(desk, capsys):
     estate(desk)
     code, out, err = run(desk, capsys, "--dry-run")
