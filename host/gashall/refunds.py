@@ -194,7 +194,7 @@ def _order(books: Books, row: GrantRow) -> Order:
 
 def _check_bought(books: Books, binding: int, pulses: int, weight: int) -> None:
     """What was given is not paid back: no more than was bought, less what was paid back already."""
-    bought = bought_left(books, binding)
+    bought = sum(bought_left(books, part) for part in _chain(books, binding))
     if pulses > bought:
         raise RequestError(
             codes.REFUND_TOO_LARGE,
@@ -205,10 +205,9 @@ def _check_bought(books: Books, binding: int, pulses: int, weight: int) -> None:
 
 
 def bought_left(books: Books, binding: int) -> int:
-    """The pulses of a binding, and of those before it, bought and not paid back; what was given is not paid back."""
-    return sum(
-        books.paid(part).get(kind, 0) for part in _chain(books, binding) for kind in (None, REFUND, CANCEL, REPLACEMENT)
-    )
+    """The pulses of a binding that were bought and not paid back; what was given is not paid back."""
+    paid = books.paid(binding)
+    return sum(paid.get(kind, 0) for kind in (None, REFUND, CANCEL, REPLACEMENT))
 
 
 def _chain(books: Books, binding: int) -> list[int]:
@@ -236,16 +235,28 @@ def _check_left(here: Position | Standing, pulses: int) -> None:
 
 def money_of(books: Books, account: str, binding: int, pulses: int, weight: int) -> int:
     """What the gas bought last was sold for, in fen, without what was paid back already."""
+    # Meters that are exchanged for each other count in the same pulse.
+    return _money(books, account, dict.fromkeys(_chain(books, binding), 1), pulses, weight)
+
+
+def money_of_account(books: Books, account: str, hundredths: int) -> int:
+    """The same of hundredths of a m³, whatever meter they were bought for: gas goes from meter to meter."""
+    scales = {row.id: 10 ** (2 - found(books.meter(row.meter)).pulse_weight) for row in books.bindings(account)}
+    return _money(books, account, scales, hundredths, 2)
+
+
+def _money(books: Books, account: str, scales: dict[int, int], pulses: int, weight: int) -> int:
+    # ``scales``: the bindings that count, and what each one's pulses are multiplied by.
     cancelled = {row.written for row in books.grants() if row.cancelled_at is not None}
     bought: list[tuple[int, int | None, int | None]] = []
-    chain = _chain(books, binding)
     for order in books.orders(account):
-        if order.binding not in chain:
+        if order.binding not in scales:
             continue
-        if order.kind is None and order.paid_pulses:
-            bought.append((order.paid_pulses, order.fen, order.price))
+        count = order.paid_pulses * scales[order.binding]
+        if order.kind is None and count:
+            bought.append((count, order.fen, order.price))
         elif order.kind == REFUND and order.id not in cancelled:
-            _take(bought, -order.paid_pulses, weight)
+            _take(bought, -count, weight)
     parts = _take(bought, pulses, weight)
     if None in parts:
         raise RequestError(
