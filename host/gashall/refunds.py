@@ -196,7 +196,7 @@ def _order(books: Books, row: GrantRow) -> Order:
 
 def _check_bought(books: Books, binding: int, pulses: int, weight: int) -> None:
     """What was given is not paid back: no more than was bought, less what was paid back already."""
-    bought = bought_left(books, binding)
+    bought = sum(bought_left(books, part) for part in _chain(books, binding))
     if pulses > bought:
         raise RequestError(
             codes.REFUND_TOO_LARGE,
@@ -228,10 +228,9 @@ def _check_worth(books: Books, row: GrantRow) -> None:
 
 
 def bought_left(books: Books, binding: int) -> int:
-    """The pulses of a binding, and of those before it, bought and not paid back; what was given is not paid back."""
-    return sum(
-        books.paid(part).get(kind, 0) for part in _chain(books, binding) for kind in (None, REFUND, CANCEL, REPLACEMENT)
-    )
+    """The pulses of a binding that were bought and not paid back; what was given is not paid back."""
+    paid = books.paid(binding)
+    return sum(paid.get(kind, 0) for kind in (None, REFUND, CANCEL, REPLACEMENT))
 
 
 def _chain(books: Books, binding: int) -> list[int]:
@@ -258,12 +257,9 @@ def _check_left(here: Position | Standing, pulses: int) -> None:
 
 
 def money_of(books: Books, account: str, binding: int, pulses: int, weight: int) -> int:
-    """What the gas bought last was sold for, in fen, without what was paid back already.
-
-    Gas that has come to the binding by exchanges was bought in those before it.
-    """
-    scales = {row: scale for row, scale in _scales(books, account).items() if row in _chain(books, binding)}
-    return _money(books, account, scales, pulses * 10 ** (2 - weight), 2)
+    """What the gas bought last was sold for, in fen, without what was paid back already."""
+    # Meters that are exchanged for each other count in the same pulse.
+    return _money(books, account, dict.fromkeys(_chain(books, binding), 1), pulses, weight)
 
 
 def money_of_account(books: Books, account: str, hundredths: int) -> int:
