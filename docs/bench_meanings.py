@@ -14,7 +14,8 @@ REQUESTS: dict[str, tuple[str, str]] = {
     ),
     "CARD_GET": ("half (0 or 1; 2 or 3 of the other card)", "132 bytes of the card that was taken out"),
     "INSERT": (
-        "nothing, or RUN_REQUEST: put the card in, so much gas is drawn meanwhile; report and valve come to rest",
+        "put the card in; report and valve come to rest. RUN_REQUEST: so much gas is drawn meanwhile; "
+        "milliseconds (4): the card is out again after so long",
         SNAPSHOT,
     ),
     "REMOVE": ("take it out", SNAPSHOT),

@@ -537,7 +537,7 @@ class _Run:
             except GasError:
                 return  # nothing was booked; one by one it shows whose error it is
             steps = [
-                (job, row, binding, order, self.counter.issuing(job.reader, job.card, row, order, presented=True))
+                (job, row, binding, order, self.counter.issuing(job.reader, job.card, row, order.frame, presented=True))
                 for job, (row, binding, order) in zip(jobs, booked, strict=True)
             ]
             while steps:

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any, TypeAlias
 
 from gashall import errors
-from gashall.errors import LedgerError, RequestError
-from gashall.files import write_new
+from gashall.errors import LedgerError
+from gashall.files import write_asked_for
 from gashall.grants import MAKEUPS, Grant
 from gashall.history import printable
 from gashall.ledger import Account, Clock
@@ -150,13 +150,7 @@ def _slip(hall: Hall, given: Arguments) -> Answer:
     told = _check_sort(hall, given)
     if given.out is None:
         return 0, told.record(), told.lines()
-    try:
-        write_new(given.out, told.page().encode())
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise RequestError(
-            errors.FIELD, f"The slip {given.out} cannot be written: {why}.", "Choose another file."
-        ) from None
+    write_asked_for(given.out, told.page().encode())
     return 0, told.record() | {"file": given.out}, [f"slip of {told.sort} {told.number} written to {given.out}"]
 
 

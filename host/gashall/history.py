@@ -18,6 +18,7 @@ from gashall.ledger import (
     Order,
     ReportRow,
     SuspensionRow,
+    TransferRow,
 )
 
 
@@ -36,6 +37,7 @@ class History:
     adoptions: tuple[AdoptionRow, ...] = ()
     suspensions: tuple[SuspensionRow, ...] = ()
     recovering: bool = False
+    transfers: tuple[TransferRow, ...] = ()
 
     def lines(self) -> list[str]:
         """The file as lines of text: volumes in m³, money in yuan, times in UTC."""
@@ -97,6 +99,36 @@ class History:
                 f"  {_time(change.at)}  {change.kind} from {before} to {after}, {printable(change.reason)}, "
                 f"approved by {printable(change.approver)}"
             )
+        if self.transfers:
+            lines += ["", "meters exchanged"]
+        meters = {binding.id: binding.meter for binding, _ in self.bindings}
+        for moving in self.transfers:
+            weight, how = weights[moving.new], "by transfer card" if moving.tool is not None else "dead"
+            if moving.closing is not None:
+                how += f" at index {units.volume(moving.closing, weight)} m³"
+            far = (
+                "begun"
+                if moving.moved_at is None
+                else "not on the customer's card"
+                if moving.ended_at is None
+                else "through"
+            )
+            if moving.moved_at is None and moving.ended_at is not None:
+                far = "the old meter died"
+            amounts = "".join(
+                f", {word} {units.volume(count, weight)} m³"
+                for word, count in (
+                    ("moved", moving.moved_pulses),
+                    ("owed", moving.owed_pulses),
+                    ("corrected", moving.correction or None),
+                )
+                if count is not None
+            )
+            lines.append(
+                f"  {_time(moving.at)}  {meters[moving.old]} for {meters[moving.new]} {how}, {far}{amounts}, "
+                f"{printable(moving.reason)}, asked for by {printable(moving.requester)}, "
+                f"approved by {printable(moving.approver)}"
+            )
         lines += ["", "reports"]
         of_binding = {(binding.meter, binding.number): meter.pulse_weight for binding, meter in self.bindings}
         for row, values in self.reports:
@@ -146,6 +178,7 @@ class History:
             "adoptions": [_fields(row) for row in self.adoptions],
             "suspensions": [_fields(row) for row in self.suspensions],
             "recovering": self.recovering,
+            "transfers": [_fields(row) for row in self.transfers],
         }
 
 
@@ -185,6 +218,7 @@ def history(ledger: Ledger, account: str) -> History:
             changes=tuple(books.account_changes(account)),
             adoptions=tuple(row for binding, _ in bindings for row in books.adoptions(binding.id)),
             suspensions=tuple(row for binding, _ in bindings for row in books.suspensions(binding.id)),
+            transfers=tuple(books.transfers(account)),
             recovering=any(books.recovery(binding.id) is not None for binding, _ in bindings),
         )
 

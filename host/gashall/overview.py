@@ -41,6 +41,7 @@ class Category(Enum):
 
 _OF_VERDICT = {Verdict.APART: Category.APART, Verdict.EXPLAINED: Category.EXPLAINED}
 HEAD = ("account", "meter", "category", "off m3", "make-up m3", "unbilled m3", "on card m3", "reading m3", "report")
+_PRINTED = tuple(words.replace("m3", "m³") for words in HEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,10 @@ def read_readings(path: str | os.PathLike[str]) -> dict[str, str]:
                 raise RequestError(
                     errors.FIELD, f"Line {number} of {name}: {why}.", "Correct it: account,reading in each line."
                 )
-            units.account_number(cells[0])
+            try:
+                units.account_number(cells[0])
+            except RequestError as error:
+                raise RequestError(error.code, f"Line {number} of {name}: {error.message}", error.remedy) from error
             readings[cells[0]] = cells[1]
     except csv.Error as error:
         raise RequestError(errors.FIELD, f"{name} is no CSV file: {error}.", "Correct the file.") from None
@@ -190,7 +194,7 @@ def read_readings(path: str | os.PathLike[str]) -> dict[str, str]:
 
 def text_lines(rows: Sequence[Line]) -> list[str]:
     """The list for people, and how many accounts are in each category."""
-    cells = [HEAD, *[row.cells() for row in rows]]
+    cells = [_PRINTED, *[row.cells() for row in rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(HEAD))]
     figures = range(3, 8)
     lines = [
@@ -218,10 +222,11 @@ def csv_text(rows: Sequence[Line]) -> str:
 
 def printed(rows: Sequence[Line], now: int, head: str) -> str:
     """The list as a page to be printed and filed; ``head`` is the journal's, in hex."""
-    table = Table(("account", "name", *HEAD[1:]), [_with_name(row) for row in rows], frozenset(range(4, 9)))
+    table = Table(("account", "name", *_PRINTED[1:]), [_with_name(row) for row in rows], frozenset(range(4, 9)))
     moment = f"{units.moment(now):%Y-%m-%d %H:%M} UTC"
     parts: list[Table | str] = [f"As the ledger stood {moment}.", *totals(rows), table]
-    return page("Accounts against their meters", parts, sign=("made by", "checked by"), foot=f"journal head {head}")
+    sign = ("made by", "checked by")
+    return page("Accounts against their meters", parts, sign=sign, foot=f"journal head {head}", wide=True)
 
 
 def _with_name(row: Line) -> list[str]:

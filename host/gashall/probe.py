@@ -5,7 +5,17 @@ from dataclasses import replace
 from gascard import codes, records
 from gascard.records import SEQUENCE_MAX
 from gashall import errors, units
-from gashall.counter import Counter, Sale, Standing, check_reader, correction_total, order_told, sale_of
+from gashall.counter import (
+    Counter,
+    Sale,
+    Standing,
+    check_exchange,
+    check_not_ending,
+    check_reader,
+    correction_total,
+    order_told,
+    sale_of,
+)
 from gashall.errors import CardError, GasError, LedgerError
 from gashall.ledger import PENDING, PROBE, WRITTEN
 from gashall.readers.base import Reader
@@ -67,6 +77,8 @@ def _check(standing: Standing, overwrite: bool) -> None:
     """Whether a probe may be put on this card now; one that is on it already may stay."""
     if standing.suspended:
         raise LedgerError(errors.SUSPENDED, f"Meter {standing.meter.number} is under test.")
+    check_exchange(standing.exchange, standing.account.number)
+    check_not_ending(standing.ending, standing.account.number)
     if standing.floor is None:
         raise LedgerError(errors.NOT_RECOVERING, f"Account {standing.account.number} is not recovering.")
     last = standing.last

@@ -11,6 +11,7 @@ from gashall import encode, errors, journal, shifts, stock, units
 from gashall.counter import (
     Counter,
     Standing,
+    check_exchange,
     check_fen,
     check_free,
     check_not_closed,
@@ -44,13 +45,14 @@ def request(counter: Counter, account: str, volume: Volume, *, reason: str, requ
     with counter.ledger.begin() as books:
         known, binding, meter = of_account(books, account)
         check_not_closed(known)
+        check_exchange(books.transfer_of(account), account)
         pulses = units.pulses(volume, meter.pulse_weight, least=1, most=S24_MAX)
         here = position(counter, books, binding)
         check_settled(here.unpaid)
         _check_bought(books, binding.id, pulses, meter.pulse_weight)
         _check_left(here, pulses)
         if fen is None:
-            fen = _money(books, account, binding.id, pulses, meter.pulse_weight)
+            fen = money_of(books, account, binding.id, pulses, meter.pulse_weight)
         row = books.add_grant(
             binding, kind=REFUND, pulses=pulses, fen=fen, reason=reason, requester=requester, at=counter.now()
         )
@@ -179,16 +181,20 @@ def _check_open(row: GrantRow) -> None:
 
 def _order(books: Books, row: GrantRow) -> Order:
     if row.written is None:
-        code = errors.REFUND_NOT_PROVEN if row.approver is not None else errors.GRANT_NOT_APPROVED
-        raise LedgerError(code, f"Refund {row.id} has not been written to a card.", "Write it first, then the report.")
+        if row.approver is None:
+            raise LedgerError(errors.GRANT_NOT_APPROVED, f"Refund {row.id} is not approved.")
+        raise LedgerError(
+            errors.REFUND_NOT_PROVEN,
+            f"Refund {row.id} has not been written to a card.",
+            "Write it first (icgas hall refund write); then the meter must have read the card.",
+        )
     order: Order = found(books.order(row.written))
     return order
 
 
 def _check_bought(books: Books, binding: int, pulses: int, weight: int) -> None:
     """What was given is not paid back: no more than was bought, less what was paid back already."""
-    paid = books.paid(binding)
-    bought = sum(paid.get(kind, 0) for kind in (None, REFUND, CANCEL, REPLACEMENT))
+    bought = bought_left(books, binding)
     if pulses > bought:
         raise RequestError(
             codes.REFUND_TOO_LARGE,
@@ -196,6 +202,12 @@ def _check_bought(books: Books, binding: int, pulses: int, weight: int) -> None:
             f"{units.volume(pulses, weight)} m³ cannot be.",
             "Refund at most that.",
         )
+
+
+def bought_left(books: Books, binding: int) -> int:
+    """The pulses of a binding that were bought and not paid back; what was given is not paid back."""
+    paid = books.paid(binding)
+    return sum(paid.get(kind, 0) for kind in (None, REFUND, CANCEL, REPLACEMENT))
 
 
 def _check_left(here: Position | Standing, pulses: int) -> None:
@@ -213,7 +225,7 @@ def _check_left(here: Position | Standing, pulses: int) -> None:
         )
 
 
-def _money(books: Books, account: str, binding: int, pulses: int, weight: int) -> int:
+def money_of(books: Books, account: str, binding: int, pulses: int, weight: int) -> int:
     """What the gas bought last was sold for, in fen, without what was paid back already."""
     cancelled = {row.written for row in books.grants() if row.cancelled_at is not None}
     bought: list[tuple[int, int | None, int | None]] = []

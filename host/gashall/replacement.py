@@ -199,17 +199,6 @@ def prove(counter: Counter, books: Books, card: Card) -> Values | None:
     return values
 
 
-def replaced_told(books: Books, card: int) -> CardError:
-    """What is said of a card that was replaced."""
-    place = found(books.place(card))
-    present = found(books.card_of(place.account.number))
-    return CardError(
-        codes.REPLACED,
-        f"Card {card} of account {place.account.number} was replaced by card {present.number}.",
-        "Take the old card back (icgas hall take-back); the customer uses the new one.",
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Made:
     old: int | None
@@ -326,4 +315,4 @@ def _replaced(counter: Counter, books: Books, account: str, old: int | None, *, 
     )
 
 
-__all__ = ["REASONS", "Replaced", "TakenBack", "prove", "replace_card", "replaced_told", "take_back"]
+__all__ = ["REASONS", "Replaced", "TakenBack", "prove", "replace_card", "take_back"]

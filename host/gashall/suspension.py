@@ -33,7 +33,8 @@ class Suspension:
 
     def lines(self) -> list[str]:
         """For people."""
-        head = f"account {self.account}, meter {self.meter}: under test ({printable(self.reason)})"
+        state = "under test" if self.ended_at is None else "back from its test"
+        head = f"account {self.account}, meter {self.meter}: {state} ({printable(self.reason)})"
         begun = f"begun {self.begun_at:%Y-%m-%d %H:%M} UTC at {self.reading_before} m³"
         if self.ended_at is None:
             return [head, begun, "An ordinary meter takes its place, never another IC meter."]

@@ -304,6 +304,14 @@ class Bench:
                 self._pull_early = False
                 self.meter.card_out()
 
+    def _taken_out(self) -> None:
+        out = self.slot.remove()
+        pulled = self._pulled()
+        if out is not None:
+            (self._other if pulled else self._card)[:] = out.dump()
+        self.meter.card_out()
+        self._called()
+
     def _set_clock(self) -> None:
         # As a board does with what a setting card has brought.
         if self.meter.clock_set:
@@ -459,7 +467,12 @@ class Bench:
             meter.card_in()
             self._called()
             spent, drawn = 0, 0
-            if body:
+            if len(body) == 4:
+                # It stays for so many milliseconds only, whatever is going on.
+                spent = int.from_bytes(body, "big")
+                self.pass_time(spent)
+                self._taken_out()
+            elif body:
                 # Somebody cooks meanwhile: so much gas, as long as the valve lets it through.
                 request = unpack(RUN_REQUEST, body)
                 spent, drawn = self.run(request["milliseconds"], request["milli_pulses"])
@@ -467,12 +480,7 @@ class Bench:
             self._set_clock()
             return self.snapshot(-meter.last_code, spent, drawn)
         if identifier == REMOVE:
-            out = self.slot.remove()
-            pulled = self._pulled()
-            if out is not None:
-                (self._other if pulled else self._card)[:] = out.dump()
-            meter.card_out()
-            self._called()
+            self._taken_out()
             return self.snapshot(0)
         if identifier == KEY:
             # For so many milliseconds, where the body says.

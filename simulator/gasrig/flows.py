@@ -11,6 +11,7 @@ place, and so needs the steps, not a function. A step is a plain tuple:
     ("chip", {...})             the card in hand itself: {"counter": tries' bits, "psc": 3 bytes}
     ("insert",) ("remove",)     the card goes in; comes out
     ("insert", milli, ms)       the card goes in, and meanwhile gas is drawn
+    ("visit", ms)               the card goes in and is pulled out again after so long
     ("gas", milli, ms)          so much gas, in thousandths of a pulse, through the wheels, in so much time
     ("pulses", n)               a batch of n pulses
     ("key",) ("wait", ms)       the key, ("key", ms) held for so long; powered time without gas
@@ -147,6 +148,7 @@ ROOT = bytes(range(32))
 METER = "00202500000017"
 OTHER_METER = "00202500000018"
 HEIR = "00202500000019"  # the other side of a transfer
+THIRD_METER = "00202500000020"  # no meter of this number hangs anywhere
 FACTORY_KEY = bytes(range(100, 116))
 CARD = 77
 TOOL_CARD = 90
@@ -418,6 +420,11 @@ class Player:
 
     def _insert(self, milli_pulses: int = 0, milliseconds: int = 0) -> Snapshot:
         self.code = self.meter.insert(self.card, milliseconds=milliseconds, milli_pulses=milli_pulses)
+        return self.meter.last
+
+    def _visit(self, milliseconds: int) -> Snapshot:
+        self.card = self.meter.visit(self.card, milliseconds)
+        self.code = self.meter.last["code"]
         return self.meter.last
 
     def _remove(self) -> Snapshot:
@@ -1145,6 +1152,28 @@ FLOWS: dict[str, Flow] = {
         ),
         {"register": 1003, "index": 1503, "reasons": SHUT_UNBOUND, "remaining": 0, **_SHUT},
     ),
+    # Pulled as soon as the valve moves, half-way, and just before it has shut: nothing has ended.
+    "clear card pulled early, then again": Flow(
+        (
+            *_OPENED,
+            _BURNED,
+            ("card", "clear", {}),
+            *(
+                step
+                for stays in (1, 2_000, 3_999)
+                for step in (
+                    ("visit", stays),
+                    ("expect", {"code": codes.CARD_OUT, "remaining": 2000, "reasons": 0, **_SHUT}),
+                    ("key",),
+                    ("expect", _OPEN),
+                    ("wait", 70_000),
+                )
+            ),
+            ("gas", 10_000, _HOUR),
+            *_says(codes.OK),
+        ),
+        {"code": codes.OK, "register": 1010, "remaining": 0, "reasons": SHUT_UNBOUND, **_SHUT},
+    ),
     "clear, then the next binding": Flow(
         (
             *_OPENED,
@@ -1347,6 +1376,18 @@ FLOWS: dict[str, Flow] = {
         ),
         {"code": codes.NOT_UNBOUND, "register": 30, "reasons": SHUT_UNBOUND, **_SHUT},
     ),
+    "company card with one try left": Flow(
+        (
+            *_OPENED,
+            ("card", "clear", {}),
+            ("chip", {"counter": 0x01}),
+            *_says(codes.ONE_TRY_LEFT, remaining=3000),
+            ("card", "management", {}),
+            ("chip", {"counter": 0x01}),
+            *_says(codes.ONE_TRY_LEFT),
+        ),
+        {"code": codes.ONE_TRY_LEFT, "remaining": 3000, "counter": 0x01, "tokens": 8, **_OPEN},
+    ),
     "company card on another chip": Flow(
         (*_OPENED, ("card", "clear", {}), ("chip", {"psc": b"\x00\x01\x02"}), *_says(codes.PASSWORD_REFUSED)),
         {"code": codes.PASSWORD_REFUSED, "remaining": 3000, "counter": 0x06, **_OPEN},
@@ -1357,7 +1398,7 @@ FLOWS: dict[str, Flow] = {
             *(
                 step
                 for kind in ("clear", "test gas", "transfer out", "key")
-                for step in (("card", kind, {"meter": OTHER_METER, "key_version": 1}), *_says(codes.METER))
+                for step in (("card", kind, {"meter": THIRD_METER, "key_version": 1}), *_says(codes.METER))
             ),
         ),
         {"code": codes.METER, "remaining": 3000, "tokens": 8, "counter": TRIES_FULL, **_OPEN},

@@ -96,6 +96,12 @@ class MeterUnderTest:
             request = bench.pack(bench.RUN_REQUEST, drawn)
         return self._ask(bench.INSERT, request)["code"]
 
+    def visit(self, chip: Chip, milliseconds: int) -> Chip:
+        """Put a card in and pull it out after so long, whatever the meter is doing; the chip that comes out."""
+        self._put(chip, 0)
+        self._ask(bench.INSERT, milliseconds.to_bytes(4, "big"))
+        return self._get(0)
+
     def remove(self) -> Chip:
         """Take the card out: a chip with what the meter has left on it."""
         self._ask(bench.REMOVE)

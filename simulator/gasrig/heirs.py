@@ -2,7 +2,8 @@
 
 Two real meters hang side by side, the old one's gas to go to the new one. Written are their opening cards, a purchase,
 transfer cards (two of one transfer, and one for another heir) and clear cards. Whoever holds them may show any image
-that any card ever had to either meter, at any time; he burns gas, presses keys, takes the power away. At any instant
+that any card ever had to either meter, at any time, or pull it while the valve is on its way; he burns gas, presses
+keys, takes the power away. At any instant
 
     burned + what both meters would let through + what clear cards prove for paying back + what is on its way
     <= what has been loaded from orders that were sold, and the overdraft of each such account
@@ -22,7 +23,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from gascard import codes
 from gascard.chip import Chip
 from gascard.records import CARD_CUSTOMER, IDENTITY_AT, REPORT, REPORT_AT, REPORT_DATA, size_of
 from gashall.signer import KeyFileSigner
@@ -40,6 +40,7 @@ __all__ = ["SCOPES", "Found", "Result", "Scope", "main", "search"]
 
 LANE_LENGTH = 64
 TRAVEL_MS = 100
+STAYS_MS = 50  # of a card that is pulled while the valve is on its way
 PULSE_MS = 1000
 REST_MS = 1000
 OLD, NEW = 0, 1
@@ -179,21 +180,25 @@ class _Meter:
             self.store, self.loaded, self.overdrafts, _, self.moved = standing
         self._at = -1
 
-    def visit(self, image: bytes) -> bytes:
-        """The card of ``image`` goes in and comes out: what it is then."""
+    def visit(self, image: bytes, stays_ms: int = 0) -> bytes:
+        """The card of ``image`` goes in and comes out, when it is served or after so long: what it is then."""
         chip = Chip()
         chip.restore(image)
-        code = self.meter.insert(chip)
-        after = self.meter.remove().dump()
+        if stays_ms:
+            after = self.meter.visit(chip, stays_ms).dump()
+            self.meter.wait(REST_MS)
+        else:
+            self.meter.insert(chip)
+            after = self.meter.remove().dump()
         before, store = self.store, self.look()
         self.watch.visit(image, after, self.cells, self.keys)
         checkers.final_true(store, now=not before.over)
-        if code == codes.OK and store.bound:
-            had = before.bought_total if before.bound and before.binding == store.binding else 0
+        if store.bound:
+            had = before.bought_total if before.bound else 0
             if image[IDENTITY_AT + 4] == CARD_CUSTOMER:
                 self.loaded += store.bought_total - had
                 self.overdrafts += store.overdraft if not before.bound else 0
-            else:
+            elif not before.bound:
                 self.moved = True
         return after
 
@@ -257,7 +262,8 @@ class _Pair:
 
     def actions(self, state: _State) -> list[Action]:
         """All that can be done now."""
-        shows = [("show", image, place) for image in _bits(state[2]) for place in (OLD, NEW)]
+        cards = [(image, place) for image in _bits(state[2]) for place in (OLD, NEW)]
+        shows = [(name, *card) for name in ("show", "pull") for card in cards]
         return [*shows, *[(name, place) for name in ("burn", "key", "cut") for place in (OLD, NEW)]]
 
     def step(self, state: _State, action: Action) -> _State:
@@ -272,8 +278,8 @@ class _Pair:
             image = -1
             self.visits += 1
             try:
-                if name == "show":
-                    image = self._image(meter.visit(self.images[rest[0]]))
+                if name in ("show", "pull"):
+                    image = self._image(meter.visit(self.images[rest[0]], STAYS_MS if name == "pull" else 0))
                 elif name == "burn":
                     meter.burn(self.scope.burn)
                 else:
@@ -321,9 +327,9 @@ class _Pair:
     def told(self, action: Action) -> str:
         """An action for people."""
         name, *rest = action
-        if name == "show":
+        if name in ("show", "pull"):
             made = self.scope.cards[rest[0]] if rest[0] < len(self.scope.cards) else f"image {rest[0]}"
-            return f"show {made} to {NUMBERS[rest[1]]}"
+            return f"{name} {made} to {NUMBERS[rest[1]]}"
         return f"{name} at {NUMBERS[rest[0]]}"
 
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 from paper import METER, NEIGHBOUR, REGION
+from test_tool_cards import Stand
 from tests.conftest import require_part
 
 from gashall import errors
@@ -14,9 +15,12 @@ from gashall.errors import RequestError
 require_part("sqlalchemy")
 from gashall import journal  # noqa: E402
 from gashall.audit import audit  # noqa: E402
+from gashall.exchange import NewMeter  # noqa: E402
 from gashall.ledger import Ledger, metadata  # noqa: E402
+from gashall.readers import FileReader  # noqa: E402
 
 TABLES = sorted(metadata.tables)
+OTHER = "32060012345670"
 # What a cell may be changed to; values that the cell holds already are left out.
 OTHERS = (None, 0, 1, 2, 1.5, "", "x", "0000000002", "done", b"", b"x")
 
@@ -79,6 +83,19 @@ def books(desk):
     hall.end_suspension("0000000001", "1.05")
     hall.approve_grant(hall.request_gift("0000000001", 1, reason="jubilee", requester="Li Ming").number, "Wang")
     hall.stop_account("0000000001", reason="moved out", approver="Wang")
+    coming = NewMeter(METER[:-1] + "5", 0)
+    people = {"requester": "Li Ming", "approver": "Wang", "reason": "meter of ten years"}
+    hall.begin_exchange(desk.blank("transfer.bin"), account="0000000001", meter=coming, **people)
+    desk.meter.end(desk.folder / "transfer.bin", desk.signer)
+    hall.read_exchange(FileReader(desk.folder / "transfer.bin"))
+    stand = Stand(desk.signer, OTHER)
+    hall.open_account(desk.blank("third.bin"), meter=OTHER, volume=1, fen=250)
+    hall.issue_clear(desk.blank("tool.bin"), account="0000010002", requester="Li Ming", approver="王芳", reason="left")
+    for name in ("third.bin", "tool.bin"):
+        (desk.folder / name).write_bytes(stand.visit((desk.folder / name).read_bytes())[1])
+    reader = desk.card
+    reader.path = str(desk.folder / "tool.bin")
+    hall.read_tool(reader)
     neighbour = desk.blank("neighbour.bin")
 
     def dead(plan):
@@ -121,6 +138,12 @@ def test_every_guard_taken_away_is_named(books):
         "ix_orders_account",
         "ix_recoveries_binding",
         "ix_suspensions_binding",
+        "ix_tools_account",
+        "ix_tools_binding",
+        "ix_tools_meter",
+        "ix_transfers_account",
+        "ix_transfers_new",
+        "ix_transfers_old",
         "journal_no_delete",
         "journal_no_gap",
         "journal_no_update",

@@ -341,7 +341,7 @@ def test_sale_waits_while_something_is_held(home, opened):
     assert home.hall.sell(home.reader(), 10).volume == 10
 
 
-@pytest.mark.parametrize("kind", ["loss", "dead meter", "other"])
+@pytest.mark.parametrize("kind", ["loss", "other"])
 def test_no_other_loss_is_made_up_while_gas_is_held(home, kind):
     home.opened()
     home.hall.sell(home.reader(), 20, fen=5000)

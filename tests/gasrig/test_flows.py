@@ -34,6 +34,7 @@ ASKED_FOR = {
     # The company's cards.
     "clear",
     "clear while gas flows",
+    "clear card pulled early, then again",
     "clear, then the next binding",
     "transfer out",
     "transfer out, another heir",
