@@ -2503,15 +2503,20 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "sale judged once",
-        "A sale's second look at the account leaves out whether it may buy.",
+        "What another window did while the password was presented is not looked at before a sale is booked.",
         (
             Patch(
                 "gashall/purchase.py",
-                "                raise LedgerError(errors.PENDING_ELSEWHERE)\n"
-                "            counter.check_sale(books, standing)\n",
-                "                raise LedgerError(errors.PENDING_ELSEWHERE)\n",
+                "            if books.head() != judged_at or counter.now() != terms.now:\n",
+                "            if False:\n",
             ),
         ),
+        (_at_counter("two windows"),),
+    ),
+    Mutant(
+        "price of the minute before",
+        "A sale judged in one minute and booked in the next is sold for the price that is over.",
+        (Patch("gashall/purchase.py", " or counter.now() != terms.now:\n", ":\n"),),
         (_at_counter("two windows"),),
     ),
     Mutant(

@@ -262,8 +262,8 @@ PLANTS = {
     ),
     "the hall sells while gas waits": Plant("overdraft", "waits", lambda: _hall("next_order", _sold_while_gas_waits)),
     "the hall takes an order for loaded": Plant("two meters", "done_true", lambda: _hall("keep", _done_without_proof)),
-    "a refund is paid on no report": Plant("grants", "paid_true", lambda: _paid_unproven()),
-    "held gas is made up again and again": Plant("replaced", "totals_add", lambda: _made_up_without_end()),
+    "a refund is paid on no report": Plant("grants", "paid_true", _paid_unproven),
+    "held gas is made up again and again": Plant("replaced", "totals_add", _made_up_without_end),
     "a card cancels a paid order": Plant("pulls", "adds_up", lambda: _hall_judges(_card_cancels_the_row)),
 }
 
