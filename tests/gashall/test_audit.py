@@ -68,7 +68,7 @@ def books(desk):
     hall.close_shift(0)
     hall.open_shift("Li Ming")
     hall.stock_in(9)
-    hall.stock_out(5)
+    hall.stock_out(7)
     hall.stock_spoiled(1, reason="bent")
     hall.open_account(desk.blank(), meter=METER, volume=30, name="王芳", fen=7500)
     desk.meter.insert(desk.card_path)
