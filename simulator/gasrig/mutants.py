@@ -1096,7 +1096,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "            self.save(both)\n        except",
             ),
         ),
-        (Check("explore", "1..2", depth=150), _LOADS),
+        (Check("explore", "4..4", depth=150), _LOADS),
     ),
     Mutant(
         "credit before journal",
