@@ -28,7 +28,7 @@ from gashall.grants import of_account
 from gashall.ledger import CLEAR, CLOSE, CLOSED, PENDING, Binding, Books, GrantRow, ToolRow
 from gashall.placing import position
 from gashall.readers.base import Reader
-from gashall.refunds import bought_left, money_of
+from gashall.refunds import bought_left, money_of_account
 from gashall.toolcards import Tool, told
 from gashall.toolmaking import Wanted, make
 from gashall.toolreading import not_loaded
@@ -74,15 +74,24 @@ class Closure:
         return [*lines, "asked for ___________ approved ___________", "customer ____________"]
 
 
-def issue_clear(counter: Counter, reader: Reader, *, account: str, requester: str, approver: str, reason: str) -> Tool:
+def issue_clear(
+    counter: Counter,
+    reader: Reader,
+    *,
+    account: str,
+    requester: str,
+    approver: str,
+    reason: str,
+    meter: str | None = None,
+) -> Tool:
     """See ``Hall.issue_clear``."""
     units.account_number(account)
     check_approval(requester, approver, reason)
     with counter.ledger.look() as books:
-        meter = of_account(books, account)[2].number
+        cleared = of_account(books, account)[2].number if meter is None else units.meter_number(meter)
 
     def plan(books: Books, begun: ToolRow | None) -> Wanted:
-        binding, last = check_clear(counter, books, account, begun)
+        binding, last = check_clear(counter, books, account, begun, cleared)
         row = found(books.meter(binding.meter))
         values = {
             "meter": row.number,
@@ -107,17 +116,23 @@ def issue_clear(counter: Counter, reader: Reader, *, account: str, requester: st
 
         return Wanted(frames, reason, binding, requester=requester, approver=approver)
 
-    made = make(counter, reader, CLEAR, meter, plan)
+    made = make(counter, reader, CLEAR, cleared, plan)
     with counter.ledger.look() as books:
         return told(books, made.tool, resumed=made.resumed)
 
 
-def check_clear(counter: Counter, books: Books, account: str, begun: ToolRow | None) -> tuple[Binding, int]:
-    """The account's binding, which may be ended now, and its last sequence; else LedgerError.
+def check_clear(counter: Counter, books: Books, account: str, begun: ToolRow | None, meter: str) -> tuple[Binding, int]:
+    """The account's binding with ``meter``, which may be ended now, and its last sequence; else LedgerError.
 
-    ``begun`` is the card that may be out for it already: it is finished whatever has come since.
+    ``begun`` is the card that may be out for it already: it is finished whatever has come since. A binding the ledger
+    has closed without a final record, a dead meter's, asks for nothing else.
     """
+    left = [row for row in books.bindings(account) if row.meter == meter and not row.open]
+    if left and books.final(meter, left[-1].number) is None and books.binding_on(meter) is None:
+        return left[-1], found(books.last_order(left[-1].id)).sequence
     known, binding, _ = of_account(books, account)
+    if binding.meter != meter:
+        raise LedgerError(errors.ACCOUNT_UNKNOWN, f"Account {account} has no meter {meter}.")
     here = position(counter, books, binding)
     if begun is None or begun.binding != binding.id:
         check_not_closed(known)
@@ -162,9 +177,9 @@ def close_account(
             raise CardError(errors.GRANT_ACCOUNT, f"Card {number} is not account {account}'s present card.")
         count, _ = _reckoned(books, binding)
         weight = found(books.meter(binding.meter)).pulse_weight
-        payable = min(max(count, 0), bought_left(books, binding.id))
+        payable = min(max(count, 0), _bought(books, account) // 10 ** (2 - weight))
         if fen is None:
-            fen = money_of(books, account, binding.id, payable, weight) if payable else 0
+            fen = money_of_account(books, account, payable * 10 ** (2 - weight))
         now = counter.now()
         shift = shifts.check(books.rules(now))
         for asked in books.grants():
@@ -204,6 +219,14 @@ def _ended(books: Books, account: str) -> Binding:
     if last.state == PENDING:
         raise LedgerError(errors.PENDING_ELSEWHERE, f"Order {last.sequence} of account {account} is pending.")
     return binding
+
+
+def _bought(books: Books, account: str) -> int:
+    """What the account bought and was not paid back, for whichever meter, in hundredths of a m³."""
+    return sum(
+        bought_left(books, row.id) * 10 ** (2 - found(books.meter(row.meter)).pulse_weight)
+        for row in books.bindings(account)
+    )
 
 
 def _reckoned(books: Books, binding: Binding) -> tuple[int, int]:

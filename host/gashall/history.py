@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from gascard.tools import FINAL
 from gashall import encode, errors, units
 from gashall.encode import Values
 from gashall.errors import GasError, LedgerError
@@ -12,12 +13,14 @@ from gashall.ledger import (
     AdoptionRow,
     Binding,
     CardRow,
+    FinalRow,
     GrantRow,
     Ledger,
     MeterRow,
     Order,
     ReportRow,
     SuspensionRow,
+    ToolRow,
     TransferRow,
 )
 
@@ -37,6 +40,9 @@ class History:
     adoptions: tuple[AdoptionRow, ...] = ()
     suspensions: tuple[SuspensionRow, ...] = ()
     recovering: bool = False
+    tools: tuple[ToolRow, ...] = ()
+    """Clear and transfer cards made for its bindings."""
+    finals: tuple[tuple[FinalRow, Values], ...] = ()
     transfers: tuple[TransferRow, ...] = ()
 
     def lines(self) -> list[str]:
@@ -163,6 +169,17 @@ class History:
                 end = f"to {_time(test.ended_at)} at {units.volume(test.end_reading, weight)} m³"
             begin = f"{numbers[test.binding]:>3}  {_time(test.at)} at {units.volume(test.reading, weight)} m³"
             lines.append(f"  {begin}, {end}: {printable(test.reason)}")
+        if self.tools:
+            lines += ["", "tool cards and final records"]
+        for tool in self.tools:
+            state = "out" if tool.ended is None else f"taken back {_time(tool.ended)}"
+            lines.append(f"  {tool.number:>10}  {tool.kind} card of {_time(tool.made_at)}, {state}")
+        for final, values in self.finals:
+            weight = next(meter.pulse_weight for _, meter in self.bindings if meter.number == final.meter)
+            left = units.volume(encode.remaining(values), weight)
+            lines.append(
+                f"  {final.binding:>3}  over, meter {final.meter}, {left} m³ left, read {_time(final.seen_at)}"
+            )
         return lines
 
     def record(self) -> dict[str, Any]:
@@ -178,6 +195,8 @@ class History:
             "adoptions": [_fields(row) for row in self.adoptions],
             "suspensions": [_fields(row) for row in self.suspensions],
             "recovering": self.recovering,
+            "tools": [_fields(row) for row in self.tools],
+            "finals": [_fields(row) | {"fields": dict(values)} for row, values in self.finals],
             "transfers": [_fields(row) for row in self.transfers],
         }
 
@@ -220,6 +239,12 @@ def history(ledger: Ledger, account: str) -> History:
             suspensions=tuple(row for binding, _ in bindings for row in books.suspensions(binding.id)),
             transfers=tuple(books.transfers(account)),
             recovering=any(books.recovery(binding.id) is not None for binding, _ in bindings),
+            tools=tuple(row for row in books.tools() if row.account == account),
+            finals=tuple(
+                (row, encode.decode_frame(row.frame, FINAL))
+                for row in (books.final(binding.meter, binding.number) for binding, _ in bindings)
+                if row is not None
+            ),
         )
 
 

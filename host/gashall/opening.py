@@ -122,6 +122,12 @@ def begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[Car
     if binding is None:
         if request.account is not None and books.account(request.account) is not None:
             raise LedgerError(codes.ALREADY_BOUND, f"There is an account {request.account} already.")
+        if known is not None and known.wheel_pulses != request.meter.wheel_pulses:
+            raise RequestError(
+                errors.FIELD,
+                f"Meter {number} is booked with wheels of {known.wheel_pulses} pulses.",
+                "Enter the counter's digits as they were booked (wheel_digits).",
+            )
         check_meter_free(books, number)
         return None
     order, row = found(books.last_order(binding.id)), found(books.card_of(binding.account))
@@ -174,7 +180,8 @@ def _as_requested(
     """The opening in the ledger as the request it was made by; what ``request`` left open is left open."""
     account = found(books.account(binding.account))
     return Opening(
-        meter=replace(meter, highest_binding=0),
+        # A meter that was booked before has the keys the ledger knows, whatever is entered.
+        meter=replace(meter, highest_binding=0, key_version=min(meter.key_version, request.meter.key_version)),
         name=account.name,
         account=None if request.account is None else account.number,
         pulses=order.paid_pulses,

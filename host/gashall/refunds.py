@@ -227,15 +227,27 @@ def _check_left(here: Position | Standing, pulses: int) -> None:
 
 def money_of(books: Books, account: str, binding: int, pulses: int, weight: int) -> int:
     """What the gas bought last was sold for, in fen, without what was paid back already."""
+    return _money(books, account, {binding: 1}, pulses, weight)
+
+
+def money_of_account(books: Books, account: str, hundredths: int) -> int:
+    """The same of hundredths of a m³, whatever meter they were bought for: gas goes from meter to meter."""
+    scales = {row.id: 10 ** (2 - found(books.meter(row.meter)).pulse_weight) for row in books.bindings(account)}
+    return _money(books, account, scales, hundredths, 2)
+
+
+def _money(books: Books, account: str, scales: dict[int, int], pulses: int, weight: int) -> int:
+    # ``scales``: the bindings that count, and what each one's pulses are multiplied by.
     cancelled = {row.written for row in books.grants() if row.cancelled_at is not None}
     bought: list[tuple[int, int | None, int | None]] = []
     for order in books.orders(account):
-        if order.binding != binding:
+        if order.binding not in scales:
             continue
-        if order.kind is None and order.paid_pulses:
-            bought.append((order.paid_pulses, order.fen, order.price))
+        count = order.paid_pulses * scales[order.binding]
+        if order.kind is None and count:
+            bought.append((count, order.fen, order.price))
         elif order.kind == REFUND and order.id not in cancelled:
-            _take(bought, -order.paid_pulses, weight)
+            _take(bought, -count, weight)
     parts = _take(bought, pulses, weight)
     if None in parts:
         raise RequestError(

@@ -668,15 +668,31 @@ class Hall:
         """
         return toolcards.issue_test(self.counter, reader, meter=meter, volume=volume, purpose=purpose)
 
-    def issue_clear(self, reader: Reader, *, account: str, requester: str, approver: str, reason: str) -> Tool:
+    def issue_clear(
+        self,
+        reader: Reader,
+        *,
+        account: str,
+        requester: str,
+        approver: str,
+        reason: str,
+        meter: str | None = None,
+    ) -> Tool:
         """Make a clear card (清零卡) for the account's meter and binding; approved. No order is made from then on until
-        its final record is read (``read_tool``), or it is taken back unused (``end_tool``).
+        its final record is read (``read_tool``), or it is taken back unused (``end_tool``). ``meter`` names one the
+        account had before, which never told its final record.
 
         LedgerError ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, SUSPENDED, RECOVERING, BINDING_ENDS, REFUND_UNPAID, HELD,
         PENDING_ELSEWHERE, APPROVER; else as ``issue_management``.
         """
         return closing.issue_clear(
-            self.counter, reader, account=account, requester=requester, approver=approver, reason=reason
+            self.counter,
+            reader,
+            account=account,
+            requester=requester,
+            approver=approver,
+            reason=reason,
+            meter=meter,
         )
 
     def tools(self) -> list[Tool]:

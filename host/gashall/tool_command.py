@@ -31,7 +31,7 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     KEY: (("purpose", "meter", "version", "factory_keys"), ("purpose", "meter")),
     TEST: (("purpose", "meter", "volume"), ("purpose", "meter", "volume")),
-    CLEAR: (("account", "requester", "approver", "reason"), ("account", "requester", "approver", "reason")),
+    CLEAR: (("account", "requester", "approver", "reason", "meter"), ("account", "requester", "approver", "reason")),
 }
 
 
@@ -61,7 +61,7 @@ def add(
     issuing.add_argument("--blank", action="store_true", help="make the card file first: a new blank card")
     for option, sign, words in (
         ("purpose", "TEXT", "for whom or what; not of a clear card"),
-        ("meter", "NUMBER", "14 digits: setting (every meter if not given), key, test"),
+        ("meter", "NUMBER", "14 digits: setting (every meter if not given), key, test, clear (one it had)"),
         ("account", "NUMBER", "10 digits: clear"),
         ("requester", "NAME", "who asks: clear"),
         ("approver", "NAME", "who approves, not who asks: clear"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from gascard import codes, tools
 from gashall import encode, errors, journal, units
-from gashall.counter import Counter, check_reader, found, is_ahead
+from gashall.counter import Counter, check_reader, found, is_ahead, kept_report
 from gashall.encode import Card, Part, Values
 from gashall.errors import CardError, GasError, LedgerError
 from gashall.ledger import CLEAR, MANAGEMENT, Binding, Books, FinalRow, Order, ReportRow, ToolRow
@@ -207,7 +207,7 @@ def take_final(counter: Counter, books: Books, binding: Binding, card: int, fina
     """Book an authentic final record of ``binding`` that stood on tool card ``card``; whether it was booked before.
 
     The binding is closed, and what the record shows loaded is done. LedgerError LEDGER_BEHIND; CardError
-    SEQUENCE_CONFLICT for another record of the same binding.
+    SEQUENCE_CONFLICT for another record of the same binding, or one that tells less than a report before it.
     """
     values: Values = found(final.values)
     kept = books.final(binding.meter, binding.number)
@@ -218,6 +218,15 @@ def take_final(counter: Counter, books: Books, binding: Binding, card: int, fina
             )
         return True
     check_not_ahead(books, binding, values)
+    for report in books.reports(binding.meter, binding.number):
+        # A register never goes back: whoever has the meter's key could else have gas paid back that is burned.
+        earlier = kept_report(report)
+        if earlier["report_number"] < values["report_number"] and earlier["register"] > values["register"]:
+            raise CardError(
+                codes.SEQUENCE_CONFLICT,
+                f"By report {earlier['report_number']} meter {binding.meter} had counted more than it says now.",
+                "Keep the card and have the meter looked at; nothing is paid back.",
+            )
     books.end_binding(binding, FinalRow(binding.meter, binding.number, card, final.raw, counter.now()))
     books.mark_done(binding.id, values["sequence"], values["bought_total"])
     return False

@@ -395,6 +395,121 @@ def test_close_needs_the_money_where_none_was_named_and_pays_no_gift_back(desk):
     assert (closure.remaining, closure.paid_back, closure.fen) == (34, 30, 7000)
 
 
+RECKONED = [
+    # (why, pulses burned, what is done before the clear, left, never loaded, paid back, owed)
+    ("all of it burned", 3000, None, 0, 0, 0, 0),
+    ("some left", 1000, None, 20, 0, 20, 0),
+    ("an order on the card, never loaded", 1000, "sale", 20, 10, 30, 0),
+    ("overdraft, an order on the card pays it first", 3200, "sale", -2, 10, 8, 0),
+    ("overdraft", 3200, None, -2, 0, 0, 2),
+    ("a gift on the card is not paid back", 0, "gift", 30, 4, 30, 0),
+    ("a correction ordered, the meter never got it", 1000, "drift", 22, 0, 22, 0),
+]
+
+
+@pytest.mark.parametrize("row", RECKONED, ids=[row[0] for row in RECKONED])
+def test_close_reckons_by_the_final_record(desk, row):
+    _, burned, before, left, waiting, paid, owed = row
+    hall, stand = desk.hall(), Stand(desk.signer)
+    hall.open_account(desk.blank(), meter=METER, volume=30, fen=7500, overdraft=5)
+    assert visit(stand, desk.card_path) == codes.OK
+    hall.read_back(desk.card)
+    if before == "sale":
+        hall.sell(desk.card, 10, fen=2500)
+    elif before is not None:
+        ask = {"gift": lambda: hall.request_gift(FIRST, 4, reason="x", requester="Li Ming")}
+        ask["drift"] = lambda: hall.request_makeup(FIRST, 2, kind="drift", reason="x", requester="Li Ming")
+        number = ask[before]().number
+        hall.approve_grant(number, "王芳")
+        hall.write_grant(desk.card, number)
+    stand.meter.pulses(burned)
+    open_request = hall.request_gift(FIRST, 1, reason="x", requester="Li Ming").number
+    cleared(desk, hall, stand)
+    closure = hall.close_account(FIRST, **APPROVED)
+    assert (closure.remaining, closure.not_loaded, closure.paid_back, closure.owed) == (left, waiting, paid, owed)
+    assert closure.fen == paid * 250
+    assert hall.grant(open_request).state == "cancelled"
+    assert hall.audit().clean
+
+
+def test_final_record_settles_orders_without_the_card(desk):
+    hall, stand, _ = customers(desk)
+    assert states(hall) == ["written"]
+    cleared(desk, hall, stand)
+    assert states(hall) == ["done"]
+
+
+def test_unfinished_clear_card_blocks_too_and_is_given_up_without_a_card(desk):
+    hall, *_ = customers(desk)
+    hall.read_back(desk.card)
+    reader = desk.blank("tool.bin")
+    stop(reader, "killed", 9)
+    with pytest.raises(DeadError):
+        hall.issue_clear(reader, account=FIRST, **APPROVED)
+    refused(errors.BINDING_ENDS, hall.sell, desk.card, 1, fen=250)
+    hall.end_tool(3)
+    assert hall.sell(desk.card, 1, fen=250).bought_total == 3100
+
+
+def test_clear_card_of_a_restored_account_ends_its_recovery(desk):
+    hall, stand, _ = customers(desk)
+    hall.issue_clear(desk.blank("tool.bin"), account=FIRST, **APPROVED)
+    hall.mark_restored()
+    hall.sell_while_recovering(True)
+    refused(errors.BINDING_ENDS, hall.sell, desk.card, 1, fen=250)
+    refused(errors.BINDING_ENDS, hall.probe, desk.card)
+    assert visit(stand, desk.folder / "tool.bin") == codes.OK
+    hall.read_tool(reader_of(desk, "tool.bin"))
+    assert [row.account for row in hall.recovering()] == [SECOND]
+    assert hall.close_account(FIRST, **APPROVED).paid_back == 30
+    assert hall.audit().clean
+
+
+def test_final_record_that_tells_less_use_than_before_is_refused(desk):
+    """Who has the meter's key could else be paid for what he has burned (threat model)."""
+    hall, stand, _ = customers(desk)
+    stand.meter.pulses(900)
+    hall.issue_management(desk.blank("round.bin"), purpose="round")
+    assert visit(stand, desk.folder / "round.bin") == codes.OK
+    hall.read_tool(reader_of(desk, "round.bin"))
+    hall.issue_clear(desk.blank("tool.bin"), account=FIRST, **APPROVED)
+    path = desk.folder / "tool.bin"
+    assert visit(stand, path) == codes.OK
+    final = dict(decode_card(path.read_bytes(), desk.signer).final.values)
+    final |= {"register": final["register"] - 100, "used": final["used"] - 100}
+    key = encode.report_key(desk.signer.meter_keys(METER, 1)[0])
+    image = path.read_bytes()
+    path.write_bytes(image[:0xA5] + encode.encode_report(key, REGION, 4, final, 0x82) + image[0xA5 + 74 :])
+    refused(codes.SEQUENCE_CONFLICT, hall.read_tool, reader_of(desk, "tool.bin"))
+    path.write_bytes(image)
+    assert hall.read_tool(reader_of(desk, "tool.bin")).ended.remaining == 21
+    refused(
+        codes.SEQUENCE_CONFLICT,
+        lambda: (path.write_bytes(forged(path, key, final)), hall.read_tool(reader_of(desk, "tool.bin"))),
+    )
+    assert hall.close_account(FIRST, **APPROVED).paid_back == 21
+    lines = hall.history(FIRST).lines()
+    assert any("21.00 m³ left" in line for line in lines)
+    assert hall.history(FIRST).record()["finals"][0]["fields"]["binding"] == 1
+
+
+def forged(path, key, final):
+    image = path.read_bytes()
+    return image[:0xA5] + encode.encode_report(key, REGION, 4, final, 0x82) + image[0xA5 + 74 :]
+
+
+def test_meter_whose_keys_and_wheels_are_booked_is_opened_and_finished_after_a_death(desk):
+    hall = desk.hall()
+    hall.add_meter(METER, key_version=3)
+    refused(errors.FIELD, hall.open_account, desk.blank(), meter=METER, volume=30, wheel_digits=4)
+    reader = reader_of(desk, "card.bin")
+    stop(reader, "killed", 30)
+    with pytest.raises(DeadError):
+        hall.open_account(reader, meter=METER, volume=30)
+    assert hall.open_account(desk.card, meter=METER, volume=30).resumed
+    assert decode_card(desk.card_path.read_bytes()).order.values["key_version"] == 3
+
+
 # ---------------------------------------------------------------------- stopped everywhere
 
 
