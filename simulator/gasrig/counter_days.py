@@ -561,6 +561,16 @@ def _windows(day: Day) -> None:
     day.now += timedelta(days=1)
     with day.meanwhile(lambda: other.set_limits(purchase=1)) as reader:
         _fails(day, errors.OVER_LIMIT, "a sale, limited meanwhile", lambda: hall.sell(reader, 2))
+    hall.set_limits(purchase=None)
+    hall.set_price(None, 250)
+    hall.set_price(day.now + timedelta(minutes=1), 300)
+
+    def passes() -> None:
+        day.now += timedelta(minutes=1)
+
+    with day.meanwhile(passes) as reader:
+        day.so("1 m³ at 3 yuan, from this minute on", hall.sell(reader, 1).fen, 300)
+    day.loads(3100)
     with day.meanwhile(lambda: other.sell(day.reader(_copied(day.card)), 1)) as reader:
         _fails(day, codes.OLDER, "a sale, sold meanwhile on the card's clone", lambda: hall.sell(reader, 1))
 

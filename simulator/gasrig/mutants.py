@@ -1096,7 +1096,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "            self.save(both)\n        except",
             ),
         ),
-        (Check("explore", "1..2", depth=150), _LOADS),
+        (Check("explore", "4..4", depth=150), _LOADS),
     ),
     Mutant(
         "credit before journal",
@@ -2503,7 +2503,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "sale judged once",
-        "A sale is booked by its first look, though another window was there in between.",
+        "What another window did while the password was presented is not looked at before a sale is booked.",
         (
             Patch(
                 "gashall/purchase.py",
@@ -2511,6 +2511,12 @@ MUTANTS: tuple[Mutant, ...] = (
                 "            if False:\n",
             ),
         ),
+        (_at_counter("two windows"),),
+    ),
+    Mutant(
+        "price of the minute before",
+        "A sale judged in one minute and booked in the next is sold for the price that is over.",
+        (Patch("gashall/purchase.py", " or counter.now() != terms.now:\n", ":\n"),),
         (_at_counter("two windows"),),
     ),
     Mutant(
@@ -2528,13 +2534,14 @@ MUTANTS: tuple[Mutant, ...] = (
         (_at_counter("batch"),),
     ),
     Mutant(
-        "batch announces afterwards",
-        "A batch books the steps of its cards once the next step is on them.",
+        "batch announces nothing",
+        "A batch books that a card is issued, and no byte of its password before.",
         (
             Patch(
-                _COUNTER,
-                "            yield i, False\n            reader.change_psc(passwords[i])\n",
-                "            reader.change_psc(passwords[i])\n            yield i, False\n",
+                _BATCH,
+                "                            self.counter.mark_issue(books, row, order, psc_bytes, issued)\n",
+                "                            if issued:\n"
+                "                                self.counter.mark_issue(books, row, order, psc_bytes, issued)\n",
             ),
         ),
         (_at_counter("batch"),),

@@ -48,7 +48,7 @@ LISTED = """
     correction dropped by a sale, probe carries the total, adopting lowers, recovering accounts buy,
     sequences do not jump, requests outlive a restore, holding not journalled, journal without a chain,
     limits count gifts, drawer without pay-outs, replacement uses no stock, batch writes before it books,
-    batch announces afterwards, check tries strangers, grant judged once, one salt for all
+    batch announces nothing, check tries strangers, grant judged once, one salt for all
 """
 
 
