@@ -205,6 +205,12 @@ def _parser() -> argparse.ArgumentParser:
         if kind == "begin":
             suspending.add_argument("--reason", metavar="TEXT", required=True, help="why, for the file")
 
+    paper = action("receipt", _receipt, "print the receipt of a purchase, the account's last one if none is named")
+    paper.add_argument("--account", metavar="NUMBER", required=True, help="10 digits")
+    paper.add_argument("--purchase", metavar="N", type=_whole, help="which purchase, by its number on the card")
+    paper.add_argument("--meter", metavar="NUMBER", help="of which meter, where the account had several")
+    paper.add_argument("--out", metavar="FILE.html", help="write it as a page to be printed into this new file too")
+
     group("price", "the price list")
     pricing = action("price set", _price_set, "set the price of a m³, from now or later on")
     pricing.add_argument("yuan", metavar="YUAN", help="yuan for one m³, at most four decimals")
@@ -564,6 +570,16 @@ def _suspend_end(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     with _hall(arguments, clock) as hall:
         told = hall.end_suspension(arguments.account, arguments.reading)
     return DONE, asdict(told), told.lines()
+
+
+def _receipt(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.receipt(arguments.account, arguments.purchase, meter=arguments.meter)
+    lines = told.lines()
+    if arguments.out is not None:
+        write_asked_for(arguments.out, told.page().encode("utf-8"))
+        lines.append(f"page written to {arguments.out}")
+    return DONE, told.record(), lines
 
 
 def _price_set(arguments: argparse.Namespace, clock: Clock | None) -> Answer:

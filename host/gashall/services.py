@@ -22,6 +22,7 @@ from gashall import (
     probe,
     purchase,
     reading,
+    receipt,
     reconciliation,
     refunds,
     replacement,
@@ -50,6 +51,7 @@ from gashall.limits import Limits
 from gashall.prices import Price
 from gashall.readers.base import Reader
 from gashall.reading import ReadBack
+from gashall.receipt import Receipt
 from gashall.reconciliation import Reconciliation
 from gashall.replacement import Replaced, TakenBack
 from gashall.reporting import Report
@@ -298,6 +300,14 @@ class Hall:
         RequestError, FIELD too for wheels that turned back; LedgerError ACCOUNT_UNKNOWN, NOT_SUSPENDED.
         """
         return suspension.end(self.counter, account, reading)
+
+    def receipt(self, account: str, sequence: int | None = None, *, meter: str | None = None) -> Receipt:
+        """The receipt of ``account``'s purchase ``sequence``, the last if not given; of ``meter`` if it had several.
+
+        An opening with its first gas is a purchase. RequestError FIELD, NUMBER_MALFORMED; LedgerError ACCOUNT_UNKNOWN,
+        ORDER_MISSING.
+        """
+        return receipt.receipt(self.counter, account, sequence, meter)
 
     def set_price(self, valid_from: datetime | None, fen_per_cubic_metre: Decimal | int | str) -> Price:
         """One m³ costs ``fen_per_cubic_metre`` (at most two decimals of a fen) from ``valid_from`` on; None: from now.
