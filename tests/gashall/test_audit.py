@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import suppress
 
 import pytest
-from paper import METER, NEIGHBOUR, REGION
+from paper import METER, NEIGHBOUR, REGION, ROOT, Desk
 from test_tool_cards import Stand
 from tests.conftest import require_part
 
@@ -18,6 +18,7 @@ from gashall.audit import audit  # noqa: E402
 from gashall.exchange import NewMeter  # noqa: E402
 from gashall.ledger import Ledger, metadata  # noqa: E402
 from gashall.readers import FileReader  # noqa: E402
+from gashall.signer import KeyFileSigner  # noqa: E402
 
 TABLES = sorted(metadata.tables)
 OTHER = "32060012345670"
@@ -28,11 +29,14 @@ OTHERS = (None, 0, 1, 2, 1.5, "", "x", "0000000002", "done", b"", b"x")
 class Books:
     """A ledger in memory whose tables have lost every constraint, as an editor of the file can take them away."""
 
-    def __init__(self, ledger):
+    def __init__(self, ledger, whole=None):
+        """``whole`` puts a ledger as it was serialized in the place of this one."""
         self.ledger = ledger
         connection = ledger._engine.raw_connection()
         self.raw = connection.driver_connection
         connection.close()
+        if whole is not None:
+            self.raw.deserialize(whole)
         self.heads = [audit(ledger).head]
         self.whole = self.raw.serialize()
 
@@ -58,9 +62,10 @@ class Books:
         return [found for found in audit(self.ledger, head).findings if "guard" not in found.message]
 
 
-@pytest.fixture
-def books(desk):
-    """Two customers: one who bought twice, one whose opening is unfinished. Every table has rows."""
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    """A whole ledger: two customers, one who bought twice, one whose opening is unfinished. Every table has rows."""
+    desk = Desk(tmp_path_factory.mktemp("desk"), KeyFileSigner(ROOT, REGION))
     hall = desk.hall(Ledger("sqlite://", REGION))
     hall.set_price(None, 250)
     hall.set_limits(day=100, month=None)
@@ -104,9 +109,19 @@ def books(desk):
     neighbour.step = dead
     with pytest.raises(KeyboardInterrupt):
         hall.open_account(neighbour, meter=NEIGHBOUR, volume=10, name="Li Wei")
-    books = Books(hall.ledger)
+    whole = Books(hall.ledger).whole
+    desk.close()
+    return whole
+
+
+@pytest.fixture
+def books(story):
+    """The story's ledger, its tables loosened, for each test anew."""
+    ledger = Ledger("sqlite://", REGION)
+    books = Books(ledger, story)
     books.loosen()
-    return books
+    yield books
+    ledger.close()
 
 
 def columns(table):
@@ -166,9 +181,11 @@ def test_every_table_made_without_its_keys_is_named(books):
 def test_every_cell_changed_is_found(books, table, column):
     place = columns(table).index(column) + 1
     keys = [key.name for key in metadata.tables[table].primary_key]
-    for row in books.rows(table):
+    for number, row in enumerate(books.rows(table)):
         changed = 0
-        for value in OTHERS:
+        # The first row by every value, the others by two: each cell is changed, and every kind of value tried.
+        others = OTHERS if number == 0 else ("0000000002", 1.5)
+        for value in others:
             books.back()
             books.raw.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (value, row[0]))
             now = books.raw.execute(f"SELECT {column} FROM {table} WHERE rowid = ?", (row[0],)).fetchone()[0]
@@ -184,7 +201,7 @@ def test_every_cell_changed_is_found(books, table, column):
             else:
                 key = " ".join(f"{name}={row[columns(table).index(name) + 1]!r}" for name in keys)
                 assert [(finding.key, finding.column) for finding in found] == [(key, column)]
-        assert changed >= 7
+        assert changed >= (7 if number == 0 else 1)
 
 
 @pytest.mark.parametrize("table", TABLES)
