@@ -24,6 +24,7 @@ from windows import check_one_customer, check_one_meter, check_two_customers  # 
 from gashall import ledger as ledger_module  # noqa: E402
 from gashall.audit import audit  # noqa: E402
 from gashall.batch import CardFolder  # noqa: E402
+from gashall.exchange import NewMeter  # noqa: E402
 from gashall.ledger import SCHEMA_VERSION, TRIGGERS, Ledger, metadata  # noqa: E402
 from gashall.readers import FileReader  # noqa: E402
 from gashall.services import Hall  # noqa: E402
@@ -181,6 +182,9 @@ def test_every_cell_changed_is_found(desk, hall, raw, table):
     hall.stop_account("0000000001", reason="moved out", approver="Wang")
     hall.stock_in(9)
     hall.stock_out(9)
+    people = {"requester": "Li Ming", "approver": "Wang", "reason": "meter of ten years"}
+    coming = NewMeter(METER[:-1] + "5", 0)
+    hall.begin_exchange(desk.blank("transfer.bin"), account="0000000001", meter=coming, **people)
     cleared(desk, hall)
     columns = metadata.tables[table].columns
     count = raw.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar()
