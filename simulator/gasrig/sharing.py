@@ -32,6 +32,7 @@ _PLAIN = frozenset((int, bool, bytes, str, type(None)))
 _OWN = ("written", "writes", "busy_ms", "watch")  # of a memory: they follow from its writes, or are the watch's
 _VARIABLE = 0x0C  # co_flags: takes any number of arguments
 _FIRMWARE = ("meter.", "gascard.")
+_STACKS = 64  # so many of them tell who reads
 _NOBODY = ((), ())  # what is made of a span that nobody reads
 
 
@@ -101,7 +102,7 @@ class _Watch:
         first, last = max(first, self.start) - self.start, min(last, self.end) - self.start
         if first < last and not all(self.fresh[first:last]):
             self.read_in.add(self.running)
-            if self.running < 0:
+            if self.running < 0 and len(self.stacks) < _STACKS:
                 self.stacks.append(_stack())
 
     def write(self, memory: object, address: int, data: bytes, page: int) -> None:
@@ -163,6 +164,27 @@ class _WatchedEeprom(_Watched, RecordedEeprom):  # type: ignore[misc]
     """An EEPROM that is watched."""
 
 
+class _AloneFram(RecordedFram):
+    """An FRAM of our own, for a reader that is asked alone: what it writes is told in ``log``."""
+
+    log: list[tuple[int, bytes]]
+
+    def write(self, address: int, data: bytes | bytearray) -> None:
+        self.log.append((address, bytes(data)))
+        super().write(address, data)
+
+
+class _AloneEeprom(RecordedEeprom):
+    """The same of an EEPROM."""
+
+    log: list[tuple[int, bytes]]
+
+    def write(self, address: int, data: bytes | bytearray) -> None:
+        self.log.append((address, bytes(data)))
+        super().write(address, data)
+
+
+_ALONE: dict[type, type] = {RecordedFram: _AloneFram, RecordedEeprom: _AloneEeprom}
 _WATCHED: dict[type, type] = {RecordedFram: _WatchedFram, RecordedEeprom: _WatchedEeprom}
 
 
@@ -202,7 +224,8 @@ class Batch:
         self._call = 0
         self._first: _Call | None = None
         self._known: dict[object, PoweredUp | None] = {}
-        self._alone: list[Any] = []  # memories of our own
+        self._alone: list[Any] = []  # memories of our own, what they hold, and what was written to them
+        self._logs: tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]] = ([], [])
         self._held: list[dict[str, Any]] = []
 
     def power_up(self, stored: Stored) -> tuple[PoweredUp, bool]:
@@ -301,34 +324,49 @@ class Batch:
         if not self._alone:
             self._take_memories()
         ours = self._alone
-        watch = _Watch(ours[self._kind == KEYS], self._start, self._end)
         for memory, held in zip(ours, self._held, strict=True):
             memory.__dict__.clear()
             memory.__dict__.update(held)
-            memory.__dict__["watch"] = watch
+        content = stored.keys if self._kind == KEYS else stored.cells
         cells = self._held[self._kind == KEYS]["cells"]
-        cells[self._start : self._end] = (stored.keys if self._kind == KEYS else stored.cells)[self._start : self._end]
+        cells[self._start : self._end] = content[self._start : self._end]
         this = object.__new__(self._first.sort)
         this.__dict__.update(_copied(self._first.before, ours, {}))
+        outcome: object = None
         try:
-            outcome = _outcome(self._reader.function(this), this, watch, 0, ours)
+            result = self._reader.function(this)
+            wrote = [(sort, *write) for sort in (0, 1) for write in self._logs[sort]]
+            outcome = _outcome(result, this, wrote, ours)
         except Exception:  # whatever it is, it is played
             outcome = None
-        if watch.wrote:
-            self._alone = []
-        for memory, held in zip(ours, self._held, strict=True):
-            now = memory.__dict__
-            if _is_other(held, now):
-                return None
-        return None if watch.past else outcome
+        for memory, held, stands in zip(ours, self._held, (stored.cells, stored.keys), strict=True):
+            log = held["log"]
+            if _is_other(held, memory.__dict__) or held["cells"] != _written(stands, log, memory.page):
+                outcome = None
+            if log or outcome is None:
+                self._alone = []
+        return outcome
 
     def _take_memories(self) -> None:
-        self._alone, self._held = [], []
-        for memory, content in zip(self._shares.memories, (self._base.cells, self._base.keys), strict=True):
-            sort = _WATCHED[type(memory)]
+        self._alone, self._held, self._logs = [], [], ([], [])
+        for memory, content, log in zip(
+            self._shares.memories, (self._base.cells, self._base.keys), self._logs, strict=True
+        ):
+            sort = _ALONE[type(memory)]
             self._alone.append(sort.__new__(sort))
-            held = {**memory.__dict__, "cells": bytearray(content), "recorder": None, "inside": 0, "watch": None}
-            self._held.append(held)
+            self._held.append({**memory.__dict__, "cells": bytearray(content), "recorder": None, "log": log})
+
+
+def _written(stands: bytes, log: list[tuple[int, bytes]], page: int) -> bytes | bytearray:
+    # What stands in a memory after these writes; nothing where one runs over its page.
+    if not log:
+        return stands
+    cells = bytearray(stands)
+    for address, data in log:
+        if address // page != (address + len(data) - 1) // page:
+            return b""
+        cells[address : address + len(data)] = data
+    return cells
 
 
 @contextmanager
@@ -381,7 +419,8 @@ def _replaced(watch: _Watch, reader: _Reader | None, memories: tuple[Any, Any], 
             watch.running = -1
         if not arguments and not named:
             try:
-                outcome = _outcome(result, this, watch, written, memories)
+                wrote = [(int(memory is memories[1]), address, data) for memory, address, data in watch.wrote[written:]]
+                outcome = _outcome(result, this, sorted(wrote, key=lambda write: write[0]), memories)
             except _UnknownError:
                 return result
             watch.calls[number] = _Call(type(this), before, outcome, written)
@@ -415,11 +454,10 @@ def _reader_of(stacks: list[list[tuple[FrameType, CodeType]]]) -> _Reader | None
     return None
 
 
-def _outcome(result: object, this: Any, watch: _Watch, written: int, memories: Any) -> object:
+def _outcome(result: object, this: Any, wrote: list[tuple[int, int, bytes]], memories: Any) -> object:
     # All that a call has come to.
     seen: dict[int, int] = {}
-    wrote = tuple([(memory is memories[1], address, data) for memory, address, data in watch.wrote[written:]])
-    return _frozen(result, memories, seen), _frozen(this.__dict__, memories, seen), wrote
+    return _frozen(result, memories, seen), _frozen(this.__dict__, memories, seen), tuple(wrote)
 
 
 def _frozen(value: Any, memories: Any, seen: dict[int, int]) -> object:
