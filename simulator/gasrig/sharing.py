@@ -7,9 +7,9 @@ only where it had been written anew, then another state comes to the same power-
 That is found out by letting the firmware's own reader, put back as it stood when it was called, read that state: what
 it returns, all that its object then is, and what it has written are compared.
 
-Nothing is known here of any reader: which one it is the watched power-up tells each time. What cannot be shown (a second
-look at the span, an object that holds more than plain values, cells read past the memory's interface, an error) is
-played. Only in this process: a virtual machine lets nobody look.
+Nothing is known here of any reader: which one it is the watched power-up tells each time. What cannot be shown (a
+second look at the span, an object that holds more than plain values, cells read past the memory's interface, an error)
+is played. Only in this process: a virtual machine lets nobody look.
 """
 
 import sys
@@ -156,11 +156,11 @@ class _Watched:
             held["inside"] -= 1
 
 
-class _WatchedFram(_Watched, RecordedFram):  # type: ignore[misc]
+class _WatchedFram(_Watched, RecordedFram):  # type: ignore[override]
     """An FRAM that is watched."""
 
 
-class _WatchedEeprom(_Watched, RecordedEeprom):  # type: ignore[misc]
+class _WatchedEeprom(_Watched, RecordedEeprom):  # type: ignore[override]
     """An EEPROM that is watched."""
 
 
@@ -330,7 +330,7 @@ class Batch:
         content = stored.keys if self._kind == KEYS else stored.cells
         cells = self._held[self._kind == KEYS]["cells"]
         cells[self._start : self._end] = content[self._start : self._end]
-        this = object.__new__(self._first.sort)
+        this: Any = object.__new__(self._first.sort)
         this.__dict__.update(_copied(self._first.before, ours, {}))
         outcome: object = None
         try:
@@ -353,7 +353,7 @@ class Batch:
             self._shares.memories, (self._base.cells, self._base.keys), self._logs, strict=True
         ):
             sort = _ALONE[type(memory)]
-            self._alone.append(sort.__new__(sort))
+            self._alone.append(object.__new__(sort))
             self._held.append({**memory.__dict__, "cells": bytearray(content), "recorder": None, "log": log})
 
 
@@ -388,9 +388,13 @@ def _watching(memories: tuple[Any, Any], watch: _Watch) -> Iterator[None]:
 
 def _is_other(was: dict[str, Any], now: dict[str, Any]) -> bool:
     # Whether somebody has left something in a memory, beside its cells.
-    return len(was) != len(now) or any(
-        [now.get(name) is not value and name not in _OWN and now.get(name) != value for name, value in was.items()]
-    )
+    if len(was) != len(now):
+        return True
+    for name, value in was.items():
+        held = now.get(name)
+        if held is not value and name not in _OWN and held != value:
+            return True
+    return False
 
 
 @contextmanager
