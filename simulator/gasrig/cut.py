@@ -12,7 +12,7 @@ played again up to that place.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -42,7 +42,7 @@ from gasrig.flows import (
 from gasrig.handset import BUILD_DEFAULTS, Entry, RecordedMeter, Snapshot, SupplyFailed
 from gasrig.parts import MILLI
 from gasrig.recorder import CARD, DRIVE, KEYS, STORE
-from gasrig.sharing import Batch, PoweredUp, Shares, StateOutsideError, outside
+from gasrig.sharing import Batch, PoweredUp, Shares, StateOutsideError, outside, remembered
 from gasrig.states import Sameness, Stored, card_place
 from gasrig.targets import BenchError, CPythonTarget, Target
 from meter.valve import POLL_MS
@@ -235,7 +235,8 @@ class Cutter:
         for memory in MEMORIES:
             steps = self._steps(FLOWS[name], memory)
             if steps is not None and (self.case is None or self.case.startswith(memory + "/")):
-                result = self._flow(name, memory, steps)
+                with remembered() if self.shares else nullcontext():
+                    result = self._flow(name, memory, steps)
                 counts.add(result)
                 counts.own += result.own
         return counts

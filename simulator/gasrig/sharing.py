@@ -19,6 +19,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import CodeType, FrameType, FunctionType
 from typing import Any, NamedTuple
 
+from gascard.codec import unpack
+from gascard.crc import crc16
 from gascard.records import Layout
 from gasrig.bench import Bench
 from gasrig.checkers import Store
@@ -26,13 +28,14 @@ from gasrig.handset import Entry, Snapshot
 from gasrig.recorder import KEYS, RecordedEeprom, RecordedFram
 from gasrig.states import Stored
 
-__all__ = ["PoweredUp", "Shares", "StateOutsideError"]
+__all__ = ["PoweredUp", "Shares", "StateOutsideError", "outside", "remembered"]
 
 _PLAIN = frozenset((int, bool, bytes, str, type(None)))
 _OWN = ("written", "writes", "busy_ms", "watch")  # of a memory: they follow from its writes, or are the watch's
 _VARIABLE = 0x0C  # co_flags: takes any number of arguments
 _FIRMWARE = ("meter.", "gascard.")
 _STACKS = 64  # so many of them tell who reads
+_REMEMBERED = 1 << 12
 _NOBODY = ((), ())  # what is made of a span that nobody reads
 
 
@@ -70,13 +73,20 @@ class _Reader(NamedTuple):
     home: type
     name: str
     function: FunctionType
+    held: list[tuple[Any, Any]]  # by its classes and its module, and a copy of that
+
+    def is_as_ever(self) -> bool:
+        """Whether its classes and its module still hold what they held when it was found."""
+        return all(now == before for now, before in self.held)
 
 
 class _Call(NamedTuple):
-    """One call of it: on what object, as a copy of what that was, what came of it, and how much was written before."""
+    """One call of it: on an object of what class, what that object held, and the other arguments, as a copy; what came
+    of it; how much was written before.
+    """
 
     sort: type
-    before: dict[str, Any] | None
+    before: tuple[Any, ...] | None
     outcome: object
     written: int
 
@@ -331,10 +341,11 @@ class Batch:
         cells = self._held[self._kind == KEYS]["cells"]
         cells[self._start : self._end] = content[self._start : self._end]
         this: Any = object.__new__(self._first.sort)
-        this.__dict__.update(_copied(self._first.before, ours, {}))
+        holds, arguments = _copied(self._first.before, ours, {})
+        this.__dict__.update(holds)
         outcome: object = None
         try:
-            result = self._reader.function(this)
+            result = self._reader.function(this, *arguments)
             wrote = [(sort, *write) for sort in (0, 1) for write in self._logs[sort]]
             outcome = _outcome(result, this, wrote, ours)
         except Exception:  # whatever it is, it is played
@@ -343,6 +354,10 @@ class Batch:
             log = held["log"]
             if _is_other(held, memory.__dict__) or held["cells"] != _written(stands, log, memory.page):
                 outcome = None
+            # What it leaves in its class or module lives on, here and in the meter: nothing more is known then.
+            if not self._reader.is_as_ever():
+                self._off = True
+                return None
             if log or outcome is None:
                 self._alone = []
         return outcome
@@ -415,13 +430,13 @@ def _replaced(watch: _Watch, reader: _Reader | None, memories: tuple[Any, Any], 
         try:
             if keep:
                 try:
-                    before = _copied(this.__dict__, memories, {})
+                    before = _copied((this.__dict__, arguments), memories, {})
                 except _UnknownError:
                     before = None
             result = function(this, *arguments, **named)
         finally:
             watch.running = -1
-        if not arguments and not named:
+        if not named:
             try:
                 wrote = [(int(memory is memories[1]), address, data) for memory, address, data in watch.wrote[written:]]
                 outcome = _outcome(result, this, sorted(wrote, key=lambda write: write[0]), memories)
@@ -438,7 +453,7 @@ def _replaced(watch: _Watch, reader: _Reader | None, memories: tuple[Any, Any], 
 
 
 def _reader_of(stacks: list[list[tuple[FrameType, CodeType]]]) -> _Reader | None:
-    """The innermost call that all these reads were made in, of a method without arguments of an object we can copy."""
+    """The innermost call of a method that all these reads were made in."""
     if not stacks:
         return None
     common = 0
@@ -446,7 +461,7 @@ def _reader_of(stacks: list[list[tuple[FrameType, CodeType]]]) -> _Reader | None
     while common < shortest and all(stack[common][0] is stacks[0][common][0] for stack in stacks):
         common += 1
     for frame, code in reversed(stacks[0][:common]):
-        if code.co_argcount != 1 or code.co_kwonlyargcount or code.co_flags & _VARIABLE or code.co_freevars:
+        if not code.co_argcount or code.co_kwonlyargcount or code.co_flags & _VARIABLE or code.co_freevars:
             continue
         this = frame.f_locals.get(code.co_varnames[0])
         if not hasattr(this, "__dict__") or hasattr(this, "__slots__"):
@@ -454,8 +469,16 @@ def _reader_of(stacks: list[list[tuple[FrameType, CodeType]]]) -> _Reader | None
         for home in type(this).__mro__:
             for name, value in vars(home).items():
                 if isinstance(value, FunctionType) and value.__code__ is code:
-                    return _Reader(home, name, value)
+                    return _Reader(home, name, value, _holdings(type(this), value))
     return None
+
+
+def _holdings(sort: type, function: FunctionType) -> list[tuple[Any, Any]]:
+    found: list[tuple[Any, Any]] = []
+    for home in (*[vars(home) for home in sort.__mro__ if home is not object], function.__globals__):
+        found.append((home, dict(home)))
+        found += [(value, value.copy()) for value in home.values() if isinstance(value, (list, dict, set, bytearray))]
+    return found
 
 
 def _outcome(result: object, this: Any, wrote: list[tuple[int, int, bytes]], memories: Any) -> object:
@@ -528,6 +551,54 @@ class _Place(NamedTuple):
 
 
 _PLACES = (_Place(0), _Place(1))
+
+
+# ---------------------------------------------------------------------- what follows from bytes alone
+
+
+_records: dict[tuple[Layout, bytes], dict[str, Any]] = {}
+_sums: dict[bytes, int] = {}
+
+
+def _unpack(layout: Layout, data: bytes | bytearray, offset: int = 0) -> dict[str, Any]:
+    key = (layout, bytes(data[offset : offset + layout.size]))
+    values = _records.get(key)
+    if values is None:
+        values = unpack(layout, data, offset)
+        if len(_records) > _REMEMBERED:
+            _records.clear()
+        _records[key] = values
+    return values.copy()
+
+
+def _crc16(data: bytes | bytearray, start: int = 0, end: int = -1) -> int:
+    key = bytes(data[start:] if end < 0 else data[start:end])
+    found = _sums.get(key)
+    if found is None:
+        if len(_sums) > _REMEMBERED:
+            _sums.clear()
+        found = _sums[key] = crc16(data, start, end)
+    return found
+
+
+@contextmanager
+def remembered() -> Iterator[None]:
+    """As long as this lasts the firmware reads a record, and sums bytes up, once for the same bytes.
+
+    Both functions know nothing but what they are given. A record is a new dict each time, its values cannot change.
+    """
+    changed = []
+    for name, module in sorted(sys.modules.items()):
+        if name.startswith("meter."):
+            for key, real, mine in (("unpack", unpack, _unpack), ("crc16", crc16, _crc16)):
+                if vars(module).get(key) is real:
+                    setattr(module, key, mine)
+                    changed.append((module, key, real))
+    try:
+        yield
+    finally:
+        for module, key, real in changed:
+            setattr(module, key, real)
 
 
 # ---------------------------------------------------------------------- what no reader may touch

@@ -42,7 +42,7 @@ def test_shared_power_ups_of_a_second_cut_give_the_figures_of_playing_each():
     options = {"depth": 2, "shard": (5, 100)}
     mine, cutter = cut("first load", **options)
     whole, _ = cut("first load", whole=True, **options)
-    assert mine == whole and mine.fired > 10_000
+    assert mine == whole and mine.fired > 1000
     assert cutter.shares.shared > cutter.shares.played
 
 
@@ -61,7 +61,6 @@ def test_nothing_is_shared_on_a_vm(vm_name):
 # --- firmware that does something else for garbage it should not heed, where sharing might miss it
 
 REAL_LOAD = store.Pair.load
-REAL_RECOVER = events.Events.recover
 
 
 def odd(memory):
@@ -105,6 +104,13 @@ def keeps_it_in_the_memory(self):
     return whole
 
 
+def keeps_it_in_the_class(self):
+    whole = REAL_LOAD(self)
+    if self._places == ACCOUNT_AT:
+        type(self).odd = odd(self._memory)
+    return whole
+
+
 def writes_it_down(self):
     whole = REAL_LOAD(self)
     if self._places == ACCOUNT_AT and odd(self._memory):
@@ -137,6 +143,11 @@ ATTACKS = {
         (store.Pair, "load", keeps_it_in_the_memory),
         (meter.Meter, "save_state", then_faults(lambda core: core.memory.odd)),
     ],
+    "keeps it in the class": [
+        (store.Pair, "load", keeps_it_in_the_class),
+        (account.Account, "odd", False),
+        (meter.Meter, "save_state", then_faults(lambda core: core.account.odd)),
+    ],
     "writes it down": [(store.Pair, "load", writes_it_down)],
 }
 
@@ -144,19 +155,20 @@ ATTACKS = {
 @pytest.mark.parametrize("name", ATTACKS)
 def test_firmware_that_heeds_garbage_is_found_as_by_playing_each(monkeypatch, name):
     for home, attribute, fault in ATTACKS[name]:
-        monkeypatch.setattr(home, attribute, fault)
-    mine, cutter = cut("first load", shard=(1, 6))
+        monkeypatch.setattr(home, attribute, fault, raising=attribute != "odd")
+    mine, _ = cut("first load", shard=(1, 6))
     whole, _ = cut("first load", whole=True, shard=(1, 6))
     assert mine == whole and mine.violations
-    assert cutter.shares.shared > 0
 
 
-def test_firmware_that_keeps_something_in_a_class_is_not_shared(monkeypatch):
+def test_firmware_that_leaves_something_elsewhere_is_not_shared(monkeypatch):
+    # Nothing tells of it in the reader's own object, class or module: at the end of the flow it is seen.
     def load(self):
-        type(self).odd = odd(self._memory) if self._places == ACCOUNT_AT else None
+        if self._places == ACCOUNT_AT and odd(self._memory):
+            events.LAST = b"odd"
         return REAL_LOAD(self)
 
     monkeypatch.setattr(store.Pair, "load", load)
-    monkeypatch.setattr(account.Account, "odd", 0, raising=False)
-    with pytest.raises(StateOutsideError, match="odd"):
+    monkeypatch.setattr(events, "LAST", b"", raising=False)
+    with pytest.raises(StateOutsideError, match="LAST"):
         cut("first load", shard=(1, 20))
