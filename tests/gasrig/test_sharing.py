@@ -171,4 +171,4 @@ def test_firmware_that_leaves_something_elsewhere_is_not_shared(monkeypatch):
     monkeypatch.setattr(store.Pair, "load", load)
     monkeypatch.setattr(events, "LAST", b"", raising=False)
     with pytest.raises(StateOutsideError, match="LAST"):
-        cut("first load", shard=(1, 20))
+        cut("first load", shard=(1, 6))
