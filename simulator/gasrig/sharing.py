@@ -347,7 +347,7 @@ class Batch:
         try:
             result = self._reader.function(this, *arguments)
             wrote = [(sort, *write) for sort in (0, 1) for write in self._logs[sort]]
-            outcome = _outcome(result, this, wrote, ours)
+            outcome = _outcome((result, arguments), this, wrote, ours)
         except Exception:  # whatever it is, it is played
             outcome = None
         for memory, held, stands in zip(ours, self._held, (stored.cells, stored.keys), strict=True):
@@ -439,7 +439,8 @@ def _replaced(watch: _Watch, reader: _Reader | None, memories: tuple[Any, Any], 
         if not named:
             try:
                 wrote = [(int(memory is memories[1]), address, data) for memory, address, data in watch.wrote[written:]]
-                outcome = _outcome(result, this, sorted(wrote, key=lambda write: write[0]), memories)
+                by_memory = sorted(wrote, key=lambda write: write[0])
+                outcome = _outcome((result, arguments), this, by_memory, memories)
             except _UnknownError:
                 return result
             watch.calls[number] = _Call(type(this), before, outcome, written)
@@ -482,7 +483,7 @@ def _holdings(sort: type, function: FunctionType) -> list[tuple[Any, Any]]:
 
 
 def _outcome(result: object, this: Any, wrote: list[tuple[int, int, bytes]], memories: Any) -> object:
-    # All that a call has come to.
+    # All that a call has come to: what it returns, with its arguments, which it may have filled.
     seen: dict[int, int] = {}
     return _frozen(result, memories, seen), _frozen(this.__dict__, memories, seen), tuple(wrote)
 

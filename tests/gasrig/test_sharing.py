@@ -1,5 +1,7 @@
 """Power-ups that are not played twice: the figures are those of playing each, and a firmware cannot hide behind it."""
 
+from zlib import crc32
+
 import pytest
 
 from gasrig.cut import Cutter
@@ -104,6 +106,20 @@ def keeps_it_in_the_memory(self):
     return whole
 
 
+def fill(self, copy, raw):
+    # It returns nothing and leaves nothing in its object: all that it says stands in what it was given.
+    self._memory.read_into(self._places[copy], raw)
+
+
+def has_it_filled(self, copy):
+    raw = bytearray(COPY_SIZE)
+    self.fill(copy, raw)
+    if self._places == ACCOUNT_AT and raw.endswith(ODD):
+        raise store.StoreFault(0)
+    end = COPY_SIZE - 4
+    return raw if crc32(raw[:end]) == int.from_bytes(raw[end:], "big") else None
+
+
 def keeps_it_in_the_class(self):
     whole = REAL_LOAD(self)
     if self._places == ACCOUNT_AT:
@@ -143,6 +159,7 @@ ATTACKS = {
         (store.Pair, "load", keeps_it_in_the_memory),
         (meter.Meter, "save_state", then_faults(lambda core: core.memory.odd)),
     ],
+    "fills what it was given": [(store.Pair, "fill", fill), (store.Pair, "_read", has_it_filled)],
     "keeps it in the class": [
         (store.Pair, "load", keeps_it_in_the_class),
         (account.Account, "odd", False),
@@ -155,7 +172,7 @@ ATTACKS = {
 @pytest.mark.parametrize("name", ATTACKS)
 def test_firmware_that_heeds_garbage_is_found_as_by_playing_each(monkeypatch, name):
     for home, attribute, fault in ATTACKS[name]:
-        monkeypatch.setattr(home, attribute, fault, raising=attribute != "odd")
+        monkeypatch.setattr(home, attribute, fault, raising=attribute not in ("odd", "fill"))
     mine, _ = cut("first load", shard=(1, 6))
     whole, _ = cut("first load", whole=True, shard=(1, 6))
     assert mine == whole and mine.violations
