@@ -1,5 +1,5 @@
 # make setup   everything into .venv (nothing outside this folder is touched)
-# make demo    one household, one year, on the real MicroPython VM
+# make demo    one household, one year, on the real MicroPython VM; ledger and pages are left in build/demo
 # make test    the whole suite, a slice of it on Python 3.13 where there is one, then the linters
 # make lint    ruff, mypy on the host code, mypy on the portable code against MicroPython's stubs
 # make bench   the benchmarks; one table, and build/bench.json
@@ -44,7 +44,8 @@ $(WASM): package.json .npmrc | $(SETUP)
 	  || echo "setup: the 32-bit VM (npm package, Node) did not install; going on without (target wasm will be missing)" >&2
 
 demo: setup
-	$(BIN)/icgas demo
+	@rm -rf build/demo
+	$(BIN)/icgas demo --keep build/demo
 
 test: setup
 	$(BIN)/pytest $(PYTEST_FLAGS)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gashall.adoption import Adopted
     from gashall.audit import Audit, Finding
     from gashall.batch import Batch, CardFolder, Judged
+    from gashall.closing import Closure
     from gashall.drift import Drift, Verdict
     from gashall.encode import (
         Card,
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from gashall.signer import KeyFileSigner, Signer
     from gashall.stock import Stock
     from gashall.suspension import Suspension
+    from gashall.toolcards import Tool
+    from gashall.toolreading import ToolRead
     from gashall.verification import Verification
 
 __all__ = [
@@ -56,6 +59,7 @@ __all__ = [
     "CardFolder",
     "Category",
     "ChipReader",
+    "Closure",
     "Drift",
     "FileReader",
     "Finding",
@@ -86,6 +90,8 @@ __all__ = [
     "Stock",
     "Suspension",
     "TakenBack",
+    "Tool",
+    "ToolRead",
     "Upgraded",
     "Verdict",
     "Verification",
@@ -128,7 +134,10 @@ _HOME = {
     "gashall.shifts": "Shift",
     "gashall.signer": "KeyFileSigner Signer",
     "gashall.stock": "Stock",
+    "gashall.closing": "Closure",
     "gashall.suspension": "Suspension",
+    "gashall.toolcards": "Tool",
+    "gashall.toolreading": "ToolRead",
     "gashall.verification": "Verification",
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names.split()}

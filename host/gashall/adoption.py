@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from gascard.records import FLAG_MAKEUP
 from gashall import errors, stock, units
 from gashall.counter import Counter, Standing, check_reader, found
 from gashall.encode import Values
@@ -58,20 +59,20 @@ def adopt(counter: Counter, reader: Reader, *, requester: str, approver: str, re
         standing = counter.judge(books, card, adopting=True)
         before, recovery = standing.last, books.recovery(standing.binding.id)
         since = 0 if recovery is None else books.paid_since(standing.binding.id, recovery.floor)
-        lost = _lost(standing, since)
+        lost = _lost(standing, since, sum(books.paid(standing.binding.id).values()))
         ended = recovery is not None and _has_reported(books, standing, recovery.floor)
         if not lost.orders and lost.raised is None and not ended:
             raise CardError(errors.NOTHING_TO_ADOPT, _why_nothing(standing))
         if lost.orders and before.state == PENDING:
             # The hall writes no order while one is pending: who made a later one had written this before.
             books.mark_written(before.id)
-        if lost.orders and not standing.row.issued:
+        if lost.orders and not standing.row.issued and standing.report is None:  # else ``keep`` marks it
             books.mark_card(standing.row.number, psc_bytes=3, issued=True)
         adoption = {
             "card": standing.row.number,
             "sequence": lost.sequence,
             "released_pulses": lost.released,
-            "raised_pulses": lost.released - before.released_pulses,
+            "raised_pulses": lost.gained,
             "requester": requester,
             "approver": approver,
             "reason": reason,
@@ -85,7 +86,7 @@ def adopt(counter: Counter, reader: Reader, *, requester: str, approver: str, re
         meter=standing.meter.number,
         card=standing.row.number,
         sequence=lost.sequence,
-        raised=units.volume(lost.released - before.released_pulses, weight),
+        raised=units.volume(lost.gained, weight),
         released=units.volume(lost.released, weight),
         recovering=recovery is not None and not ended,
         requester=requester,
@@ -110,12 +111,26 @@ class _Lost:
     raised: dict[str, Any] | None
     sequence: int
     released: int
+    paid: int
+    """All the customer may have: more than is released while gas is held."""
+    gained: int = 0
+    """How much of that the ledger did not know."""
+
+    def gain(self, pulses: int) -> int:
+        """Take ``pulses`` more for the customer's; none if that is less than 0. How many it was."""
+        pulses = max(pulses, 0)
+        self.paid += pulses
+        self.gained += pulses
+        return pulses
 
 
-def _lost(standing: Standing, since: int) -> _Lost:
-    """What the card has beyond the ledger; ``since`` pulses were sold since the restore, and are in no lost order."""
+def _lost(standing: Standing, since: int, paid: int) -> _Lost:
+    """What the card has beyond the ledger; ``since`` pulses were sold since the restore, and are in no lost order.
+
+    What was ``paid`` and is held may be what a lost order or report tells of: it is not the customer's twice.
+    """
     last = standing.last
-    lost = _Lost([], None, last.sequence, last.released_pulses)
+    lost = _Lost([], None, last.sequence, last.released_pulses, paid)
     order, report = standing.card.order, None if standing.report is None else found(standing.report.values)
     if order.authentic and found(order.values)["sequence"] > last.sequence:
         values = found(order.values)
@@ -125,14 +140,17 @@ def _lost(standing: Standing, since: int) -> _Lost:
                 f"The card's order is of account {values['account']}, the card of {standing.account.number}.",
                 "This cannot be adopted: keep the card, and look which ledger it belongs to.",
             )
-        _add(lost, standing, values, frame=order.raw, state=WRITTEN, made_at=values["time"])
+        # A make-up, this one or one lost before it, can be of held gas; any other order gives its amount beside it.
+        alone = values["sequence"] == last.sequence + 1 and not values["flags"] & FLAG_MAKEUP
+        own = values["amount"] if alone else 0
+        _add(lost, standing, values, own, frame=order.raw, state=WRITTEN, made_at=values["time"])
     if report is not None and report["sequence"] > lost.sequence:
-        _add(lost, standing, report, frame=b"", state=DONE, made_at=report["time"])
+        _add(lost, standing, report, 0, frame=b"", state=DONE, made_at=report["time"])
     if report is not None and report["bought_total"] > lost.released:
         released = report["bought_total"] + since
         raised = {
             "released_pulses": released,
-            "adopted_pulses": released - lost.released,
+            "adopted_pulses": lost.gain(released - lost.paid),
             "frame_pulses": _total(lost, last),
         }
         if lost.orders:
@@ -144,8 +162,13 @@ def _lost(standing: Standing, since: int) -> _Lost:
     return lost
 
 
-def _add(lost: _Lost, standing: Standing, values: Values, *, frame: bytes, state: str, made_at: int) -> None:
-    """A row of a lost order, of which card or report give ``values``; the total never falls, whatever they say."""
+def _add(
+    lost: _Lost, standing: Standing, values: Values, own: int, *, frame: bytes, state: str, made_at: int
+) -> None:
+    """A row of a lost order, of which card or report give ``values``; the total never falls, whatever they say.
+
+    Of its total ``own`` pulses are the order's alone, the rest may have been paid for before.
+    """
     total = values["bought_total"]
     released = max(total, lost.released)
     lost.orders.append(
@@ -154,7 +177,7 @@ def _add(lost: _Lost, standing: Standing, values: Values, *, frame: bytes, state
             "sequence": values["sequence"],
             "state": state,
             "frame": frame,
-            "paid_pulses": released - lost.released,
+            "paid_pulses": lost.gain(min(released - lost.released, own + max(0, released - own - lost.paid))),
             "released_pulses": released,
             "made_at": made_at,
             "adopted_pulses": None,

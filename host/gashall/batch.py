@@ -310,7 +310,7 @@ def _lines(name: str, problems: list[Problem]) -> Iterator[tuple[int, dict[str, 
                 wrong += [column for column in set(columns) if columns.count(column) > 1]
                 missing = [column for column in REQUIRED if column not in columns]
                 if wrong or missing:
-                    told = [f"unknown or twice: {', '.join(map(units.shown, wrong))}"] if wrong else []
+                    told = [f"unknown or twice: {', '.join(map(_named, wrong))}"] if wrong else []
                     told += [f"missing: {', '.join(missing)}"] if missing else []
                     error_here = RequestError(
                         errors.FIELD,
@@ -327,6 +327,11 @@ def _lines(name: str, problems: list[Problem]) -> Iterator[tuple[int, dict[str, 
     except csv.Error as error:
         told_here = f"From here on it is no CSV: {error}."
         problems.append(Problem(line + 1, RequestError(errors.FIELD, told_here, remedy)))
+
+
+def _named(column: str) -> str:
+    """A column's name as it is told: of a word only. A key file given for a list is not printed."""
+    return units.shown(column) if re.fullmatch("[A-Za-z_]{1,20}", column) else "what is no word"
 
 
 def _row(line: int, cells: dict[str, str]) -> tuple[list[GasError], Row | None]:
@@ -537,7 +542,7 @@ class _Run:
             except GasError:
                 return  # nothing was booked; one by one it shows whose error it is
             steps = [
-                (job, row, binding, order, self.counter.issuing(job.reader, job.card, row, order, presented=True))
+                (job, row, binding, order, self.counter.issuing(job.reader, job.card, row, order.frame, presented=True))
                 for job, (row, binding, order) in zip(jobs, booked, strict=True)
             ]
             while steps:

@@ -13,6 +13,7 @@ from typing import Any
 
 from gascard import codes, records
 from gascard.chip import DEFAULT_PSC
+from gascard.meanings import CARD_KINDS
 from gascard.records import IDENTITY_AT, IMAGE_SIZE, ORDER_AT, S24_MAX, SEQUENCE_MAX, TOTAL_MAX
 from gashall import encode, errors, limits, prices, shifts, units
 from gashall.encode import Card, Part, Values, decode_card, report_rank
@@ -20,10 +21,12 @@ from gashall.errors import CardError, GasError, LedgerError, RequestError
 from gashall.ledger import (
     CLOSED,
     DONE,
+    EXCHANGE,
     PENDING,
     REFUND,
     REPLACEMENT,
     STOPPED,
+    TRANSFER,
     WRITTEN,
     Account,
     Binding,
@@ -35,6 +38,8 @@ from gashall.ledger import (
     MeterRow,
     Order,
     ReportRow,
+    ToolRow,
+    TransferRow,
 )
 from gashall.readers.base import Reader
 from gashall.signer import Signer
@@ -98,6 +103,10 @@ class Standing:
     """The least sequence of the next order while the account is recovering; None: it is not."""
     suspended: bool = False
     """Whether the meter is under test."""
+    ending: int | None = None
+    """The clear or transfer card that is out for the binding."""
+    exchange: TransferRow | None = None
+    """The exchange of the account's meter that is not through."""
 
     @property
     def next_sequence(self) -> int:
@@ -105,14 +114,18 @@ class Standing:
         return max(self.last.sequence + 1, self.floor or 0)
 
     def check_free(self) -> None:
-        """Whether gas or money may go out, or a card or meter be exchanged. LedgerError SUSPENDED or RECOVERING.
+        """Whether gas or money may go out, or a card or meter be exchanged.
+
+        LedgerError SUSPENDED, RECOVERING, BINDING_ENDS or EXCHANGE.
 
         What was begun is finished all the same, and asked before.
         """
+        check_exchange(self.exchange, self.account.number)
         if self.suspended:
             raise LedgerError(errors.SUSPENDED, f"Meter {self.meter.number} is under test.")
         if self.floor is not None:
             raise LedgerError(errors.RECOVERING, f"Account {self.account.number} is recovering.")
+        check_not_ending(self.ending, self.account.number)
 
 
 class Counter:
@@ -144,7 +157,7 @@ class Counter:
         if place is None:
             raise CardError(errors.CARD_UNKNOWN, f"The ledger has no card {card.number}.")
         if place.replaced:
-            raise CardError(codes.REPLACED)
+            raise replaced_told(books, place.card.number)
         row, account, binding, meter = place.card, place.account, place.binding, place.meter
         if binding is None or meter is None:
             raise LedgerError(errors.ACCOUNT_UNKNOWN, f"Account {row.account} has no meter.")
@@ -153,7 +166,11 @@ class Counter:
         if card.order.values is None or card.order.values["key_version"] != meter.key_version:
             card = decode_card(card.image, self.signer, key_version=meter.key_version)
         _check_order(card.order, binding, last, reading or adopting, adopting)
-        report, code = newest_report(card.reports, meter.number, binding.number)
+        reports = card.reports
+        if last.kind in (TRANSFER, EXCHANGE):
+            # The card bears what the meter before has said; of the new one there is nothing on it yet.
+            reports = tuple(part for part in reports if part.values and part.values["meter"] == meter.number)
+        report, code = newest_report(reports, meter.number, binding.number)
         news = False
         kept = books.last_report(meter.number)
         rank = (0, 0) if kept is None else (kept.binding, kept.report_number)
@@ -192,6 +209,8 @@ class Counter:
             unpaid,
             place.floor,
             place.suspended,
+            place.ending,
+            books.transfer_of(row.account) if place.exchange else None,
         )
 
     def base_and_held(
@@ -209,6 +228,9 @@ class Counter:
 
     def keep(self, books: Books, standing: Standing) -> None:
         """Book what the card's report proves."""
+        if standing.report is not None and not standing.row.issued:
+            # A meter writes with the card's own password only: a window died behind the last byte of it.
+            books.mark_card(standing.row.number, psc_bytes=3, issued=True)
         if standing.report is None or not standing.report_is_news:
             return
         values = found(standing.report.values)
@@ -262,6 +284,8 @@ class Counter:
 
     def check_sale(self, books: Books, standing: Standing) -> None:
         """Whether the account may buy now: not under test, and recovering only where the company sells meanwhile."""
+        check_exchange(standing.exchange, standing.account.number)
+        check_not_ending(standing.ending, standing.account.number)
         if standing.suspended or standing.floor is None or not books.rules(self.now()).sell_recovering:
             standing.check_free()
 
@@ -360,7 +384,7 @@ class Counter:
     def finish(self, reader: Reader, standing: Standing, order: Order, rescue: bool) -> None:
         """Bring a begun order to its end: the same frame, whatever the card says (RULES 1, settling)."""
         card = standing.card
-        if not standing.row.issued and (order.sequence == 1 or order.kind == REPLACEMENT):
+        if not standing.row.issued and (order.sequence == 1 or order.kind in (REPLACEMENT, EXCHANGE)):
             self.issue(reader, card, standing.row, order, presented=False)
         elif card.order.raw == order.frame:
             with self.ledger.begin() as books:
@@ -398,7 +422,7 @@ class Counter:
 
     def issue(self, reader: Reader, card: Card, row: CardRow, order: Order, *, presented: bool) -> None:
         """Make the blank or half-made card in ``reader`` the card ``row`` with ``order`` on it, and book it."""
-        for psc_bytes, issued in self.issuing(reader, card, row, order, presented=presented):
+        for psc_bytes, issued in self.issuing(reader, card, row, order.frame, presented=presented):
             with self.ledger.begin() as books:
                 self.mark_issue(books, row, order, psc_bytes, issued)
 
@@ -409,16 +433,20 @@ class Counter:
             books.mark_written(order.id)
 
     def issuing(
-        self, reader: Reader, card: Card, row: CardRow, order: Order, *, presented: bool
+        self, reader: Reader, card: Card, row: CardRow | ToolRow, frames: bytes, *, presented: bool
     ) -> Iterator[tuple[int, bool]]:
         """The steps of ``issue``: each gives what must be booked before the next, password bytes and issued.
+
+        ``frames`` are the bytes from the order's place on: an order, or what a tool card bears there.
 
         Order, identity, read-back, protection, and the password last. A password byte is announced in the
         ledger before it is written, so that whoever takes over has at most two passwords to choose from,
         and three tries.
         """
-        identity = encode.encode_identity(region=self.signer.region, card=row.number, issue_batch=row.issue_batch)
-        target = spliced(spliced(card.image, ORDER_AT, order.frame), IDENTITY_AT, identity)
+        identity = encode.encode_identity(
+            region=self.signer.region, card=row.number, kind=row.card_kind, issue_batch=row.issue_batch
+        )
+        target = spliced(spliced(card.image, ORDER_AT, frames), IDENTITY_AT, identity)
         # A byte cut short on a blank place has cleared some of the bits it should clear, and no others.
         if not _is_half_made(card.image, target):
             raise CardError(errors.CARD_NOT_BLANK)
@@ -431,7 +459,7 @@ class Counter:
             if row.psc_bytes and not marked:
                 yield 0, False
         check_image(reader, card)
-        reader.write(ORDER_AT, order.frame)
+        reader.write(ORDER_AT, frames)
         reader.write(IDENTITY_AT, identity)
         check_read_back(reader, target)
         reader.protect(IDENTITY_AT, identity)
@@ -469,12 +497,34 @@ def check_not_closed(account: Account) -> None:
         raise LedgerError(errors.ACCOUNT_CLOSED, f"Account {account.number} is closed.")
 
 
-def check_free(books: Books, binding: Binding) -> None:
-    """As ``Standing.check_free``, where there is no card."""
+def check_free(books: Books, binding: Binding, *, ending: bool = True) -> None:
+    """As ``Standing.check_free``, with no card there. Without ``ending`` a card that ends the binding may be out."""
+    check_exchange(books.transfer_of(binding.account), binding.account)
     if any(row.ended_at is None for row in books.suspensions(binding.id)):
         raise LedgerError(errors.SUSPENDED, f"Meter {binding.meter} is under test.")
     if books.recovery(binding.id) is not None:
         raise LedgerError(errors.RECOVERING, f"Account {binding.account} is recovering.")
+    out = books.ending(binding.id) if ending else None
+    check_not_ending(None if out is None else out.number, binding.account)
+
+
+def check_exchange(row: TransferRow | None, account: str) -> None:
+    """Between its beginning and the customer's card for the new meter nothing else is done. LedgerError EXCHANGE."""
+    if row is None:
+        return
+    if row.moved_at is None:
+        raise LedgerError(errors.EXCHANGE, f"The meter of account {account} is being exchanged.")
+    raise LedgerError(
+        errors.EXCHANGE,
+        f"The meter of account {account} is exchanged, and the customer's card is not for the new one yet.",
+        "Write the customer's card: icgas hall exchange card.",
+    )
+
+
+def check_not_ending(tool: int | None, account: str) -> None:
+    """An order stays good for a whole binding: none is made while a card is out that may end it. BINDING_ENDS."""
+    if tool is not None:
+        raise LedgerError(errors.BINDING_ENDS, f"Tool card {tool} is out for the meter of account {account}.")
 
 
 def unpaid_refund(books: Books, last: Order) -> GrantRow | None:
@@ -497,6 +547,8 @@ def check_waiting(standing: Standing) -> None:
     Only a replacement's own order, which adds none, if nothing is held and the meter is known to be bound.
     """
     last = standing.last
+    if is_superseded(standing) and standing.known is not None and not standing.held:
+        return
     if standing.report_code == codes.MAC:
         raise CardError(codes.MAC, "The card's report was not made by the customer's meter.")
     told = order_told(last, standing.meter.pulse_weight)
@@ -509,6 +561,14 @@ def check_waiting(standing: Standing) -> None:
         raise CardError(errors.HELD, f"{held} m³ of account {standing.account.number} are held: {told}.")
 
 
+def is_superseded(standing: Standing) -> bool:
+    """Whether the last order was made with keys its meter has no more: it is never loaded, the next one says it all."""
+    last = standing.last
+    if last.state != WRITTEN or not last.frame:
+        return False
+    return bool(encode.decode_order(last.frame)["key_version"] != standing.meter.key_version)
+
+
 def check_fen(fen: int | None) -> None:
     if fen is not None and (isinstance(fen, bool) or not isinstance(fen, int) or not 0 <= fen <= units.FEN_MOST):
         raise RequestError(
@@ -518,9 +578,26 @@ def check_fen(fen: int | None) -> None:
         )
 
 
+def replaced_told(books: Books, card: int) -> CardError:
+    """What is said of a card that was replaced."""
+    place = found(books.place(card))
+    present = found(books.card_of(place.account.number))
+    return CardError(
+        codes.REPLACED,
+        f"Card {card} of account {place.account.number} was replaced by card {present.number}.",
+        "Take the old card back (icgas hall take-back); the customer uses the new one.",
+    )
+
+
 def check_reader(reader: Reader) -> None:
     if not isinstance(reader, Reader):
         raise RequestError(errors.FIELD, f"{reader!r} is no card reader.", "Give a Reader, such as FileReader(path).")
+
+
+def card_words(kind: int | None) -> str:
+    """What a card of that kind is called."""
+    known = None if kind is None else CARD_KINDS.get(kind)
+    return f"card of kind {kind}" if known is None else known[1]
 
 
 def check_ours(card: Card) -> None:
@@ -533,7 +610,11 @@ def check_ours(card: Card) -> None:
         if code:
             raise CardError(code)
     if card.identity.kind != records.CARD_CUSTOMER:
-        raise CardError(codes.KIND)
+        raise CardError(
+            codes.KIND,
+            f"This is a {card_words(card.identity.kind)} of the company, no customer's card.",
+            "Insert the customer's card. This one is read by icgas hall tool read, a transfer card by exchange read.",
+        )
 
 
 def _check_order(order: Part, binding: Binding, last: Order, reading: bool, adopting: bool = False) -> None:
@@ -548,6 +629,8 @@ def _check_order(order: Part, binding: Binding, last: Order, reading: bool, adop
         raise CardError(order.code if order.written else errors.ORDER_MISSING)
     values = found(order.values)
     if values["meter"] != binding.meter:
+        if last.kind == TRANSFER or (last.kind == EXCHANGE and last.state == PENDING):
+            return  # an order for the meter before: the new one's is still to be written
         raise CardError(codes.METER, f"The card's order is for meter {values['meter']}, not {binding.meter}.")
     place = values["binding"], values["sequence"]
     known = binding.number, last.sequence
@@ -637,7 +720,10 @@ def check_read_back(reader: Reader, expected: bytes) -> None:
 
 
 def order_told(order: Order, weight: int) -> str:
-    """Which order this is and where, so that a clerk knows his own when he repeats what he had finished."""
+    """Which order this is, for what money, and where: so that a clerk knows his own when he repeats what he finished.
+
+    The money tells it from an older one of the same volume for another price, agreed or of another day.
+    """
     where = {
         PENDING: "is not finished",
         WRITTEN: f"is on card {order.card}, not yet loaded",
@@ -645,7 +731,13 @@ def order_told(order: Order, weight: int) -> str:
     }[order.state]
     made = units.moment(order.made_at).strftime("%Y-%m-%d %H:%M UTC")
     what = "" if order.kind is None else f", a {order.kind},"
-    return f"order {order.sequence}{what} over {units.volume(amount_of(order), weight)} m³ of {made} {where}"
+    return f"order {order.sequence}{what} over {amount_told(order, weight)} of {made} {where}"
+
+
+def amount_told(order: Order, weight: int) -> str:
+    """An order's gas, and its money where it has any."""
+    money = "" if order.fen is None else f" for {units.yuan(order.fen)} yuan"
+    return f"{units.volume(amount_of(order), weight)} m³{money}"
 
 
 def amount_of(order: Order) -> int:

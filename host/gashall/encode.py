@@ -449,6 +449,11 @@ def record_of(kind: int) -> str:
     return record
 
 
+def frame_size(kind: int) -> int:
+    """Bytes of a frame of this kind. RequestError KIND if there is no such kind."""
+    return _FRAME_SIZES[record_of(kind)]
+
+
 def decode_frame(frame: bytes, kind: int) -> Values:
     """The fields of a frame of any ``kind`` of ``gascard``, its MAC unchecked. CardError SHAPE, CRC, VERSION or KIND.
 

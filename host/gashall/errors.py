@@ -67,6 +67,18 @@ NOT_RECOVERING = -169
 CARD_HALF_MADE = -155
 BATCH_ROWS = -156
 BATCH_STOPPED = -157
+BINDING_ENDS = -180
+TOOL_UNKNOWN = -181
+TOOL_DIFFERS = -182
+TOOL_ENDED = -183
+TOOL_OUT = -184
+METER_UNKNOWN = -185
+FINAL_MISSING = -186
+ORDER_WAITS = -187
+EXCHANGE = -190
+EXCHANGE_MISSING = -191
+METER_DEAD = -192
+DEAD_METER_LIMIT = -193
 
 # Code -> (name, what it means, 中文, what the person does next): the same shape as gascard.meanings.CODES.
 HOST_CODES: dict[int, tuple[str, str, str, str]] = {
@@ -248,7 +260,7 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "LEDGER_MISSING",
         "There is no ledger at this place.",
         "台账不存在",
-        "Correct the path; a new ledger is made on purpose only (create=True).",
+        "Correct the path; a new ledger is made on purpose only: icgas hall init, or create=True.",
     ),
     LEDGER_VERSION: (
         "LEDGER_VERSION",
@@ -266,7 +278,7 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "PRICE_DIFFERS",
         "The money named is not what the gas costs by the price list.",
         "金额与气价不符",
-        "Take what the price list says, or say that another sum was agreed (price_agreed).",
+        "Take what the price list says, or say that another sum was agreed (--price-agreed, price_agreed).",
     ),
     PRICE_PAST: (
         "PRICE_PAST",
@@ -435,6 +447,78 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "The batch stopped before its end.",
         "批量开户中断",
         "Look at the cause named, then go on with --resume: what is open stays open and is not made twice.",
+    ),
+    BINDING_ENDS: (
+        "BINDING_ENDS",
+        "A clear or transfer card is out for this meter: its binding may have ended.",
+        "清零卡或转移卡未收回",
+        "Read that card back first: icgas hall tool read. If it was never used: icgas hall tool end.",
+    ),
+    TOOL_UNKNOWN: (
+        "TOOL_UNKNOWN",
+        "The ledger has no such tool card.",
+        "台账中无此工具卡",
+        "Look the number up: icgas hall tool list.",
+    ),
+    TOOL_DIFFERS: (
+        "TOOL_DIFFERS",
+        "There is an unfinished tool card of this kind with other particulars.",
+        "有未完成的工具卡",
+        "Repeat it as it was entered first, or end that card: icgas hall tool end.",
+    ),
+    TOOL_ENDED: (
+        "TOOL_ENDED",
+        "The tool card was taken back.",
+        "工具卡已收回",
+        "Make a new one; keep this one for a card check.",
+    ),
+    TOOL_OUT: (
+        "TOOL_OUT",
+        "The tool card may have been used, and what it did has not been read.",
+        "工具卡可能已用，未回读",
+        "Insert the card and read it back: icgas hall tool read.",
+    ),
+    METER_UNKNOWN: (
+        "METER_UNKNOWN",
+        "The ledger has no such meter.",
+        "台账中无此表",
+        "Book the meter first: icgas hall tool meter.",
+    ),
+    FINAL_MISSING: (
+        "FINAL_MISSING",
+        "No authentic final record shows how the binding ended.",
+        "无有效终止记录",
+        "Clear the meter and read the clear card back: icgas hall tool issue clear, then tool read.",
+    ),
+    ORDER_WAITS: (
+        "ORDER_WAITS",
+        "An order waits that the meter could not load with its new keys.",
+        "有未充入表的购气，不可换钥",
+        "Let the meter load the customer's card and read it back first.",
+    ),
+    EXCHANGE: (
+        "EXCHANGE",
+        "An exchange of the meter is under way.",
+        "换表未完成",
+        "Read the transfer card when it is back (icgas hall exchange read); if it is lost: icgas hall exchange again.",
+    ),
+    EXCHANGE_MISSING: (
+        "EXCHANGE_MISSING",
+        "There is no such exchange of a meter.",
+        "无换表记录",
+        "Look the account up: icgas hall history. An exchange begins with icgas hall exchange begin.",
+    ),
+    METER_DEAD: (
+        "METER_DEAD",
+        "The meter was declared dead and handed in.",
+        "该表已登记为死表",
+        "Take another meter; this one is bound again only when it has been cleared and the clear card read back.",
+    ),
+    DEAD_METER_LIMIT: (
+        "DEAD_METER_LIMIT",
+        "No dead meter of this account had so much left by its closing index.",
+        "超过死表剩余气量",
+        "Ask for at most what the exchange has told (icgas hall exchange show).",
     ),
 }
 

@@ -7,7 +7,10 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["open_regular", "sync_folder", "write_new"]
+from gashall import errors
+from gashall.errors import RequestError
+
+__all__ = ["open_regular", "sync_folder", "write_asked_for", "write_new"]
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
@@ -35,6 +38,22 @@ def write_new(path: str | os.PathLike[str], data: bytes) -> None:
             os.remove(path)
         raise
     sync_folder(path)
+
+
+def write_asked_for(path: str | os.PathLike[str], data: bytes) -> None:
+    """As ``write_new``, for a path somebody has named. RequestError FIELD if it cannot be."""
+    name = os.fspath(path)
+    try:
+        write_new(path, data)
+    except FileExistsError:
+        raise RequestError(
+            errors.FIELD, f"There is a file {name} already; none is overwritten.", "Choose another path."
+        ) from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise RequestError(
+            errors.FIELD, f"{name} cannot be written: {why}.", "Correct the path, or make room."
+        ) from None
 
 
 def sync_folder(path: str | os.PathLike[str]) -> None:

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any, TypeAlias
 
 from gashall import errors
-from gashall.errors import LedgerError, RequestError
-from gashall.files import write_new
+from gashall.errors import LedgerError
+from gashall.files import write_asked_for
 from gashall.grants import MAKEUPS, Grant
 from gashall.history import printable
 from gashall.ledger import Account, Clock
@@ -150,13 +150,7 @@ def _slip(hall: Hall, given: Arguments) -> Answer:
     told = _check_sort(hall, given)
     if given.out is None:
         return 0, told.record(), told.lines()
-    try:
-        write_new(given.out, told.page().encode())
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise RequestError(
-            errors.FIELD, f"The slip {given.out} cannot be written: {why}.", "Choose another file."
-        ) from None
+    write_asked_for(given.out, told.page().encode())
     return 0, told.record() | {"file": given.out}, [f"slip of {told.sort} {told.number} written to {given.out}"]
 
 
@@ -191,6 +185,8 @@ def _replace(hall: Hall, given: Arguments, blank: Blank) -> Answer:
         lines.append("It is an opening card: the meter is not known to be bound.")
     if told.held:
         lines.append("Held gas waits for the new card's report, or an approved make-up of kind held.")
+    if told.cancelled_refund is not None:
+        lines.append(f"Refund {told.cancelled_refund} is cancelled by it: pay nothing out for it.")
     if told.resumed:
         lines.append("This replacement had been begun earlier and was finished now; it was not made twice.")
     return 0, asdict(told), lines

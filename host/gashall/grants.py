@@ -17,6 +17,7 @@ from gashall import errors, journal, page, stock, units
 from gashall.counter import (
     Counter,
     Standing,
+    check_exchange,
     check_not_closed,
     check_settled,
     check_state,
@@ -127,9 +128,9 @@ class Grant:
         if self.fen is not None:
             rows.append(("money", f"{units.yuan(self.fen)} yuan"))
         rows += [("reason", printable(self.reason))]
-        rows += [("asked for by", printable(self.requester)), ("at", _time(self.requested_at))]
+        rows += [("asked for by", printable(self.requester)), ("asked for at", _time(self.requested_at))]
         if self.approver is not None and self.approved_at is not None:
-            rows += [("approved by", printable(self.approver)), ("at", _time(self.approved_at))]
+            rows += [("approved by", printable(self.approver)), ("approved at", _time(self.approved_at))]
         if self.card is not None:
             rows.append(("order", f"{self.sequence} on card {self.card}"))
         if self.paid_at is not None:
@@ -178,7 +179,10 @@ def request(
     with counter.ledger.begin() as books:
         known, binding, meter = of_account(books, account)
         check_not_closed(known)
+        check_exchange(books.transfer_of(account), account)
         pulses = _pulses(volume, meter.pulse_weight, kind)
+        if kind == DEAD_METER:
+            _check_dead(books, binding, pulses, meter.pulse_weight)
         _check_held(kind, pulses, position(counter, books, binding).held, meter.pulse_weight)
         now = counter.now()
         row = books.add_grant(binding, kind=kind, pulses=pulses, fen=None, reason=reason, requester=requester, at=now)
@@ -214,6 +218,8 @@ def write(counter: Counter, reader: Reader, number: int, rescue: bool) -> Grant:
     def plan(books: Books, standing: Standing) -> Wanted:
         row = grant_row(books, number)
         check_may_be_written(row, standing)
+        if row.kind == DEAD_METER:
+            _check_dead(books, standing.binding, row.pulses, standing.meter.pulse_weight, row.id)
         return _wanted(counter, row, standing)
 
     return finish_placing(counter, number, place(counter, reader, plan, note_of(number), rescue=rescue))
@@ -301,6 +307,22 @@ def _check_held(kind: str, pulses: int, held: int, weight: int) -> None:
             errors.HELD,
             f"{there} m³ of the account are held since its card was replaced.",
             "Make that up first, as kind held; else it could be given twice.",
+        )
+
+
+def _check_dead(books: Books, binding: Binding, pulses: int, weight: int, own: int = 0) -> None:
+    """At most what was released to the dead meter less what it used by its closing index (RULES 1, dead meter)."""
+    left = sum(row.owed_pulses or 0 for row in books.transfers_into(binding.id) if row.closing is not None)
+    # A transfer card that was used all the same has brought what was adopted.
+    left -= sum(row.raised_pulses for row in books.adoptions(binding.id))
+    for row in books.grants():
+        if row.binding == binding.id and row.kind == DEAD_METER and row.cancelled_at is None and row.id != own:
+            left -= row.pulses
+    if pulses > left:
+        raise LedgerError(
+            errors.DEAD_METER_LIMIT,
+            f"{units.volume(max(left, 0), weight)} m³ were left on a dead meter and not made up, "
+            f"not {units.volume(pulses, weight)} m³.",
         )
 
 

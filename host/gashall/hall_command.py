@@ -19,11 +19,22 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from gascard.chip import Chip
-from gashall import errors, grant_command, keyfile, overview, passphrase, probe, reporting, units
+from gashall import (
+    errors,
+    exchange_command,
+    grant_command,
+    keyfile,
+    overview,
+    passphrase,
+    probe,
+    reporting,
+    tool_command,
+    units,
+)
 from gashall.audit import Audit
 from gashall.batch import BAD, Batch, CardFolder, Judged, write_results
 from gashall.errors import GasError, LedgerError, RequestError
-from gashall.files import write_new
+from gashall.files import write_asked_for, write_new
 from gashall.history import printable
 from gashall.ledger import Clock, Ledger
 from gashall.limits import PERIODS
@@ -48,7 +59,7 @@ def command(argv: list[str], clock: Clock | None = None) -> int:
     parser = _parser()
     try:
         arguments = parser.parse_args(argv)
-        _complete(parser, arguments)
+        _complete(arguments.parser, arguments)
     except SystemExit as stop:
         return USAGE if stop.code else DONE
     service: Callable[[argparse.Namespace, Clock | None], Answer] = arguments.service
@@ -64,6 +75,9 @@ def command(argv: list[str], clock: Clock | None = None) -> int:
 
 
 def _print(arguments: argparse.Namespace, code: int, record: dict[str, Any], lines: list[str]) -> int:
+    if sys.stdout is None:
+        print(f"icgas hall {arguments.action}: done, but not printed: standard output is closed.", file=sys.stderr)
+        return REFUSED
     encoding = sys.stdout.encoding or "utf-8"
     if arguments.json:
         plain = not encoding.lower().startswith("utf")
@@ -106,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         sub = place.add_parser(
             second or first, help=words, description=words[0].upper() + words[1:] + ".", allow_abbrev=False
         )
-        sub.set_defaults(service=service, action=name)
+        sub.set_defaults(service=service, action=name, parser=sub)
         if first != "key":
             sub.add_argument("--ledger", metavar="FILE", help="the ledger: a file, its folder, or a database URL")
         if name != "upgrade":
@@ -191,6 +205,12 @@ def _parser() -> argparse.ArgumentParser:
         if kind == "begin":
             suspending.add_argument("--reason", metavar="TEXT", required=True, help="why, for the file")
 
+    paper = action("receipt", _receipt, "print the receipt of a purchase, the account's last one if none is named")
+    paper.add_argument("--account", metavar="NUMBER", required=True, help="10 digits")
+    paper.add_argument("--purchase", metavar="N", type=_whole, help="which purchase, by its number on the card")
+    paper.add_argument("--meter", metavar="NUMBER", help="of which meter, where the account had several")
+    paper.add_argument("--out", metavar="FILE.html", help="write it as a page to be printed into this new file too")
+
     group("price", "the price list")
     pricing = action("price set", _price_set, "set the price of a m³, from now or later on")
     pricing.add_argument("yuan", metavar="YUAN", help="yuan for one m³, at most four decimals")
@@ -225,6 +245,8 @@ def _parser() -> argparse.ArgumentParser:
     action("stock show", _stock_show, "print where the blank cards are, and what became of the others")
 
     grant_command.add(action, group, _hall, _card, whole=_whole, money=_money)
+    exchange_command.add(action, group, _hall, _card, _whole)
+    tool_command.add(action, group, _hall, _card, whole=_whole, money=_money, moment=_moment)
 
     group("report", "what was done in a day or a month")
     daily = action("report daily", _report, "print what was done in a day")
@@ -491,24 +513,15 @@ def _reconcile_list(arguments: argparse.Namespace, clock: Clock | None) -> Answe
         with hall.ledger.look() as books:
             head = books.head()[1].hex()
         page = overview.printed(rows, hall.counter.now(), head)
-    for path, text in ((arguments.csv, overview.csv_text(rows)), (arguments.page, page)):
+    record: dict[str, Any] = {"accounts": [row.record() for row in rows]}
+    lines = overview.text_lines(rows)
+    for option, text in (("csv", overview.csv_text(rows)), ("page", page)):
+        path = getattr(arguments, option)
         if path is not None:
-            _write(path, text)
-    return DONE, {"accounts": [row.record() for row in rows]}, overview.text_lines(rows)
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        write_new(path, text.encode())
-    except FileExistsError:
-        raise RequestError(
-            errors.FIELD, f"There is a file {path} already; none is overwritten.", "Choose another path."
-        ) from None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise RequestError(
-            errors.FIELD, f"{path} cannot be written: {why}.", "Correct the path, or make room."
-        ) from None
+            write_asked_for(path, text.encode())
+            record[option] = path
+            lines.append(f"written to {path}")
+    return DONE, record, lines
 
 
 def _adopt(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
@@ -533,7 +546,8 @@ def _restore(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
         with _hall(arguments, clock) as hall:
             told = hall.mark_restored(arguments.head)
     else:
-        told = Hall.restore(arguments.copy, arguments.to, arguments.key, clock, head=arguments.head)
+        asked = _passphrase(arguments)
+        told = Hall.restore(arguments.copy, arguments.to, arguments.key, clock, head=arguments.head, passphrase=asked)
     return DONE, asdict(told), told.lines()
 
 
@@ -556,6 +570,16 @@ def _suspend_end(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     with _hall(arguments, clock) as hall:
         told = hall.end_suspension(arguments.account, arguments.reading)
     return DONE, asdict(told), told.lines()
+
+
+def _receipt(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.receipt(arguments.account, arguments.purchase, meter=arguments.meter)
+    lines = told.lines()
+    if arguments.out is not None:
+        write_asked_for(arguments.out, told.page().encode("utf-8"))
+        lines.append(f"page written to {arguments.out}")
+    return DONE, told.record(), lines
 
 
 def _price_set(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
@@ -691,8 +715,10 @@ def _batch(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
         }
         if judged.problems or arguments.dry_run:
             lines = [printable(str(problem)) for problem in judged.problems]
-            lines.append(f"{told['rows']} rows can be read, {judged.volume} m³; {len(judged.problems)} found")
+            lines.append(f"{told['rows']} rows can be read, {judged.volume} m³; {len(judged.problems)} faults found")
             lines += ["Nothing was written."]
+            if judged.problems and not arguments.resume and os.path.isdir(arguments.cards):
+                lines += [f"If this batch was begun in {arguments.cards}, go on with it: --resume."]
             return REFUSED if judged.problems else DONE, told, lines
         folder = CardFolder(arguments.cards, resume=arguments.resume)
         done = _watched(hall, judged, folder)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from gascard.tools import FINAL
 from gashall import encode, errors, units
 from gashall.encode import Values
 from gashall.errors import GasError, LedgerError
@@ -12,12 +13,15 @@ from gashall.ledger import (
     AdoptionRow,
     Binding,
     CardRow,
+    FinalRow,
     GrantRow,
     Ledger,
     MeterRow,
     Order,
     ReportRow,
     SuspensionRow,
+    ToolRow,
+    TransferRow,
 )
 
 
@@ -36,6 +40,10 @@ class History:
     adoptions: tuple[AdoptionRow, ...] = ()
     suspensions: tuple[SuspensionRow, ...] = ()
     recovering: bool = False
+    tools: tuple[ToolRow, ...] = ()
+    """Clear and transfer cards made for its bindings."""
+    finals: tuple[tuple[FinalRow, Values], ...] = ()
+    transfers: tuple[TransferRow, ...] = ()
 
     def lines(self) -> list[str]:
         """The file as lines of text: volumes in m³, money in yuan, times in UTC."""
@@ -64,6 +72,9 @@ class History:
             lines.append(f"  {card.number:>10}  replacement {card.replacement}, batch {card.issue_batch}, {state}")
         lines += ["", "orders"]
         numbers = {binding.id: binding.number for binding, _ in self.bindings}
+        # After an exchange bindings of two meters may have one number.
+        several = len({binding.meter for binding, _ in self.bindings}) > 1
+        where = {binding.id: f", meter {binding.meter}" if several else "" for binding, _ in self.bindings}
         for order in self.orders:
             weight = weights[order.binding]
             what = "" if order.kind is None else f"{order.kind} "
@@ -73,6 +84,7 @@ class History:
                 f"  {numbers[order.binding]:>3}/{order.sequence:<5} {_time(order.made_at)}  "
                 f"{what}{units.volume(order.paid_pulses, weight)} m³{money}, total "
                 f"{units.volume(order.released_pulses, weight)} m³, card {order.card}, {order.state}"
+                + where[order.binding]
                 + ("" if not order.adopted_pulses else f", {units.volume(order.adopted_pulses, weight)} m³ adopted")
             )
         if self.grants:
@@ -97,6 +109,36 @@ class History:
                 f"  {_time(change.at)}  {change.kind} from {before} to {after}, {printable(change.reason)}, "
                 f"approved by {printable(change.approver)}"
             )
+        if self.transfers:
+            lines += ["", "meters exchanged"]
+        meters = {binding.id: binding.meter for binding, _ in self.bindings}
+        for moving in self.transfers:
+            weight, how = weights[moving.new], "by transfer card" if moving.tool is not None else "dead"
+            if moving.closing is not None:
+                how += f" at index {units.volume(moving.closing, weight)} m³"
+            far = (
+                "begun"
+                if moving.moved_at is None
+                else "not on the customer's card"
+                if moving.ended_at is None
+                else "through"
+            )
+            if moving.moved_at is None and moving.ended_at is not None:
+                far = "the old meter died"
+            amounts = "".join(
+                f", {word} {units.volume(count, weight)} m³"
+                for word, count in (
+                    ("moved", moving.moved_pulses),
+                    ("owed", moving.owed_pulses),
+                    ("corrected", moving.correction or None),
+                )
+                if count is not None
+            )
+            lines.append(
+                f"  {_time(moving.at)}  {meters[moving.old]} for {meters[moving.new]} {how}, {far}{amounts}, "
+                f"{printable(moving.reason)}, asked for by {printable(moving.requester)}, "
+                f"approved by {printable(moving.approver)}"
+            )
         lines += ["", "reports"]
         of_binding = {(binding.meter, binding.number): meter.pulse_weight for binding, meter in self.bindings}
         for row, values in self.reports:
@@ -112,7 +154,10 @@ class History:
                 text = f"order {values['sequence']}, " + ", ".join(
                     f"{word} {units.volume(count, weight)} m³" for word, count in shown.items()
                 )
-            lines.append(f"  {row.binding:>3}/{row.report_number:<8} {_time(row.seen_at)}  {text}, card {row.card}")
+            lines.append(
+                f"  {row.binding:>3}/{row.report_number:<8} {_time(row.seen_at)}  {text}, card {row.card}"
+                + (f", meter {row.meter}" if several else "")
+            )
         if self.adoptions:
             lines += ["", "adopted"]
         for adoption in self.adoptions:
@@ -131,6 +176,17 @@ class History:
                 end = f"to {_time(test.ended_at)} at {units.volume(test.end_reading, weight)} m³"
             begin = f"{numbers[test.binding]:>3}  {_time(test.at)} at {units.volume(test.reading, weight)} m³"
             lines.append(f"  {begin}, {end}: {printable(test.reason)}")
+        if self.tools:
+            lines += ["", "tool cards and final records"]
+        for tool in self.tools:
+            state = "out" if tool.ended is None else f"taken back {_time(tool.ended)}"
+            lines.append(f"  {tool.number:>10}  {tool.kind} card of {_time(tool.made_at)}, {state}")
+        for final, values in self.finals:
+            weight = next(meter.pulse_weight for _, meter in self.bindings if meter.number == final.meter)
+            left = units.volume(encode.remaining(values), weight)
+            lines.append(
+                f"  {final.binding:>3}  over, meter {final.meter}, {left} m³ left, read {_time(final.seen_at)}"
+            )
         return lines
 
     def record(self) -> dict[str, Any]:
@@ -146,6 +202,9 @@ class History:
             "adoptions": [_fields(row) for row in self.adoptions],
             "suspensions": [_fields(row) for row in self.suspensions],
             "recovering": self.recovering,
+            "tools": [_fields(row) for row in self.tools],
+            "finals": [_fields(row) | {"fields": dict(values)} for row, values in self.finals],
+            "transfers": [_fields(row) for row in self.transfers],
         }
 
 
@@ -185,7 +244,14 @@ def history(ledger: Ledger, account: str) -> History:
             changes=tuple(books.account_changes(account)),
             adoptions=tuple(row for binding, _ in bindings for row in books.adoptions(binding.id)),
             suspensions=tuple(row for binding, _ in bindings for row in books.suspensions(binding.id)),
+            transfers=tuple(books.transfers(account)),
             recovering=any(books.recovery(binding.id) is not None for binding, _ in bindings),
+            tools=tuple(row for row in books.tools() if row.account == account),
+            finals=tuple(
+                (row, encode.decode_frame(row.frame, FINAL))
+                for row in (books.final(binding.meter, binding.number) for binding, _ in bindings)
+                if row is not None
+            ),
         )
 
 

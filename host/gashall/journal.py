@@ -47,6 +47,15 @@ LEDGER_RESTORED = "ledger restored"
 ADOPTED = "adopted"
 SUSPENDED = "suspended"
 SUSPENSION_ENDED = "suspension ended"
+TOOL_MADE = "tool made"
+TOOL_READ = "tool read"
+TOOL_ENDED = "tool taken back"
+BINDING_ENDED = "binding ended"
+KEYS_KNOWN = "keys known"
+EXCHANGE_BEGUN = "exchange begun"
+EXCHANGE_READ = "exchange read"
+EXCHANGE_CHANGED = "exchange changed"
+BINDING_BEGUN = "binding begun"
 
 Cell: TypeAlias = int | str | None
 Changes: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]

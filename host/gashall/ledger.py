@@ -24,7 +24,21 @@ from typing import Any, NamedTuple, Self, TypeAlias
 import sqlalchemy as sa
 
 from gascard import codes
-from gascard.records import BINDING_MAX, REPORT_NUMBER_MAX, S24_MAX, SEQUENCE_MAX, TIME_MAX, TOTAL_MAX
+from gascard.records import (
+    BINDING_MAX,
+    CARD_CLEAR,
+    CARD_CUSTOMER,
+    CARD_KEY,
+    CARD_MANAGEMENT,
+    CARD_SETTING,
+    CARD_TEST,
+    CARD_TRANSFER,
+    REPORT_NUMBER_MAX,
+    S24_MAX,
+    SEQUENCE_MAX,
+    TIME_MAX,
+    TOTAL_MAX,
+)
 from gashall import errors, journal, migrations
 from gashall.errors import LedgerError
 from gashall.files import sync_folder
@@ -55,13 +69,41 @@ SETTINGS = ("limit_purchase", "limit_day", "limit_month", "utc_offset", "sell_re
 """What may be set: limits in hundredths of a m³, how many minutes the hall's days begin before UTC's, and 1 where
 accounts of a restored ledger may buy before their meters have reported."""
 
+CLOSE = "close"
+"""A grant: what was paid back when its account was closed."""
+
 PROBE = "probe"
+REKEY = "rekey"
 ADOPTED = "adopted"
-"""Where an order comes from that is no sale: it only asks for a report, or its row was lost and a card had it."""
+"""Where an order comes from that is no sale: it only asks for a report, says with new keys what the last one said
+with keys its meter has no more, or its row was lost and a card had it."""
+
+EXCHANGE = "exchange"
+"""An order for the meter an account got in exchange; before it is TRANSFER, what the transfer card moved."""
 
 SEQUENCES_LOST = 100
 NUMBERS_LOST = 10_000
-"""By how much a restored ledger's sequences jump, and its card and account numbers: those between may be in use."""
+SERVICES_LOST = 1000
+"""By how much a restored ledger's sequences jump, its card and account numbers, and its service numbers: those between
+may be in use."""
+
+SERVICE_MAX = 0xFFFFFF
+
+CLEAR = "clear"
+TRANSFER = "transfer"
+MANAGEMENT = "management"
+SETTING = "setting"
+KEY = "key"
+TEST = "test"
+TOOL_CARDS = {
+    TRANSFER: CARD_TRANSFER,
+    CLEAR: CARD_CLEAR,
+    MANAGEMENT: CARD_MANAGEMENT,
+    SETTING: CARD_SETTING,
+    KEY: CARD_KEY,
+    TEST: CARD_TEST,
+}
+"""The company's own cards by the names they have here, and the identity's kind of each."""
 
 Clock: TypeAlias = Callable[[], datetime]
 
@@ -228,6 +270,7 @@ _stock = sa.Table(
     sa.Column("shift", sa.ForeignKey("shifts.number")),
     sa.Column("card", sa.ForeignKey("cards.number")),
     sa.Column("reason", sa.String),
+    sa.Column("tool", sa.ForeignKey("tools.number")),
 )
 
 # Gas to be given, given back or paid back: asked for by one person, approved by another, written once as an order.
@@ -287,6 +330,7 @@ _restores = sa.Table(
     sa.Column("at", sa.Integer, nullable=False),
     sa.Column("cards_above", sa.BigInteger, nullable=False),
     sa.Column("accounts_above", sa.BigInteger, nullable=False),
+    sa.Column("services_above", sa.Integer, nullable=False),
 )
 # Which bindings have not reported since. The next order's sequence is ``floor`` at least.
 _recoveries = sa.Table(
@@ -324,6 +368,65 @@ _suspensions = sa.Table(
     sa.Column("reason", sa.String, nullable=False),
     sa.Column("ended_at", sa.Integer),
     sa.Column("end_reading", sa.Integer),
+)
+
+# The company's own cards. Their numbers are of one row with the customers' cards'. frames: the exact bytes from 0x20
+# on; pulses: of a test card, all the test gas of its meter with this card; seen_at: when what it was for came back on
+# it. A meter that was never bound may have no row of its own.
+_tools = sa.Table(
+    "tools",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(10), nullable=False),
+    sa.Column("meter", sa.String(14), index=True),
+    sa.Column("account", sa.ForeignKey("accounts.number"), index=True),
+    sa.Column("binding", sa.ForeignKey("bindings.id"), index=True),
+    sa.Column("service_number", sa.Integer, unique=True),
+    sa.Column("frames", _Blob, nullable=False),
+    sa.Column("made_at", sa.Integer, nullable=False),
+    sa.Column("expires", sa.Integer),
+    sa.Column("purpose", sa.String, nullable=False),
+    sa.Column("requester", sa.String),
+    sa.Column("approver", sa.String),
+    sa.Column("pulses", sa.Integer),
+    sa.Column("psc_bytes", sa.Integer, nullable=False),
+    sa.Column("issued", sa.Boolean, nullable=False),
+    sa.Column("seen_at", sa.Integer),
+    sa.Column("ended", sa.Integer),
+)
+# An account's meter exchanged: from one binding to the next, by a transfer card, or with the index of a dead meter
+# (closing). most: the most that may be moved; then what was moved, what the old meter had not loaded (of a dead one:
+# what was left), the correction the new binding begins with. ended_at: when the customer's card was written, or when
+# a meter turned out dead in between. Pulses.
+_transfers = sa.Table(
+    "transfers",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("account", sa.ForeignKey("accounts.number"), nullable=False, index=True),
+    sa.Column("old", sa.ForeignKey("bindings.id"), nullable=False, index=True),
+    sa.Column("new", sa.ForeignKey("bindings.id"), nullable=False, index=True),
+    sa.Column("tool", sa.ForeignKey("tools.number")),
+    sa.Column("most", sa.Integer),
+    sa.Column("closing", sa.Integer),
+    sa.Column("requester", sa.String, nullable=False),
+    sa.Column("approver", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("at", sa.Integer, nullable=False),
+    sa.Column("moved_at", sa.Integer),
+    sa.Column("moved_pulses", sa.Integer),
+    sa.Column("owed_pulses", sa.Integer),
+    sa.Column("correction", sa.Integer),
+    sa.Column("ended_at", sa.Integer),
+)
+# The report that closed a binding, and the tool card it came back on.
+_finals = sa.Table(
+    "finals",
+    metadata,
+    sa.Column("meter", sa.ForeignKey("meters.number"), primary_key=True),
+    sa.Column("binding", sa.Integer, primary_key=True),
+    sa.Column("card", sa.BigInteger, nullable=False),
+    sa.Column("frame", _Blob, nullable=False),
+    sa.Column("seen_at", sa.Integer, nullable=False),
 )
 
 # What was done, in the order in which it was done, and never changed: docs/ledger.md.
@@ -392,7 +495,7 @@ _SPANS: dict[tuple[str, str], tuple[int, int]] = {
     ("orders", "shift"): (1, 0x7FFFFFFF),
     ("orders", "correction"): (-S24_MAX, S24_MAX),
     ("cards", "ended"): (0, TIME_MAX),
-    ("grants", "pulses"): (-S24_MAX, S24_MAX),
+    ("grants", "pulses"): (-S24_MAX, TOTAL_MAX),
     ("grants", "requested_at"): (0, TIME_MAX),
     ("grants", "approved_at"): (0, TIME_MAX),
     ("grants", "paid_at"): (0, TIME_MAX),
@@ -433,6 +536,26 @@ _SPANS: dict[tuple[str, str], tuple[int, int]] = {
     ("suspensions", "reading"): (0, TOTAL_MAX),
     ("suspensions", "ended_at"): (0, TIME_MAX),
     ("suspensions", "end_reading"): (0, TOTAL_MAX),
+    ("restores", "services_above"): (0, SERVICE_MAX),
+    ("tools", "number"): (1, CARD_MAX),
+    ("tools", "service_number"): (1, SERVICE_MAX),
+    ("tools", "made_at"): (0, TIME_MAX),
+    ("tools", "expires"): (0, TIME_MAX),
+    ("tools", "pulses"): (0, TOTAL_MAX),
+    ("tools", "psc_bytes"): (0, 3),
+    ("tools", "seen_at"): (0, TIME_MAX),
+    ("tools", "ended"): (0, TIME_MAX),
+    ("finals", "binding"): (1, BINDING_MAX),
+    ("finals", "card"): (1, CARD_MAX),
+    ("finals", "seen_at"): (0, TIME_MAX),
+    ("transfers", "most"): (0, TOTAL_MAX),
+    ("transfers", "closing"): (0, TOTAL_MAX),
+    ("transfers", "at"): (0, TIME_MAX),
+    ("transfers", "moved_at"): (0, TIME_MAX),
+    ("transfers", "moved_pulses"): (0, TOTAL_MAX),
+    ("transfers", "owed_pulses"): (0, TOTAL_MAX),
+    ("transfers", "correction"): (-S24_MAX, S24_MAX),
+    ("transfers", "ended_at"): (0, TIME_MAX),
     ("journal", "number"): (1, 0x7FFFFFFF),
     ("journal", "at"): (0, TIME_MAX),
 }
@@ -557,6 +680,8 @@ _OF_RULES = (
     ("shifts", "number"),
     ("shifts", "number"),
 )
+# Of a tool card: the binding it names ends with it.
+_ENDS = (_tools.c.kind == CLEAR) | (_tools.c.kind == TRANSFER)
 # Where a card belongs, in one go: every column under "table_column", and the account's newest replacement number.
 _newer = _cards.alias()
 _PLACE = (
@@ -578,6 +703,14 @@ _PLACE = (
         .where(_suspensions.c.binding == _bindings.c.id, _suspensions.c.ended_at.is_(None))
         .scalar_subquery()
         .label("suspension"),
+        sa.select(sa.func.max(_tools.c.number))
+        .where(_tools.c.binding == _bindings.c.id, _ENDS, _tools.c.ended.is_(None))
+        .scalar_subquery()
+        .label("ending"),
+        sa.select(sa.func.max(_transfers.c.id))
+        .where(_transfers.c.account == _accounts.c.number, _transfers.c.ended_at.is_(None))
+        .scalar_subquery()
+        .label("exchange"),
     )
     .join_from(_cards, _accounts)
     .outerjoin(_bindings, (_bindings.c.account == _accounts.c.number) & _bindings.c.open)
@@ -592,7 +725,11 @@ _BELOW_A_GAP = sa.select(sa.func.max(_chain.c.number)).where(
 )
 # What an account's binding may say in all, by kind of order; the highest total a frame up to a sequence bears.
 _PAID = (
-    sa.select(_orders.c.kind, sa.func.sum(_orders.c.paid_pulses).label("pulses"))
+    sa.select(
+        _orders.c.kind,
+        sa.func.sum(_orders.c.paid_pulses).label("pulses"),
+        sa.func.coalesce(sa.func.sum(_orders.c.adopted_pulses), 0).label("adopted"),
+    )
     .where(_orders.c.binding == _KEY)
     .group_by(_orders.c.kind)
 )
@@ -648,6 +785,29 @@ _END_SUSPENSION = (
     .values(ended_at=sa.bindparam("_ended_at"), end_reading=sa.bindparam("_end_reading"))
 )
 _ADOPTIONS = sa.select(_adoptions).where(_adoptions.c.binding == _KEY).order_by(_adoptions.c.id)
+_TOOL = _first(_tools, _tools.c.number == _KEY)
+_TOOLS = sa.select(_tools).order_by(_tools.c.number)
+_TOOLS_OF_METER = sa.select(_tools).where(_tools.c.meter == _KEY).order_by(_tools.c.number)
+_ENDING = _first(_tools, (_tools.c.binding == _KEY) & _ENDS & _tools.c.ended.is_(None), _tools.c.number.desc())
+_MARK_TOOL = sa.update(_tools).where(_tools.c.number == _KEY, _tools.c.issued.is_(False))
+_FINAL = _first(_finals, (_finals.c.meter == _KEY) & (_finals.c.binding == sa.bindparam("_number")))
+_TRANSFER_OF = _first(_transfers, (_transfers.c.account == _KEY) & _transfers.c.ended_at.is_(None))
+_TRANSFERS = sa.select(_transfers).where(_transfers.c.account == _KEY).order_by(_transfers.c.id)
+_TRANSFERS_FROM = sa.select(_transfers).where(_transfers.c.old == _KEY).order_by(_transfers.c.id)
+_TRANSFERS_INTO = sa.select(_transfers).where(_transfers.c.new == _KEY).order_by(_transfers.c.id)
+_TRANSFER_TO = (
+    sa.select(_transfers)
+    .join_from(_transfers, _bindings, _bindings.c.id == _transfers.c.new)
+    .where(_bindings.c.meter == _KEY, _transfers.c.ended_at.is_(None))
+)
+# Of a dead meter the binding it died in, while nothing shows that it was cleared.
+_DEAD_BINDING = (
+    sa.select(_bindings)
+    .join_from(_bindings, _transfers, _bindings.c.id == _transfers.c.old)
+    .outerjoin(_finals, (_finals.c.meter == _bindings.c.meter) & (_finals.c.binding == _bindings.c.number))
+    .where(_bindings.c.meter == _KEY, _transfers.c.closing.is_not(None), _finals.c.meter.is_(None))
+)
+_OPEN_OR_CLOSE = sa.update(_bindings).where(_bindings.c.id == _KEY).values(open=sa.bindparam("_open"))
 _INSERT = {table.name: sa.insert(table) for table in metadata.sorted_tables}
 _RAISE_BINDING = sa.update(_meters).where(_meters.c.number == _KEY)
 # A card that is issued stays so, whatever a window that was overtaken still believes.
@@ -741,6 +901,82 @@ class CardRow:
     ended: int | None = None
     """When it was taken back."""
 
+    @property
+    def card_kind(self) -> int:
+        """What its identity calls it."""
+        return int(CARD_CUSTOMER)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRow:
+    """A card of the company's own; ``frames`` are its exact bytes from 0x20 on, made at the minute ``made_at``.
+
+    ``kind`` is one of TOOL_CARDS, ``pulses`` of a test card all the test gas its meter was given with it.
+    """
+
+    number: int
+    kind: str
+    meter: str | None
+    account: str | None
+    binding: int | None
+    service_number: int | None
+    frames: bytes
+    made_at: int
+    expires: int | None
+    purpose: str
+    requester: str | None
+    approver: str | None
+    pulses: int | None
+    psc_bytes: int = 0
+    issued: bool = False
+    seen_at: int | None = None
+    """When what it was for came back on it: a final record, a report made with new keys."""
+    ended: int | None = None
+    """When it was taken back."""
+
+    issue_batch = 0  # tool cards are made one by one
+
+    @property
+    def card_kind(self) -> int:
+        """What its identity calls it."""
+        return int(TOOL_CARDS[self.kind])
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRow:
+    """An exchange of an account's meter: ``old`` and ``new`` are bindings' row ids, figures in pulses."""
+
+    id: int
+    account: str
+    old: int
+    new: int
+    tool: int | None
+    """The transfer card; None: the old meter is dead."""
+    most: int | None
+    closing: int | None
+    """The index of a dead meter."""
+    requester: str
+    approver: str
+    reason: str
+    at: int
+    moved_at: int | None = None
+    """When the final record was booked, or the old meter declared dead."""
+    moved_pulses: int | None = None
+    owed_pulses: int | None = None
+    correction: int | None = None
+    ended_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FinalRow:
+    """The final record of a meter's binding of that number, as it stood on the tool card ``card``."""
+
+    meter: str
+    binding: int
+    card: int
+    frame: bytes
+    seen_at: int
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -763,7 +999,7 @@ class Order:
     price: int | None = None
     shift: int | None = None
     kind: str | None = None
-    """MAKEUP, GIFT, REFUND, CANCEL, REPLACEMENT, PROBE or ADOPTED; nothing: an opening (sequence 1) or a purchase."""
+    """MAKEUP, GIFT, REFUND, CANCEL, REPLACEMENT, PROBE, REKEY or ADOPTED; nothing: opening (sequence 1) or purchase."""
     correction: int | None = None
     """The correction total its frame bears; nothing: 0."""
     adopted_pulses: int | None = None
@@ -947,6 +1183,10 @@ class Place:
     floor: int | None
     """The least sequence of the next order while the binding is recovering; None: it is not."""
     suspended: bool
+    ending: int | None
+    """The clear or transfer card that is out for the binding; None: none is."""
+    exchange: int | None
+    """The exchange of the account's meter that is not through; None: none is."""
 
 
 class Rules(NamedTuple):
@@ -1384,6 +1624,8 @@ class Books:
             meter=MeterRow(**_columns(row, _meters, "meters_")) if bound else None,
             floor=None if row["floor"] is None else _checked("recoveries", "floor", row["floor"]),
             suspended=row["suspension"] is not None,
+            ending=None if row["ending"] is None else _checked("tools", "number", row["ending"]),
+            exchange=None if row["exchange"] is None else _checked("transfers", "id", row["exchange"]),
         )
 
     def card_of(self, account: str) -> CardRow | None:
@@ -1555,11 +1797,12 @@ class Books:
         ended = [{"id": row.id, "ended_at": at} for row in before.values()]
         for old in ended:
             self._run(_END_RECOVERY, {"_key": old["id"], "_at": at})
-        card, account = self._highest(_cards.c.number), _account_number(self._highest(_accounts.c.number))
+        card, account = self._highest_card(), _account_number(self._highest(_accounts.c.number))
         values = {
             "at": at,
-            "cards_above": min((0 if card is None else _checked("cards", "number", card)) + NUMBERS_LOST, CARD_MAX),
+            "cards_above": min(card + NUMBERS_LOST, CARD_MAX),
             "accounts_above": min(account + NUMBERS_LOST, ACCOUNT_MAX),
+            "services_above": min(self._highest_service() + SERVICES_LOST, SERVICE_MAX),
         }
         restore = self._number(_restores, values)
         marked: list[dict[str, Any]] = []
@@ -1576,9 +1819,7 @@ class Books:
         lapsed = [
             {"id": grant.id, "cancelled_at": at}
             for grant in self.grants()
-            if grant.cancelled_at is None
-            and grant.paid_at is None
-            and (grant.written is None or grant.kind == REFUND)
+            if grant.cancelled_at is None and grant.paid_at is None and (grant.written is None or grant.kind == REFUND)
         ]
         for grant in lapsed:
             self._run(_LAPSE_GRANT, {"_key": grant["id"], "_at": at})
@@ -1670,9 +1911,10 @@ class Books:
         card: int | None = None,
         reason: str | None = None,
         account: str = "",
+        tool: int | None = None,
     ) -> None:
         """Blank cards come or go. Whether there are so many is the caller's to judge."""
-        values = {"at": at, "kind": kind, "count": count, "shift": shift, "card": card, "reason": reason}
+        values = {"at": at, "kind": kind, "count": count, "shift": shift, "card": card, "reason": reason, "tool": tool}
         key = self._number(_stock, values)
         self._tell(journal.STOCK_MOVED, account, {"stock_moves": [{"id": key, **values}]})
 
@@ -1707,24 +1949,187 @@ class Books:
 
     def add_card(self, account: str, issue_batch: int, *, replacement: int = 0, reason: str | None = None) -> CardRow:
         """A new card of ``account`` under the next free card number, not issued yet."""
-        highest = self._highest(_cards.c.number)
-        number = 1 if highest is None else int(_checked("cards", "number", highest)) + 1
+        card = CardRow(self.free_card(), account, replacement, issue_batch, 0, False, reason)
+        self._insert(_cards, card, journal.CARD_ADDED, account)
+        return card
+
+    def free_card(self) -> int:
+        """The next free card number: customers' cards and the company's own have one row of them."""
+        number = self._highest_card() + 1
         restored = self._one(_LAST_RESTORE, None)
         if restored is not None:
             above: int = _checked("restores", "cards_above", restored["cards_above"])
             number = max(number, min(above + 1, CARD_MAX))
         if number > CARD_MAX:
             raise LedgerError(codes.NUMBER_USED_UP, "All card numbers are used up.")
-        card = CardRow(number, account, replacement, issue_batch, 0, False, reason)
-        self._insert(_cards, card, journal.CARD_ADDED, account)
-        return card
+        return number
+
+    def _highest_card(self) -> int:
+        highest = [self._highest(_cards.c.number), self._highest(_tools.c.number)]
+        return max(0 if number is None else int(_checked("cards", "number", number)) for number in highest)
+
+    def free_service(self) -> int:
+        """The next service number of the region: above every one that was given, and may be in use."""
+        number = self._highest_service() + 1
+        if number > SERVICE_MAX:
+            raise LedgerError(codes.NUMBER_USED_UP, "All service numbers are used up.")
+        return number
+
+    def _highest_service(self) -> int:
+        highest = self._highest(_tools.c.service_number)
+        above = self._highest(_restores.c.services_above)
+        return max(
+            0 if highest is None else int(_checked("tools", "service_number", highest)),
+            0 if above is None else int(_checked("restores", "services_above", above)),
+        )
+
+    def add_tool(self, tool: ToolRow) -> ToolRow:
+        """A new card of the company's own, not issued yet, under a number of ``free_card``."""
+        self._insert(_tools, tool, journal.TOOL_MADE, tool.account or "")
+        return tool
+
+    def tool(self, number: int) -> ToolRow | None:
+        """The tool card of that number."""
+        row = self._one(_TOOL, number)
+        return None if row is None else ToolRow(**_columns(row, _tools))
+
+    def tools(self, meter: str | None = None) -> list[ToolRow]:
+        """All tool cards, or those that name one meter, by their numbers."""
+        rows = self._all(_TOOLS) if meter is None else self._all(_TOOLS_OF_METER, _key=meter)
+        return [ToolRow(**_columns(row, _tools)) for row in rows]
+
+    def ending(self, binding: int) -> ToolRow | None:
+        """The clear or transfer card that is out for the binding of that row id."""
+        row = self._one(_ENDING, binding)
+        return None if row is None else ToolRow(**_columns(row, _tools))
+
+    def mark_tool(self, tool: ToolRow, *, psc_bytes: int, issued: bool) -> None:
+        """As ``mark_card``, of a tool card."""
+        before = self.tool(tool.number)
+        marked = self._connection.execute(_MARK_TOOL, {"_key": tool.number, "psc_bytes": psc_bytes, "issued": issued})
+        if before is None or not marked.rowcount:
+            raise LedgerError(
+                errors.PENDING_ELSEWHERE,
+                f"Another window has issued tool card {tool.number} meanwhile, on another blank.",
+                "Use that card; put this one aside for a card check.",
+            )
+        changed = {"psc_bytes": psc_bytes} if before.psc_bytes != psc_bytes else {}
+        if before.issued != issued:
+            changed["issued"] = issued
+        if changed:
+            kind = journal.CARD_ISSUED if issued else journal.PASSWORD_ANNOUNCED
+            self._tell(kind, tool.account or "", {"tools": [{"number": tool.number, **changed}]})
+
+    def change_tool(self, tool: ToolRow, kind: str, **values: Any) -> None:
+        """New values of a tool card's columns; ``kind`` is the journal's word for it."""
+        self._connection.execute(sa.update(_tools).where(_tools.c.number == tool.number).values(**values))
+        self._tell(kind, tool.account or "", {"tools": [{"number": tool.number, **values}]})
+
+    def final(self, meter: str, binding: int) -> FinalRow | None:
+        """The final record of a meter's binding of that number."""
+        row = next(iter(self._all(_FINAL, _key=meter, _number=binding)), None)
+        return None if row is None else FinalRow(**_columns(row, _finals))
+
+    def end_binding(self, binding: Binding, final: FinalRow) -> None:
+        """Keep the final record of a binding, which is over with it, in one row of the journal; the card came back."""
+        values = {name: getattr(final, name) for name in _KINDS["finals"]}
+        self._run(_INSERT["finals"], values)
+        self._connection.execute(sa.update(_bindings).where(_bindings.c.id == binding.id).values(open=False))
+        changes: dict[str, list[dict[str, Any]]] = {
+            "finals": [values],
+            "bindings": [{"id": binding.id, "open": False}],
+        }
+        if self.tool(final.card) is not None:
+            self._connection.execute(
+                sa.update(_tools).where(_tools.c.number == final.card).values(seen_at=final.seen_at)
+            )
+            changes["tools"] = [{"number": final.card, "seen_at": final.seen_at}]
+        recovery = self.recovery(binding.id)
+        if recovery is not None:
+            # Nothing of this binding can be loaded any more, whatever was lost with the ledger.
+            self._run(_END_RECOVERY, {"_key": recovery.id, "_at": final.seen_at})
+            changes["recoveries"] = [{"id": recovery.id, "ended_at": final.seen_at}]
+        self._tell(journal.BINDING_ENDED, binding.account, changes)
+
+    def transfer_of(self, account: str) -> TransferRow | None:
+        """The exchange of an account's meter that is not through."""
+        row = self._one(_TRANSFER_OF, account)
+        return None if row is None else TransferRow(**_columns(row, _transfers))
+
+    def transfers(self, account: str) -> list[TransferRow]:
+        """All exchanges of an account's meters, oldest first."""
+        return [TransferRow(**_columns(row, _transfers)) for row in self._all(_TRANSFERS, _key=account)]
+
+    def transfers_from(self, binding: int) -> list[TransferRow]:
+        """The exchanges that end the binding of that row id, oldest first."""
+        return [TransferRow(**_columns(row, _transfers)) for row in self._all(_TRANSFERS_FROM, _key=binding)]
+
+    def transfers_into(self, binding: int) -> list[TransferRow]:
+        """The exchanges that begin the binding of that row id, oldest first."""
+        return [TransferRow(**_columns(row, _transfers)) for row in self._all(_TRANSFERS_INTO, _key=binding)]
+
+    def transfer_to(self, meter: str) -> TransferRow | None:
+        """The exchange, not through, that brings an account this meter."""
+        row = self._one(_TRANSFER_TO, meter)
+        return None if row is None else TransferRow(**_columns(row, _transfers))
+
+    def dead_binding(self, meter: str) -> Binding | None:
+        """The binding in which a meter was declared dead, None if it was not or has been cleared since."""
+        row = self._one(_DEAD_BINDING, meter)
+        return None if row is None else Binding(**_columns(row, _bindings))
+
+    def add_transfer(self, account: str, **values: Any) -> TransferRow:
+        """A new exchange: every column of ``transfers`` that is not empty but ``id`` and ``account``."""
+        row: dict[str, Any] = dict.fromkeys(_KINDS["transfers"]) | {"account": account, **values}
+        row["id"] = self._number(_transfers, {name: value for name, value in row.items() if name != "id"})
+        self._tell(journal.EXCHANGE_BEGUN, account, {"transfers": [row]})
+        return TransferRow(**row)
+
+    def change_transfer(self, transfer: TransferRow, kind: str, **values: Any) -> None:
+        """New values of an exchange's columns; ``kind`` is the journal's word for it."""
+        self._connection.execute(sa.update(_transfers).where(_transfers.c.id == transfer.id).values(**values))
+        self._tell(kind, transfer.account, {"transfers": [{"id": transfer.id, **values}]})
+
+    def open_binding(self, old: Binding, new: Binding, at: int) -> None:
+        """An account goes from one binding to the next; what the old one was recovering from the new one is."""
+        rows: list[dict[str, Any]] = []
+        for binding, is_open in ((old, False), (new, True)):
+            self._run(_OPEN_OR_CLOSE, {"_key": binding.id, "_open": is_open})
+            rows.append({"id": binding.id, "open": is_open})
+        changes: dict[str, list[dict[str, Any]]] = {"bindings": rows}
+        recovery = self.recovery(old.id)
+        if recovery is not None:
+            self._run(_END_RECOVERY, {"_key": recovery.id, "_at": at})
+            # Orders of the new binding may be lost as well.
+            later = {"restore": recovery.restore, "binding": new.id, "floor": SEQUENCES_LOST + 1, "ended_at": None}
+            changes["recoveries"] = [
+                {"id": recovery.id, "ended_at": at},
+                {"id": self._number(_recoveries, later), **later},
+            ]
+        self._tell(journal.BINDING_BEGUN, new.account, changes)
+
+    def set_key_version(self, meter: MeterRow, version: int) -> None:
+        """The meter has keys of that version now: it has said so, or somebody who knows has."""
+        self._connection.execute(sa.update(_meters).where(_meters.c.number == meter.number).values(key_version=version))
+        self._tell(journal.KEYS_KNOWN, "", {"meters": [{"number": meter.number, "key_version": version}]})
 
     def add_meter(self, meter: MeterRow) -> None:
         """A new meter."""
         self._insert(_meters, meter, journal.METER_ADDED, "")
 
-    def bind(self, meter: MeterRow, account: str, initial_reading: int, parameters: dict[str, int]) -> Binding:
-        """Bind ``meter`` to ``account`` under its next binding number; parameters in pulses and seconds."""
+    def bind(
+        self,
+        meter: MeterRow,
+        account: str,
+        initial_reading: int,
+        parameters: dict[str, int],
+        *,
+        is_open: bool = True,
+    ) -> Binding:
+        """Bind ``meter`` to ``account`` under its next binding number; parameters in pulses and seconds.
+
+        Not open is a binding that an exchange is to begin.
+        """
         number = meter.highest_binding + 1
         if number > BINDING_MAX:
             raise LedgerError(codes.NUMBER_USED_UP, f"Meter {meter.number} cannot be bound again.")
@@ -1734,7 +2139,7 @@ class Books:
             "number": number,
             "account": account,
             "initial_reading": initial_reading,
-            "open": True,
+            "open": is_open,
             **parameters,
         }
         key = self._number(_bindings, values)
@@ -1840,12 +2245,17 @@ class Books:
         return None if row is None else Order(**_columns(row, _orders))
 
     def paid(self, binding: int) -> dict[str | None, int]:
-        """What the orders of a binding add to what the customer may have, in pulses, by their kinds."""
-        found = {}
+        """What the orders of a binding add to what the customer may have, in pulses, by their kinds.
+
+        Gas that was adopted with an order of another kind counts as adopted.
+        """
+        found: dict[str | None, int] = {}
         for row in self._all(_PAID, _key=binding):
-            # A sum is text or a fraction where a cell is; PostgreSQL's is of a wider type.
-            pulses = int(row["pulses"]) if isinstance(row["pulses"], Decimal) else row["pulses"]
-            found[_checked("orders", "kind", row["kind"])] = _checked("orders", "paid_pulses", pulses)
+            kind = _checked("orders", "kind", row["kind"])
+            for key, column, name in ((kind, "paid_pulses", "pulses"), (ADOPTED, "adopted_pulses", "adopted")):
+                # A sum is text or a fraction where a cell is; PostgreSQL's is of a wider type.
+                pulses = int(row[name]) if isinstance(row[name], Decimal) else row[name]
+                found[key] = found.get(key, 0) + _checked("orders", column, pulses)
         return found
 
     def highest_released(self, binding: int, sequence: int) -> int:

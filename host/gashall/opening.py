@@ -122,15 +122,44 @@ def begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[Car
     if binding is None:
         if request.account is not None and books.account(request.account) is not None:
             raise LedgerError(codes.ALREADY_BOUND, f"There is an account {request.account} already.")
+        if known is not None and known.wheel_pulses != request.meter.wheel_pulses:
+            raise RequestError(
+                errors.FIELD,
+                f"Meter {number} is booked with wheels of {known.wheel_pulses} pulses.",
+                "Enter the counter's digits as they were booked (wheel_digits).",
+            )
+        check_meter_free(books, number)
         return None
     order, row = found(books.last_order(binding.id)), found(books.card_of(binding.account))
     if order.sequence != 1 or order.state != PENDING or row.issued:
         told = order_told(order, request.meter.pulse_weight)
-        raise LedgerError(codes.ALREADY_BOUND, f"Meter {number} belongs to account {binding.account}: {told}.")
+        raise LedgerError(
+            codes.ALREADY_BOUND,
+            f"Meter {number} belongs to account {binding.account}: {told}.",
+            "If that is the opening you were making, it is made. Else look whose meter this is; "
+            "it must be cleared before it can be opened again.",
+        )
     begun = _as_requested(books, found(known), binding, order, row, request)
     if begun != request:
         raise LedgerError(errors.OPENING_DIFFERS)
     return row, binding, order
+
+
+def check_meter_free(books: Books, number: str) -> None:
+    """Whether a meter that is bound to nobody may be bound: neither awaited by an exchange nor declared dead.
+
+    LedgerError EXCHANGE, METER_DEAD.
+    """
+    coming = books.transfer_to(number)
+    if coming is not None:
+        raise LedgerError(
+            errors.EXCHANGE,
+            f"Meter {number} is to be account {coming.account}'s: its exchange is not through.",
+            "Take another meter.",
+        )
+    over = books.dead_binding(number)
+    if over is not None:
+        raise LedgerError(errors.METER_DEAD, f"Meter {number} was declared dead in its binding {over.number}.")
 
 
 def finished_opening(books: Books, request: Opening) -> tuple[CardRow, Binding, Order] | None:
@@ -151,7 +180,8 @@ def _as_requested(
     """The opening in the ledger as the request it was made by; what ``request`` left open is left open."""
     account = found(books.account(binding.account))
     return Opening(
-        meter=replace(meter, highest_binding=0),
+        # A meter that was booked before has the keys the ledger knows, whatever is entered.
+        meter=replace(meter, highest_binding=0, key_version=min(meter.key_version, request.meter.key_version)),
         name=account.name,
         account=None if request.account is None else account.number,
         pulses=order.paid_pulses,

@@ -13,11 +13,11 @@ from decimal import Decimal
 from enum import Enum
 
 from gashall import errors, units
-from gashall.counter import correction_total, found, kept_report
+from gashall.counter import correction_total, found, is_ahead, kept_report
 from gashall.drift import TOLERANCE, Verdict
 from gashall.errors import GasError, RequestError
 from gashall.files import open_regular
-from gashall.ledger import Binding, Books, Ledger
+from gashall.ledger import REFUND, Binding, Books, Ledger
 from gashall.page import Table, page
 from gashall.reconciliation import compare
 from gashall.units import Volume
@@ -41,6 +41,7 @@ class Category(Enum):
 
 _OF_VERDICT = {Verdict.APART: Category.APART, Verdict.EXPLAINED: Category.EXPLAINED}
 HEAD = ("account", "meter", "category", "off m3", "make-up m3", "unbilled m3", "on card m3", "reading m3", "report")
+_PRINTED = tuple(words.replace("m3", "m³") for words in HEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Line:
     unbilled: Decimal
     """Suggested to be taken off where it counted too little."""
     on_card: Decimal | None
-    """Released and in no report."""
+    """Released and in no report; below 0 for a refund that waits."""
     reading: Decimal | None
     """What was read off the wheels; None if nobody did."""
     report_at: datetime | None
@@ -105,6 +106,7 @@ def _line(books: Books, binding: Binding, reading: Volume | None, recovering: bo
     weight = meter.pulse_weight
     read = None
     off: int | None = None
+    on_card = 0
     if kept is None or kept.binding != binding.number:
         category, report, kept = Category.NO_REPORT, None, None
         if reading is not None:
@@ -126,13 +128,14 @@ def _line(books: Books, binding: Binding, reading: Volume | None, recovering: bo
             off = ahead - correction_total(last, report) if ahead else 0
             within = abs(off) <= TOLERANCE + report["power_failures"]
             category = Category.AGREES if abs(off) <= TOLERANCE else Category.EXPLAINED if within else Category.APART
-        on_card = last.released_pulses - report["bought_total"]
+        if last.kind == REFUND or report["bought_total"] < last.released_pulses:
+            # Of a refund that waits below zero; what else a report shows above the last frame stays loaded.
+            on_card = last.released_pulses - report["bought_total"]
         if category is Category.AGREES and report["time"] < oldest:
             category = Category.OLD
         elif category is Category.AGREES and on_card:
             category = Category.ON_CARD
-        if report["sequence"] > last.sequence or on_card < 0:
-            recovering = True
+        recovering = recovering or is_ahead(books, binding, last, report)
     amount = off if off is not None and abs(off) > TOLERANCE else 0
     return Line(
         account=binding.account,
@@ -142,7 +145,7 @@ def _line(books: Books, binding: Binding, reading: Volume | None, recovering: bo
         off=None if off is None else units.volume(off, weight),
         make_up=units.volume(max(-amount, 0), weight),
         unbilled=units.volume(max(amount, 0), weight),
-        on_card=None if report is None else units.volume(max(last.released_pulses - report["bought_total"], 0), weight),
+        on_card=None if report is None else units.volume(on_card, weight),
         reading=None if read is None else units.volume(read, weight),
         report_at=None if report is None else units.moment(report["time"]),
     )
@@ -181,7 +184,10 @@ def read_readings(path: str | os.PathLike[str]) -> dict[str, str]:
                 raise RequestError(
                     errors.FIELD, f"Line {number} of {name}: {why}.", "Correct it: account,reading in each line."
                 )
-            units.account_number(cells[0])
+            try:
+                units.account_number(cells[0])
+            except RequestError as error:
+                raise RequestError(error.code, f"Line {number} of {name}: {error.message}", error.remedy) from error
             readings[cells[0]] = cells[1]
     except csv.Error as error:
         raise RequestError(errors.FIELD, f"{name} is no CSV file: {error}.", "Correct the file.") from None
@@ -190,7 +196,7 @@ def read_readings(path: str | os.PathLike[str]) -> dict[str, str]:
 
 def text_lines(rows: Sequence[Line]) -> list[str]:
     """The list for people, and how many accounts are in each category."""
-    cells = [HEAD, *[row.cells() for row in rows]]
+    cells = [_PRINTED, *[row.cells() for row in rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(HEAD))]
     figures = range(3, 8)
     lines = [
@@ -218,10 +224,11 @@ def csv_text(rows: Sequence[Line]) -> str:
 
 def printed(rows: Sequence[Line], now: int, head: str) -> str:
     """The list as a page to be printed and filed; ``head`` is the journal's, in hex."""
-    table = Table(("account", "name", *HEAD[1:]), [_with_name(row) for row in rows], frozenset(range(4, 9)))
+    table = Table(("account", "name", *_PRINTED[1:]), [_with_name(row) for row in rows], frozenset(range(4, 9)))
     moment = f"{units.moment(now):%Y-%m-%d %H:%M} UTC"
     parts: list[Table | str] = [f"As the ledger stood {moment}.", *totals(rows), table]
-    return page("Accounts against their meters", parts, sign=("made by", "checked by"), foot=f"journal head {head}")
+    sign = ("made by", "checked by")
+    return page("Accounts against their meters", parts, sign=sign, foot=f"journal head {head}", wide=True)
 
 
 def _with_name(row: Line) -> list[str]:

@@ -20,6 +20,9 @@ tr { break-inside: avoid }
 .sign span { flex: 1; border-top: 0.5pt solid #000; padding-top: 1mm }
 .foot { margin-top: 6mm; font-size: 8pt; overflow-wrap: anywhere }
 """
+_WIDE = """@page { size: A4 landscape }
+body { font-size: 9pt; max-width: 261mm }
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +34,12 @@ class Table:
     figures: frozenset[int] = frozenset()
 
 
-def page(title: str, parts: Sequence[Table | str], *, sign: Sequence[str] = (), foot: str = "") -> str:
+def page(
+    title: str, parts: Sequence[Table | str], *, sign: Sequence[str] = (), foot: str = "", wide: bool = False
+) -> str:
     """An HTML page: ``title``, then tables and paragraphs in their order, lines to sign on, and a foot in small print.
 
+    ``wide`` lays the paper on its side, for tables of many columns. A table whose head is empty has none.
     What is given is text, whatever characters it has; nothing of it is taken for HTML.
     """
     body = [f"<h1>{escape(title)}</h1>"]
@@ -42,14 +48,16 @@ def page(title: str, parts: Sequence[Table | str], *, sign: Sequence[str] = (), 
         body.append('<div class="sign">' + "".join(f"<span>{escape(who)}</span>" for who in sign) + "</div>")
     if foot:
         body.append(f'<p class="foot">{escape(foot)}</p>')
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
+    style = _STYLE + (_WIDE if wide else "")
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{style}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"
 
 
 def _table(table: Table) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in table.head)
+    head = f"<thead><tr>{head}</tr></thead>\n" if any(table.head) else ""
     rows = "\n".join(f"<tr>{''.join(_cell(table, i, cell) for i, cell in enumerate(row))}</tr>" for row in table.rows)
-    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>"
+    return f"<table>{head}<tbody>\n{rows}\n</tbody></table>"
 
 
 def _cell(table: Table, column: int, cell: object) -> str:

@@ -5,7 +5,17 @@ from dataclasses import replace
 from gascard import codes, records
 from gascard.records import SEQUENCE_MAX
 from gashall import errors, units
-from gashall.counter import Counter, Sale, Standing, check_reader, correction_total, order_told, sale_of
+from gashall.counter import (
+    Counter,
+    Sale,
+    Standing,
+    check_exchange,
+    check_not_ending,
+    check_reader,
+    correction_total,
+    order_told,
+    sale_of,
+)
 from gashall.errors import CardError, GasError, LedgerError
 from gashall.ledger import PENDING, PROBE, WRITTEN
 from gashall.readers.base import Reader
@@ -42,17 +52,19 @@ def probe(counter: Counter, reader: Reader, *, overwrite: bool = False, rescue: 
             _check(standing, overwrite)
             counter.keep(books, standing)
             last = standing.last
+            # As with every order: an opening until it is known that the meter is bound, else it could never report.
+            opening = standing.known is None
             order = counter.add_order(
                 books,
                 standing.binding,
                 standing.meter,
                 standing.row,
-                kind=records.ORDER_USER,
+                kind=records.ORDER_OPENING if opening else records.ORDER_USER,
                 sequence=standing.next_sequence,
                 count=0,
                 released=last.released_pulses,
                 fen=None,
-                flags=0,
+                flags=records.FLAG_PARAMETERS if opening else 0,
                 now=counter.now(),
                 # The meter takes a correction total as it stands: one that was made must be in every order.
                 correction=correction_total(last, standing.known),
@@ -67,6 +79,8 @@ def _check(standing: Standing, overwrite: bool) -> None:
     """Whether a probe may be put on this card now; one that is on it already may stay."""
     if standing.suspended:
         raise LedgerError(errors.SUSPENDED, f"Meter {standing.meter.number} is under test.")
+    check_exchange(standing.exchange, standing.account.number)
+    check_not_ending(standing.ending, standing.account.number)
     if standing.floor is None:
         raise LedgerError(errors.NOT_RECOVERING, f"Account {standing.account.number} is not recovering.")
     last = standing.last

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from gashall import errors, units
-from gashall.counter import Counter, Sale, Standing, Terms, amount_of, check_reader, sale_of
+from gashall.counter import Counter, Sale, Standing, Terms, amount_told, check_reader, sale_of
 from gashall.errors import GasError, LedgerError, RequestError
 from gashall.ledger import PENDING, WRITTEN, Books, Order
 from gashall.readers.base import Reader
@@ -75,7 +75,6 @@ def _resumed(standing: Standing, order: Order, volume: Volume, fen: int | None) 
         raise RequestError(
             errors.ORDER_FINISHED,
             f"The unfinished {order.kind or 'order'} {sale.sequence} over "
-            f"{units.volume(amount_of(order), weight)} m³ has been finished on this card; "
-            "nothing else was sold.",
+            f"{amount_told(order, weight)} has been finished on this card; nothing else was sold.",
         )
     return sale

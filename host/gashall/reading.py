@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from gascard import codes
 from gashall import encode, replacement, units
-from gashall.counter import Counter, check_reader, found
+from gashall.counter import Counter, check_reader, found, replaced_told
 from gashall.encode import Values
 from gashall.errors import CardError
 from gashall.ledger import PENDING, WRITTEN
@@ -47,7 +47,7 @@ def read_back(counter: Counter, reader: Reader) -> ReadBack:
                 raise
             # Its report is the meter's word all the same.
             replacement.prove(counter, books, card)
-            refusal = replacement.replaced_told(books, found(card.number))
+            refusal = replaced_told(books, found(card.number))
         else:
             counter.keep(books, standing)
             last = standing.last

@@ -8,7 +8,20 @@ from gashall.counter import Counter, correction_total, found, kept_report
 from gashall.drift import Drift, Verdict
 from gashall.encode import Values
 from gashall.errors import CardError, LedgerError
-from gashall.ledger import CANCEL, GIFT, MAKEUP, REFUND, REPLACEMENT, Binding, Books, MeterRow, ReportRow
+from gashall.ledger import (
+    ADOPTED,
+    CANCEL,
+    EXCHANGE,
+    GIFT,
+    MAKEUP,
+    REFUND,
+    REPLACEMENT,
+    TRANSFER,
+    Binding,
+    Books,
+    MeterRow,
+    ReportRow,
+)
 from gashall.placing import position
 from gashall.units import Volume
 
@@ -34,15 +47,19 @@ class Reconciliation:
     """Of refunds that were not cancelled, paid or not."""
     held: int
     """Paid and held since a card was replaced."""
+    adopted: int
+    """What cards and reports knew more than a ledger that had lost entries."""
     corrections: int
     """Signed sum of corrections the meter has taken; less what was sold by so much."""
+    moved: int = 0
+    """From the account's meter before: what the transfer card moved, and what that meter had not loaded."""
     drift: Drift | None = None
     """What the reading says of the meter; None if none was given."""
 
     @property
     def difference(self) -> int:
-        """What was sold and granted less all that is accounted for: 0, or the meter's drift against its index."""
-        given = self.sold + self.granted - self.paid_back
+        """What was sold, granted and adopted less all accounted for: 0, or the meter's drift against its index."""
+        given = self.sold + self.moved + self.granted + self.adopted - self.paid_back
         return given - self.used_by_index - self.left_on_meter - self.on_card - self.held - self.corrections
 
     def rows(self) -> list[tuple[str, Decimal]]:
@@ -53,8 +70,12 @@ class Reconciliation:
             ("left on the meter", self.left_on_meter),
             ("on the card", self.on_card),
         ]
+        if self.moved:
+            figures.insert(1, ("from the meter before", self.moved))
         if self.granted:
             figures.insert(1, ("made up and given", self.granted))
+        if self.adopted:
+            figures.insert(1, ("adopted", self.adopted))
         named = (("held", self.held), ("paid back", self.paid_back), ("corrected", self.corrections))
         figures += [(words, count) for words, count in named if count]
         figures.append(("difference", self.difference))
@@ -82,7 +103,9 @@ def drift_lines(found: Drift, pulse_weight: int) -> list[str]:
         f"index: {found.verdict.value}; drift {found.drift} pulses, {allowed}",
     ]
     if found.verdict is not Verdict.AGREES:
-        lines.append(f"proposed correction: {correction} m³, to be approved with its reason")
+        # What the customer gains is the correction with the other sign: that is what is typed.
+        makeup = f"icgas hall makeup request --kind drift --volume {-correction}"
+        lines.append(f"proposed correction: {correction} m³, to be approved with its reason: {makeup}")
     return lines
 
 
@@ -124,6 +147,8 @@ def reconcile(counter: Counter, account: str, closing_reading: Volume | None = N
         # An order that cancels a refund, and a replacement card's that does, gives back what the refund took.
         paid_back=-sum(paid.get(kind, 0) for kind in (REFUND, CANCEL, REPLACEMENT)),
         held=here.held,
+        adopted=paid.get(ADOPTED, 0),
+        moved=paid.get(TRANSFER, 0) + paid.get(EXCHANGE, 0),
         corrections=report["correction_total"],
         drift=compared,
     )
@@ -139,8 +164,18 @@ def settled(books: Books, meter: str) -> int:
     for binding in books.bindings_on(meter):
         reports = books.reports(meter, binding.number)
         report = kept_report(reports[-1]) if reports else None
-        total += correction_total(found(books.last_order(binding.id)), report)
+        last = books.last_order(binding.id)
+        # A binding that an exchange is to begin has no order yet.
+        total += 0 if last is None else correction_total(last, report) - carried(books, binding)
     return total
+
+
+def carried(books: Books, binding: Binding) -> int:
+    """What came into a binding as a correction from the meter before: no drift of its own meter (signed pulses)."""
+    if not books.transfers_into(binding.id):
+        return 0
+    rows = [row for row in books.orders(binding.account) if row.binding == binding.id]
+    return next((row.correction or 0 for row in reversed(rows) if row.kind in (TRANSFER, EXCHANGE)), 0)
 
 
 def compare(books: Books, meter: MeterRow, kept: ReportRow, report: Values, reading: Volume) -> tuple[Drift, int]:

@@ -11,6 +11,7 @@ from gashall import encode, errors, journal, shifts, stock, units
 from gashall.counter import (
     Counter,
     Standing,
+    check_exchange,
     check_fen,
     check_free,
     check_not_closed,
@@ -44,13 +45,15 @@ def request(counter: Counter, account: str, volume: Volume, *, reason: str, requ
     with counter.ledger.begin() as books:
         known, binding, meter = of_account(books, account)
         check_not_closed(known)
+        check_exchange(books.transfer_of(account), account)
         pulses = units.pulses(volume, meter.pulse_weight, least=1, most=S24_MAX)
         here = position(counter, books, binding)
         check_settled(here.unpaid)
+        _check_no_other(books, binding.id)
         _check_bought(books, binding.id, pulses, meter.pulse_weight)
         _check_left(here, pulses)
         if fen is None:
-            fen = _money(books, account, binding.id, pulses, meter.pulse_weight)
+            fen = money_of(books, account, binding.id, pulses, meter.pulse_weight)
         row = books.add_grant(
             binding, kind=REFUND, pulses=pulses, fen=fen, reason=reason, requester=requester, at=counter.now()
         )
@@ -70,6 +73,7 @@ def write(counter: Counter, reader: Reader, number: int, rescue: bool) -> Grant:
         # A purchase that waits on the card may be reversed; of other orders it must be known what the meter made.
         if last.state == WRITTEN and (last.kind is not None or last.sequence == 1):
             check_waiting(standing)
+        _check_worth(books, row)
         _check_bought(books, standing.binding.id, row.pulses, weight)
         _check_left(standing, row.pulses)
         released = standing.base - row.pulses
@@ -179,16 +183,20 @@ def _check_open(row: GrantRow) -> None:
 
 def _order(books: Books, row: GrantRow) -> Order:
     if row.written is None:
-        code = errors.REFUND_NOT_PROVEN if row.approver is not None else errors.GRANT_NOT_APPROVED
-        raise LedgerError(code, f"Refund {row.id} has not been written to a card.", "Write it first, then the report.")
+        if row.approver is None:
+            raise LedgerError(errors.GRANT_NOT_APPROVED, f"Refund {row.id} is not approved.")
+        raise LedgerError(
+            errors.REFUND_NOT_PROVEN,
+            f"Refund {row.id} has not been written to a card.",
+            "Write it first (icgas hall refund write); then the meter must have read the card.",
+        )
     order: Order = found(books.order(row.written))
     return order
 
 
 def _check_bought(books: Books, binding: int, pulses: int, weight: int) -> None:
     """What was given is not paid back: no more than was bought, less what was paid back already."""
-    paid = books.paid(binding)
-    bought = sum(paid.get(kind, 0) for kind in (None, REFUND, CANCEL, REPLACEMENT))
+    bought = sum(bought_left(books, part) for part in _chain(books, binding))
     if pulses > bought:
         raise RequestError(
             codes.REFUND_TOO_LARGE,
@@ -196,6 +204,41 @@ def _check_bought(books: Books, binding: int, pulses: int, weight: int) -> None:
             f"{units.volume(pulses, weight)} m³ cannot be.",
             "Refund at most that.",
         )
+
+
+def _check_no_other(books: Books, binding: int) -> None:
+    """One refund at a time: two that were asked for side by side would both be worth what was bought last."""
+    for row in books.grants():
+        if row.kind == REFUND and row.binding == binding and row.paid_at is None and row.cancelled_at is None:
+            raise LedgerError(
+                errors.REFUND_UNPAID, f"Refund {row.id} of account {row.account} is neither paid nor cancelled."
+            )
+
+
+def _check_worth(books: Books, row: GrantRow) -> None:
+    """Whether the gas bought last is still what the refund's money was worked out from."""
+    for order in books.orders(row.account):
+        if order.binding == row.binding and order.kind is None and order.made_at > row.requested_at:
+            raise RequestError(
+                errors.AMOUNT,
+                f"Gas was bought since refund {row.id} was asked for (order {order.sequence}): "
+                "its money is not what the gas bought last cost.",
+                "Cancel it and ask for it again.",
+            )
+
+
+def bought_left(books: Books, binding: int) -> int:
+    """The pulses of a binding that were bought and not paid back; what was given is not paid back."""
+    paid = books.paid(binding)
+    return sum(paid.get(kind, 0) for kind in (None, REFUND, CANCEL, REPLACEMENT))
+
+
+def _chain(books: Books, binding: int) -> list[int]:
+    """A binding and those whose gas has come to it by exchanges, as row ids."""
+    parts = [binding]
+    for part in parts:
+        parts += [row.old for row in books.transfers_into(part) if row.old not in parts]
+    return parts
 
 
 def _check_left(here: Position | Standing, pulses: int) -> None:
@@ -213,17 +256,34 @@ def _check_left(here: Position | Standing, pulses: int) -> None:
         )
 
 
-def _money(books: Books, account: str, binding: int, pulses: int, weight: int) -> int:
+def money_of(books: Books, account: str, binding: int, pulses: int, weight: int) -> int:
     """What the gas bought last was sold for, in fen, without what was paid back already."""
+    # Meters that are exchanged for each other count in the same pulse.
+    return _money(books, account, dict.fromkeys(_chain(books, binding), 1), pulses, weight)
+
+
+def money_of_account(books: Books, account: str, hundredths: int) -> int:
+    """The same of hundredths of a m³, whatever meter they were bought for."""
+    return _money(books, account, _scales(books, account), hundredths, 2)
+
+
+def _scales(books: Books, account: str) -> dict[int, int]:
+    """Binding's row id -> hundredths of a m³ in one of its meter's pulses."""
+    return {row.id: 10 ** (2 - found(books.meter(row.meter)).pulse_weight) for row in books.bindings(account)}
+
+
+def _money(books: Books, account: str, scales: dict[int, int], pulses: int, weight: int) -> int:
+    # ``scales``: the bindings that count, and what each one's pulses are multiplied by.
     cancelled = {row.written for row in books.grants() if row.cancelled_at is not None}
     bought: list[tuple[int, int | None, int | None]] = []
     for order in books.orders(account):
-        if order.binding != binding:
+        if order.binding not in scales:
             continue
-        if order.kind is None and order.paid_pulses:
-            bought.append((order.paid_pulses, order.fen, order.price))
+        count = order.paid_pulses * scales[order.binding]
+        if order.kind is None and count:
+            bought.append((count, order.fen, order.price))
         elif order.kind == REFUND and order.id not in cancelled:
-            _take(bought, -order.paid_pulses, weight)
+            _take(bought, -count, weight)
     parts = _take(bought, pulses, weight)
     if None in parts:
         raise RequestError(

@@ -66,6 +66,8 @@ class Replaced:
     """Paid beyond it."""
     state: str
     resumed: bool
+    cancelled_refund: int | None = None
+    """The refund, not proven, that was cancelled by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,17 +201,6 @@ def prove(counter: Counter, books: Books, card: Card) -> Values | None:
     return values
 
 
-def replaced_told(books: Books, card: int) -> CardError:
-    """What is said of a card that was replaced."""
-    place = found(books.place(card))
-    present = found(books.card_of(place.account.number))
-    return CardError(
-        codes.REPLACED,
-        f"Card {card} of account {place.account.number} was replaced by card {present.number}.",
-        "Take the old card back (icgas hall take-back); the customer uses the new one.",
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Made:
     old: int | None
@@ -311,6 +302,9 @@ def _book(counter: Counter, books: Books, account: str, reason: str, issue_batch
 def _replaced(counter: Counter, books: Books, account: str, old: int | None, *, resumed: bool) -> Replaced:
     _, binding, meter = of_account(books, account)
     here = position(counter, books, binding)
+    # It adds gas only where it takes back the refund that was the order before.
+    before = [order for order in books.orders(account) if order.binding == binding.id and order.id != here.last.id]
+    refund = books.grant_of(before[-1].id) if here.last.paid_pulses else None
     return Replaced(
         account=account,
         meter=meter.number,
@@ -323,7 +317,8 @@ def _replaced(counter: Counter, books: Books, account: str, old: int | None, *, 
         held=units.volume(here.held, meter.pulse_weight),
         state=here.last.state,
         resumed=resumed,
+        cancelled_refund=None if refund is None else refund.id,
     )
 
 
-__all__ = ["REASONS", "Replaced", "TakenBack", "prove", "replace_card", "replaced_told", "take_back"]
+__all__ = ["REASONS", "Replaced", "TakenBack", "prove", "replace_card", "take_back"]

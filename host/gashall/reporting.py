@@ -18,8 +18,20 @@ from typing import Any
 from gashall import errors, limits, stock, units
 from gashall.counter import Counter
 from gashall.errors import RequestError
-from gashall.files import write_new
-from gashall.ledger import ADOPTED, CANCEL, GIFT, MAKEUP, PROBE, REFUND, REPLACEMENT, PeriodOrder
+from gashall.files import write_asked_for
+from gashall.ledger import (
+    ADOPTED,
+    CANCEL,
+    EXCHANGE,
+    GIFT,
+    MAKEUP,
+    PROBE,
+    REFUND,
+    REKEY,
+    REPLACEMENT,
+    TRANSFER,
+    PeriodOrder,
+)
 from gashall.page import Table, page
 
 OPENING = "opening"
@@ -36,9 +48,11 @@ WORDS = {
     MAKEUP: "make-ups",
     GIFT: "gifts",
     REFUND: "refunds",
+    REKEY: "under new keys",
     CANCEL: "refunds cancelled",
     PAID_OUT: "refunds paid out",
     PROBE: "probes",
+    EXCHANGE: "meters exchanged",
     ADOPTED: "adopted",
 }
 """The kinds of orders in the order in which a report names them."""
@@ -114,9 +128,10 @@ class Report:
 
     @property
     def cards(self) -> dict[str, int]:
-        """How many cards were issued, replaced, made up, gifted and spoiled."""
+        """How many cards were issued (replacements too, as on a slip), replaced, made up, gifted and spoiled."""
         counts = {"issued": OPENING, "replaced": REPLACEMENT, "made up": MAKEUP, "gifted": GIFT}
         cards = {words: self.total(kind).orders for words, kind in counts.items()}
+        cards["issued"] += cards["replaced"]
         return cards | {"spoiled": sum(count for _, count in self.spoiled)}
 
     def record(self) -> dict[str, Any]:
@@ -215,16 +230,8 @@ def which(text: str, monthly: bool) -> date:
 def write(path: str | os.PathLike[str], text: str) -> None:
     """Put a report into the new file ``path``, for its owner only. RequestError FIELD if it cannot be."""
     name = os.fspath(path)
-    try:
-        # A spreadsheet takes UTF-8 for something older unless it is marked; a browser is told by the page.
-        write_new(path, text.encode("utf-8" if name.endswith((".html", ".htm")) else "utf-8-sig"))
-    except FileExistsError:
-        raise RequestError(
-            errors.FIELD, f"There is a file {name} already; none is overwritten.", "Choose another name."
-        ) from None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise RequestError(errors.FIELD, f"{name} cannot be written: {why}.", "Correct its path.") from None
+    # A spreadsheet takes UTF-8 for something older unless it is marked; a browser is told by the page.
+    write_asked_for(path, text.encode("utf-8" if name.endswith((".html", ".htm")) else "utf-8-sig"))
 
 
 def _report(counter: Counter, wanted: date | None, *, monthly: bool) -> Report:
@@ -246,7 +253,11 @@ def _report(counter: Counter, wanted: date | None, *, monthly: bool) -> Report:
         sums: dict[tuple[date, str], Figures] = {}
         for order in books.orders_between(since, until):
             key = day_of(order.made_at), kind_of(order)
-            own = Figures(1, order.hundredths, order.fen or 0, int(order.fen is None and order.kind is None))
+            if order.kind == TRANSFER:
+                continue
+            # What goes from one meter to the next has been counted when it was bought or given.
+            hundredths = 0 if order.kind == EXCHANGE else order.hundredths
+            own = Figures(1, hundredths, order.fen or 0, int(order.fen is None and order.kind is None))
             sums[key] = sums.get(key, _NONE) + own
         for at, fen in books.paid_between(since, until):
             key = day_of(at), PAID_OUT

@@ -10,8 +10,10 @@ from gascard.records import TOTAL_MAX
 from gashall import (
     adoption,
     batch,
+    closing,
     customers,
     errors,
+    exchange,
     grants,
     limits,
     opening,
@@ -20,6 +22,7 @@ from gashall import (
     probe,
     purchase,
     reading,
+    receipt,
     reconciliation,
     refunds,
     replacement,
@@ -28,22 +31,27 @@ from gashall import (
     shifts,
     stock,
     suspension,
+    toolcards,
+    toolreading,
     units,
     verification,
 )
 from gashall.adoption import Adopted
 from gashall.audit import Audit, audit
 from gashall.batch import Batch, Cards, Judged
-from gashall.counter import Counter, Sale
+from gashall.closing import Closure
+from gashall.counter import Counter, Sale, sale_of
 from gashall.errors import LedgerError
+from gashall.exchange import Exchange, NewMeter
 from gashall.grants import Grant
 from gashall.history import History, history
 from gashall.keyfile import Passphrase
-from gashall.ledger import GIFT, Account, Clock, Ledger
+from gashall.ledger import GIFT, Account, Clock, Ledger, MeterRow
 from gashall.limits import Limits
 from gashall.prices import Price
 from gashall.readers.base import Reader
 from gashall.reading import ReadBack
+from gashall.receipt import Receipt
 from gashall.reconciliation import Reconciliation
 from gashall.replacement import Replaced, TakenBack
 from gashall.reporting import Report
@@ -52,6 +60,8 @@ from gashall.shifts import Shift
 from gashall.signer import KeyFileSigner, Signer
 from gashall.stock import Stock
 from gashall.suspension import Suspension
+from gashall.toolcards import Tool
+from gashall.toolreading import ToolRead
 from gashall.units import Volume
 from gashall.verification import Verification
 
@@ -243,17 +253,18 @@ class Hall:
         clock: Clock | None = None,
         *,
         head: str | None = None,
+        passphrase: Passphrase | None = None,
     ) -> Restored:
         """Make ``copy``, which ``backup`` wrote, the new ledger ``path``, every account of it *recovering* (RULES 1).
 
         The copy is audited first, against ``head`` as ``audit`` does, and stays as it is. Sequences jump by 100;
         nothing is sold (unless ``sell_while_recovering``), paid out, replaced or moved until a report of an order
-        written from now on has been adopted.
+        written from now on has been adopted. ``passphrase`` as for ``open``.
 
         LedgerError LEDGER if the copy fails its audit, or one of the two is no file, or ``path`` exists;
         LEDGER_MISSING, LEDGER_REGION, LEDGER_VERSION, LEDGER_KEY; GasError KEY_FILE. Then there is no ``path``.
         """
-        return restoring.restore(copy, path, KeyFileSigner.load(keyfile), head, clock)
+        return restoring.restore(copy, path, KeyFileSigner.load(keyfile, passphrase), head, clock)
 
     def mark_restored(self, head: str | None = None) -> Restored:
         """Every account *recovering*, for a ledger its database has restored itself (PostgreSQL); else as ``restore``.
@@ -289,6 +300,14 @@ class Hall:
         RequestError, FIELD too for wheels that turned back; LedgerError ACCOUNT_UNKNOWN, NOT_SUSPENDED.
         """
         return suspension.end(self.counter, account, reading)
+
+    def receipt(self, account: str, sequence: int | None = None, *, meter: str | None = None) -> Receipt:
+        """The receipt of ``account``'s purchase ``sequence``, the last if not given; of ``meter`` if it had several.
+
+        An opening with its first gas is a purchase. RequestError FIELD, NUMBER_MALFORMED; LedgerError ACCOUNT_UNKNOWN,
+        ORDER_MISSING.
+        """
+        return receipt.receipt(self.counter, account, sequence, meter)
 
     def set_price(self, valid_from: datetime | None, fen_per_cubic_metre: Decimal | int | str) -> Price:
         """One m³ costs ``fen_per_cubic_metre`` (at most two decimals of a fen) from ``valid_from`` on; None: from now.
@@ -406,7 +425,7 @@ class Hall:
         """Ask for money to be paid back for ``volume`` m³ (退气). ``fen``: what the gas bought last cost if not given.
 
         RequestError also REFUND_TOO_LARGE (more than was bought, or than is left) and AMOUNT (no money is known);
-        LedgerError also REFUND_UNPAID, OPENING_NOT_LOADED. Rules: RULES 1, money back.
+        LedgerError also REFUND_UNPAID (another one is under way), OPENING_NOT_LOADED. Rules: RULES 1, money back.
         """
         return refunds.request(self.counter, account, volume, reason=reason, requester=requester, fen=fen)
 
@@ -424,7 +443,8 @@ class Hall:
         A refund's order lowers the total; nothing else is written until it is paid or cancelled, none is written right
         after another or on a card just replaced. Raises CardError, ReaderError and LedgerError as ``sell``; LedgerError
         GRANT_MISSING, GRANT_NOT_APPROVED, GRANT_WRITTEN, GRANT_ENDED, GRANT_ACCOUNT, BINDING, NOT_HELD, HELD,
-        REFUND_UNPAID, REFUND_AFTER; RequestError RANGE, REFUND_TOO_LARGE, ORDER_FINISHED.
+        REFUND_UNPAID, REFUND_AFTER; RequestError RANGE, REFUND_TOO_LARGE, ORDER_FINISHED, AMOUNT (gas was bought since
+        the refund was asked for).
         """
         service = refunds.write if self.grant(number).sort == grants.REFUND else grants.write
         return service(self.counter, reader, number, rescue)
@@ -478,6 +498,96 @@ class Hall:
         """
         return replacement.take_back(self.counter, reader)
 
+    def begin_exchange(
+        self, reader: Reader, *, account: str, meter: NewMeter, requester: str, approver: str, reason: str
+    ) -> Exchange:
+        """Make the blank card in ``reader`` the transfer card by which ``account`` gets another meter (换表).
+
+        The card goes into the old meter, the new meter and back to ``read_exchange``. Until the customer's card is
+        written (``exchange_card``) nothing is sold, given, paid back or replaced; an exchange cannot be taken back.
+        Repeated after a death it is finished. RequestError FIELD, WEIGHT (the meters count alike) and those of
+        figures; LedgerError ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, EXCHANGE, ALREADY_BOUND, METER_DEAD, REFUND_UNPAID,
+        PENDING_ELSEWHERE, SUSPENDED, RECOVERING, BINDING_ENDS, APPROVER, NUMBER_USED_UP, SHIFT_MISSING, STOCK_SHORT,
+        TOOL_DIFFERS; CardError as ``open_account``; ReaderError. Rules: RULES 1 "transfer", DOMAIN 1.
+        """
+        return exchange.begin(
+            self.counter,
+            reader,
+            account=account,
+            meter=meter,
+            requester=requester,
+            approver=approver,
+            reason=reason,
+        )
+
+    def exchange_again(self, reader: Reader, *, account: str) -> Exchange:
+        """Another transfer card with the same two orders, in place of one that is lost or spoiled; that one is ended.
+
+        To the meters it is the same transfer, which credits once. LedgerError EXCHANGE_MISSING; else as
+        ``begin_exchange``.
+        """
+        return exchange.again(self.counter, reader, account=account)
+
+    def read_exchange(self, reader: Reader) -> Exchange:
+        """Book the final record on a transfer card: the old binding is over, the new one is the account's.
+
+        A second time nothing is booked. CardError NO_FINAL_RECORD (not in the old meter yet), KIND, TOOL_UNKNOWN,
+        METER, BINDING, MAC, CRC, SHAPE; LedgerError EXCHANGE_MISSING, LEDGER_BEHIND, RANGE. Rule: RULES 1, transfer.
+        """
+        return exchange.read(self.counter, reader)
+
+    def exchange_proven(self, account: str) -> Exchange:
+        """Go on without the final record: a report of the new meter in its new binding shows what it took over.
+
+        Such a report comes with a management card. Which orders the old meter had loaded stays unknown, and none is
+        released once more: what the customer misses is made up, approved. LedgerError EXCHANGE_MISSING; CardError
+        REPORT_MISSING. Rule: RULES 1, transfer.
+        """
+        return exchange.proven(self.counter, account)
+
+    def exchange_dead(
+        self, *, account: str, meter: NewMeter, closing_index: Volume, requester: str, approver: str, reason: str
+    ) -> Exchange:
+        """Declare the account's meter dead and handed in, at ``closing_index`` m³; it gets ``meter`` in its place.
+
+        Its number is refused until a clear of that binding is read back. What was left by the index (``owed``) may be
+        made up, kind dead meter, once the customer's card is written. Possible too while a transfer card is out, if
+        for the same new meter. RequestError FIELD, RANGE; LedgerError as ``begin_exchange``. Rule: RULES 1, dead meter.
+        """
+        return exchange.dead(
+            self.counter,
+            account=account,
+            meter=meter,
+            closing_index=closing_index,
+            requester=requester,
+            approver=approver,
+            reason=reason,
+        )
+
+    def exchange_card(
+        self,
+        reader: Reader,
+        *,
+        account: str | None = None,
+        reason: str | None = None,
+        issue_batch: int = 0,
+        rescue: bool = False,
+    ) -> Exchange:
+        """Write the customer's first order for the new meter: what the old one had not loaded comes with it, unpaid.
+
+        ``reader`` holds the customer's own card; or, with ``account`` and a ``reason`` of
+        ``gashall.replacement.REASONS``, a blank one that takes the place of a lost one. Repeated after a death it is
+        finished. RequestError FIELD; LedgerError EXCHANGE (the final record is not read), EXCHANGE_MISSING,
+        NUMBER_USED_UP, SHIFT_MISSING, STOCK_SHORT, PENDING_ELSEWHERE; CardError and ReaderError as ``sell``.
+        """
+        return exchange.card(
+            self.counter, reader, account=account, reason=reason, issue_batch=issue_batch, rescue=rescue
+        )
+
+    def exchange(self, account: str) -> Exchange:
+        """The account's last exchange. LedgerError ACCOUNT_UNKNOWN, EXCHANGE_MISSING."""
+        return exchange.exchange_of(self.counter, account)
+
     def transfer_account(self, account: str, name: str, *, reason: str, approver: str) -> Account:
         """The account's holder is ``name`` from now on (过户).
 
@@ -492,6 +602,167 @@ class Hall:
     def resume_account(self, account: str, *, reason: str, approver: str) -> Account:
         """The customer may buy again. As ``stop_account``."""
         return customers.set_stopped(self.counter, account, False, reason=reason, approver=approver)
+
+    def issue_management(
+        self, reader: Reader, *, purpose: str, expires: datetime | None = None, key_version: int = 1
+    ) -> Tool:
+        """Make the blank card in ``reader`` a management card (管理卡), which reads two meters out.
+
+        ``purpose`` says for whom; ``expires`` is the last minute meters take it, None for never; ``key_version`` that
+        of the tool key. Repeated after a death it is finished, with that card or another blank one. RequestError FIELD;
+        LedgerError TOOL_DIFFERS, SHIFT_MISSING, STOCK_SHORT; CardError as ``open_account``; ReaderError.
+        """
+        return toolcards.issue_management(
+            self.counter, reader, purpose=purpose, expires=expires, key_version=key_version
+        )
+
+    def issue_setting(
+        self,
+        reader: Reader,
+        *,
+        purpose: str,
+        meter: str | None = None,
+        clock: datetime | None = None,
+        index: Volume | None = None,
+        size: str | None = None,
+        guards: Mapping[str, int] | None = None,
+        pulse_weight: int | None = None,
+        expires: datetime | None = None,
+        key_version: int | None = None,
+    ) -> Tool:
+        """Make a setting card: the clock of any meter; of one bound to nobody the shown index (m³, a named meter) and
+        the guards: what suits the ``size`` (gashall.sizes), with single limits and the bits ``report`` and ``shut`` in
+        ``guards`` in their places.
+
+        Each bears a service number no card had before; a meter takes only rising ones. Without ``meter`` it is for
+        every meter. LedgerError NOT_UNBOUND, METER_UNKNOWN (an index needs its weight); else as ``issue_management``.
+        Rules: RULES 1, setting and tool limits.
+        """
+        return toolcards.issue_setting(
+            self.counter,
+            reader,
+            purpose=purpose,
+            meter=meter,
+            clock=clock,
+            index=index,
+            size=size,
+            guards=guards,
+            pulse_weight=pulse_weight,
+            expires=expires,
+            key_version=key_version,
+        )
+
+    def issue_key(
+        self,
+        reader: Reader,
+        *,
+        meter: str,
+        purpose: str,
+        version: int | None = None,
+        factory_keys: str | os.PathLike[str] | None = None,
+    ) -> Tool:
+        """Make a key card: the next keys of ``meter``, or its first ones under its key in the file ``factory_keys``.
+
+        The ledger goes on with the keys it knows the meter to have until a report made with the new ones is read, or
+        ``end_tool`` is told. LedgerError ORDER_WAITS while an order is not loaded, METER_UNKNOWN, NUMBER_USED_UP;
+        GasError KEY_FILE; else as ``issue_management``.
+        """
+        return toolcards.issue_key(
+            self.counter, reader, meter=meter, purpose=purpose, version=version, factory_keys=factory_keys
+        )
+
+    def issue_test(self, reader: Reader, *, meter: str, volume: Volume, purpose: str) -> Tool:
+        """Make a test card: ``volume`` m³ more of test gas for ``meter``, which was never bound.
+
+        The card says the total of its life, so that no card gives anything twice; the meter has a limit of its own.
+        LedgerError NOT_UNBOUND, METER_UNKNOWN; else as ``issue_management``. Rule: RULES 1, tool limits.
+        """
+        return toolcards.issue_test(self.counter, reader, meter=meter, volume=volume, purpose=purpose)
+
+    def issue_clear(
+        self,
+        reader: Reader,
+        *,
+        account: str,
+        requester: str,
+        approver: str,
+        reason: str,
+        meter: str | None = None,
+    ) -> Tool:
+        """Make a clear card (清零卡) for the account's meter and binding; approved. No order is made from then on until
+        its final record is read (``read_tool``), or it is taken back unused (``end_tool``). ``meter`` names one the
+        account had before, which never told its final record.
+
+        LedgerError ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, SUSPENDED, RECOVERING, BINDING_ENDS, REFUND_UNPAID, HELD,
+        PENDING_ELSEWHERE, APPROVER; else as ``issue_management``.
+        """
+        return closing.issue_clear(
+            self.counter,
+            reader,
+            account=account,
+            requester=requester,
+            approver=approver,
+            reason=reason,
+            meter=meter,
+        )
+
+    def tools(self) -> list[Tool]:
+        """All of the company's own cards, by their numbers."""
+        return toolcards.tool_list(self.counter)
+
+    def end_tool(self, number: int, reader: Reader | None = None, *, keys_taken: bool | None = None) -> Tool:
+        """Tool card ``number`` is taken back; what it orders is taken off the card in ``reader`` first.
+
+        A clear or transfer card that is out is taken back so only in the reader, bearing nothing a meter wrote; of a
+        key card that is not there ``keys_taken`` says whether the meter has its keys. CardError TOOL_UNKNOWN, TOOL_OUT
+        and as ``sell``; LedgerError TOOL_ENDED, TOOL_OUT; ReaderError.
+        """
+        return toolcards.end(self.counter, number, reader, keys_taken=keys_taken)
+
+    def read_tool(self, reader: Reader) -> ToolRead:
+        """Read a tool card back: reports are kept, a final record ends its binding; a management card is then emptied.
+
+        What is wrong with a report is in it, the others are kept all the same, and one that is not kept stays on the
+        card. CardError CARD_BLANK, NOT_OURS, TOOL_UNKNOWN, FINAL_MISSING; LedgerError LEDGER_BEHIND for a final record
+        ahead of the ledger; ReaderError. Rule: RULES 1, settling.
+        """
+        return toolreading.read_tool(self.counter, reader)
+
+    def add_meter(self, number: str, *, pulse_weight: int = 2, wheel_digits: int = 5, key_version: int = 1) -> MeterRow:
+        """Book a meter that is bound to nobody, so that tool cards can be made for it; once booked it stays.
+
+        RequestError FIELD, NUMBER_MALFORMED, WEIGHT (booked with other particulars).
+        """
+        return toolcards.add_meter(self.counter, number, pulse_weight, wheel_digits, key_version)
+
+    def rekey(self, reader: Reader, *, rescue: bool = False) -> Sale:
+        """Put what the customer's card says on it once more, with the keys the meter has now: its order was made with
+        the ones before. RequestError FIELD if it was not; else as ``sell``.
+        """
+        placed = toolcards.rekey(self.counter, reader, rescue=rescue)
+        weight = placed.standing.meter.pulse_weight
+        return sale_of(placed.standing.binding, placed.order, weight, resumed=placed.resumed)
+
+    def close_account(
+        self,
+        account: str,
+        *,
+        requester: str,
+        approver: str,
+        reason: str,
+        fen: int | None = None,
+        card: Reader | None = None,
+    ) -> Closure:
+        """Close the account (销户) against its final record and pay back what was bought and is left or never loaded.
+
+        The money is what the gas bought last cost, or ``fen``; it is the open shift's. ``card`` holds the customer's
+        card, which is taken back. Repeated it tells what was done. LedgerError FINAL_MISSING, ACCOUNT_UNKNOWN,
+        ACCOUNT_CLOSED, BINDING_ENDS, SUSPENDED, RECOVERING, PENDING_ELSEWHERE, SHIFT_MISSING, APPROVER; RequestError
+        AMOUNT (no money is known), FIELD; CardError GRANT_ACCOUNT. Rule: RULES 1, money back.
+        """
+        return closing.close_account(
+            self.counter, account, requester=requester, approver=approver, reason=reason, fen=fen, card=card
+        )
 
     def daily_report(self, day: date | None = None) -> Report:
         """What was done on ``day`` (日报), a day of the hall's own clock; today if not given.

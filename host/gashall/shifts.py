@@ -140,8 +140,12 @@ def close_shift(ledger: Ledger, cash: int, cards: int | None, reason: str | None
             raise LedgerError(errors.SHIFT_MISSING, told, remedy)
         here = _shift(books, row)
         money = here.money
-        if not here.refunds:
-            units.whole(cash, "cash", 0, units.FEN_MOST)
+        if cash < 0 and not here.refunds:
+            raise RequestError(
+                errors.FIELD,
+                f"No money was paid back in shift {row.number}; {units.yuan(cash)} yuan cannot have been counted.",
+                "Count the cash again; it is 0 or more.",
+            )
         differences = []
         if cash != money:
             side = "short" if cash < money else "over"

@@ -33,7 +33,8 @@ class Suspension:
 
     def lines(self) -> list[str]:
         """For people."""
-        head = f"account {self.account}, meter {self.meter}: under test ({printable(self.reason)})"
+        state = "under test" if self.ended_at is None else "back from its test"
+        head = f"account {self.account}, meter {self.meter}: {state} ({printable(self.reason)})"
         begun = f"begun {self.begun_at:%Y-%m-%d %H:%M} UTC at {self.reading_before} m³"
         if self.ended_at is None:
             return [head, begun, "An ordinary meter takes its place, never another IC meter."]
@@ -74,7 +75,8 @@ def end(counter: Counter, account: str, reading: Volume) -> Suspension:
                 errors.FIELD,
                 f"The wheels cannot have gone from {units.volume(row.reading, meter.pulse_weight)} "
                 f"to {units.volume(after, meter.pulse_weight)} m³ in a test.",
-                "Read the wheels again: they never turn back.",
+                "Read the wheels again: they never turn back. If the first reading was mistyped, give that one: "
+                "the test then took nothing, and what it took is made up by its slip.",
             )
         books.end_suspension(binding, row.id, counter.now(), after)
         return of_row(books.suspensions(binding.id)[-1], binding, meter)

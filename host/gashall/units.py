@@ -67,7 +67,7 @@ def pulses(volume: Volume, weight: int, *, least: int = 0, most: int = TOTAL_MAX
         raise RequestError(
             errors.AMOUNT,
             f"{shown(volume)} is no {what} in m³.",
-            "Give a Decimal, an int or a string of digits with a decimal point; floats are not exact.",
+            "Enter digits with a decimal point, as 20 or 20.5 (in Python text, int or Decimal: floats are not exact).",
         )
     if number.is_nan():
         raise RequestError(errors.AMOUNT, f"{shown(volume)} is no {what} in m³.", "Enter digits with a decimal point.")

@@ -8,11 +8,11 @@ and only to a card that could be no stranger's: identity ours, order authentic, 
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gascard import codes, records
+from gascard import codes
 from gascard.records import IMAGE_SIZE
 from gascard.sle4442 import tries_left
 from gashall import errors
-from gashall.counter import Counter, check_ours, check_reader, found
+from gashall.counter import Counter, card_words, check_ours, check_reader, found
 from gashall.encode import Card, Part, decode_card
 from gashall.errors import CardError, GasError, ReaderError, RequestError
 from gashall.history import printable
@@ -225,7 +225,5 @@ def _told(part: Part) -> str:
     if part.code:
         return errors.words(part.code)[0]
     if part.record == "identity":
-        return f"whole, batch {found(part.values)['issue_batch']}, " + (
-            "customer card" if part.kind == records.CARD_CUSTOMER else f"kind {part.kind}"
-        )
+        return f"whole, batch {found(part.values)['issue_batch']}, {card_words(part.kind)}"
     return "whole, " + (f"MAC {_NO_KEY}" if part.mac is None else "MAC right")

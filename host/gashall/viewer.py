@@ -83,6 +83,9 @@ def command(argv: list[str]) -> int:
         return _complain(f"{error.filename or arguments.image} cannot be read: {error.strerror}.")
     except (GasError, ValueError) as error:
         return _complain(str(error))
+    if sys.stdout is None:
+        _complain("the output cannot be written: standard output is closed.")
+        return DAMAGED
     encoding = sys.stdout.encoding or "utf-8"
     try:
         if arguments.json:

@@ -113,7 +113,8 @@ class Result:
 #
 #     ("open", meter, pulses)                         an account on a blank card
 #     ("show hall", image, "sell", pulses)            ... with a fifth part: pulled before so many stored bytes
-#     ("show hall", image, "read back")
+#     ("show hall", image, "read back")              ... or "gift", "held", "refund", each with pulses; "pay", "cancel",
+#                                                     "replace", "probe", "adopt"
 #     ("forged hall", image, forgery, "sell", pulses) ... or "read back"
 #     ("show", image, meter)                          a card goes in and comes out
 #     ("show foreign", image, meter)                  on a stranger's chip, whose password is another
@@ -121,11 +122,12 @@ class Result:
 #     ("show cut", image, meter, write)               the power goes before that write of the visit
 #     ("show forged", image, meter, forgery)
 #     ("burn", meter, pulses) ("key", meter) ("cut", meter, warned) ("wait", meter, ms)
-#     ("copy",) ("restore", copy)                     of the ledger
+#     ("copy",) ("restore", copy) ("recover", copy)   of the ledger; the last as it must be done
 #     ("wipe", meter, what) ("forget", meter)         a store; the hall's knowledge that the meter is bound
 
 _SHOWN = ("show", "show foreign", "show pulled", "show cut", "show forged")
 _AT_HALL = ("show hall", "forged hall")
+_RESTORES = ("restore", "recover")
 
 # What is altered, and by how much; the CRC is mended, the MAC is not, for which a key would be needed.
 FORGERIES: dict[str, tuple[str, int]] = {
@@ -215,14 +217,14 @@ def _play(town: Town, action: Action, images: Sequence[bytes], copies: dict[int,
     if name in _AT_HALL:
         service, *arguments = rest[2:] if name == "forged hall" else rest[1:]
         image = _as_shown(action, images[rest[0]])
-        if service == "read back":
-            return town.read_back(0, image)
+        if service != "sell":
+            return town.serve(service, image, *arguments)
         return town.sell(0, arguments[0], image, pull_at=arguments[1] if len(arguments) > 1 else None)
     if name == "copy":
         copies[number] = town.copy_ledger()
         return 0
-    if name == "restore":
-        town.restore_ledger(copies[rest[0]])
+    if name in _RESTORES:
+        town.restore_ledger(copies[rest[0]], recovering=name == "recover")
         return 0
     if name == "open":
         return min(0, town.open_account(*rest))
@@ -367,7 +369,7 @@ class _Parts:
                 else:
                     shown = _as_shown(action, self.images.things[image])
                     service, *rest = action[3:] if action[0] == "forged hall" else action[2:]
-                    served = desk.read_back(shown) if service == "read back" else desk.sell(shown, *rest)
+                    served = desk.served(shown, service, *rest)
                 sold = tuple([self._sale(sale) for sale in served.made])
                 known = self._hall_now(), self._image(served.image), sold
             except Exception as fault:  # a bug of the hall's is found like any other
@@ -417,9 +419,12 @@ class _Parts:
             hall, after, sold = self._hall_step(hall, action, image)
         elif name == "copy":
             copies = tuple(sorted({*copies, hall}))
-        elif name == "restore":
+        elif name in _RESTORES:
             desk = self._at_hall(action[1])
             desk.minutes = self._halls.things[hall].minutes + 1
+            if name == "recover":
+                self._hall_at = -1
+                desk.mark_restored()
             hall = self._hall_now()
             restored = True
         elif name == "forget":
@@ -500,7 +505,7 @@ class _Parts:
             elif name == "copy":
                 if hall not in copies:
                     yield move
-            elif name == "restore":
+            elif name in _RESTORES:
                 for copy in copies:
                     yield name, copy
             elif name == "wipe":
@@ -627,7 +632,7 @@ def _inward(action: Action, states: Sequence[_State], reached: Sequence[tuple[in
     if action[0] in _SHOWN + _AT_HALL:
         _, image = parts.step(states[action[1]], reached[action[1] + 1][1])
         return action[0], image, *action[2:]
-    if action[0] == "restore":
+    if action[0] in _RESTORES:
         return action[0], states[action[1]][0]
     return action
 
@@ -642,7 +647,7 @@ def _story(parts: _Parts, path: Sequence[Action]) -> Story:
         outward = action
         if action[0] in _SHOWN + _AT_HALL:
             outward = action[0], images[action[1]], *action[2:]
-        elif action[0] == "restore":
+        elif action[0] in _RESTORES:
             outward = action[0], copies[action[1]]
         elif action[0] == "copy":
             copies.setdefault(state[0], number)
@@ -770,6 +775,46 @@ SCOPES: dict[str, Scope] = {
         ),
         depth=5,
         quick=4,
+    ),
+    "grants": Scope(
+        "Gas given, paid back and taken off again, on every image of the customer's card.",
+        setup=(("open", 0, 4), ("show", 0, 0), ("show hall", 1, "read back")),
+        moves=(
+            *_SHOW,
+            *[("show hall", what, 2) for what in ("sell", "gift", "refund")],
+            ("show hall", "pay"),
+            ("show hall", "cancel"),
+            ("burn", 0, 3),
+        ),
+        depth=5,
+        quick=4,
+    ),
+    "replaced": Scope(
+        "Cards replaced by others, what is held made up, refunds lost with their card; every old card shown again.",
+        setup=(("open", 0, 3), ("show", 0, 0), ("show hall", 1, "sell", 2)),
+        moves=(
+            *_SHOW,
+            *[("show hall", what, 2) for what in ("sell", "held", "refund")],
+            ("show hall", "replace"),
+            ("show hall", "pay"),
+            ("burn", 0, 9),
+        ),
+        depth=5,
+        quick=4,
+    ),
+    "recovering": Scope(
+        "The ledger restored from any copy of it as it must be: probes, adopted reports, gas made up and paid back.",
+        setup=(("open", 0, 3), ("show", 0, 0), ("show hall", 1, "read back"), ("copy",), ("show hall", 1, "sell", 2)),
+        moves=(
+            *_SHOW,
+            ("copy",),
+            ("recover",),
+            *[("show hall", what) for what in ("probe", "adopt", "pay")],
+            *[("show hall", what, 2) for what in ("sell", "gift", "refund")],
+            ("burn", 0, 9),
+        ),
+        depth=4,
+        quick=3,
     ),
     "rebound": Scope(
         "The hall believes a meter cleared that was not, and opens another account on it under the next binding.",

@@ -1290,6 +1290,11 @@ class GasBooks:
             raise ValueError(f"the wheels of {meter} turned back")
         self._burned[meter] = pulses
 
+    def owing(self, meter: str, binding: int) -> int:
+        """Pulses sold and granted in a binding and not paid back."""
+        book = self._books.get((meter, binding), {})
+        return book.get("sold", 0) + book.get("granted", 0) - book.get("paid_back", 0)
+
     def adds_up(
         self, meter: str, store: Store, wheels_at_binding: int, wheels_now: int, cards: Iterable[Card], drift: int = 0
     ) -> None:

@@ -107,6 +107,8 @@ HALL_RULES: dict[str, str] = {
     "stranger_meter": "Another meter answers METER or what is damaged; that costs no try and no token and changes "
     "nothing. (DESIGN D4, D7)",
     "loaded_once": "The meter loads the finished card once, and the next sale goes through. (DESIGN D2)",
+    "same_end": "Whoever repeats the service ends with the rows, the card and the gas on the meter of a run that "
+    "nothing stopped; before that the meter has the gas from before it or from after it. (RULES 1: settling)",
     "steady": "The same run twice does the same: without that no case can be replayed. (DESIGN D10)",
 }
 
@@ -127,6 +129,9 @@ _ALREADY = {
     "opening": codes.ALREADY_BOUND,
     "makeup": errors.GRANT_WRITTEN,
     "replacement": errors.CARD_NOT_BLANK,
+    "refund": errors.GRANT_WRITTEN,
+    "pay": errors.GRANT_ENDED,
+    "adopt": errors.NOTHING_TO_ADOPT,
 }
 _DAMAGED = (codes.NOT_OURS, codes.SHAPE, codes.CRC, codes.VERSION)
 _RANK = {"pending": 0, "written": 1, "done": 2}
@@ -263,7 +268,7 @@ def _chip(dump: bytes) -> Chip:
 # ---------------------------------------------------------------------- the ledger
 
 
-_TABLES = ("about", "accounts", "meters", "bindings", "cards", "orders", "reports")
+_TABLES = ("about", "accounts", "meters", "bindings", "cards", "orders", "reports", "grants", "recoveries", "adoptions")
 _Rows: TypeAlias = tuple[tuple[tuple[Any, ...], ...], ...]
 
 
@@ -302,6 +307,11 @@ class KeptLedger(Ledger):
     def back(self, number: int) -> None:
         """The ledger holds again what was kept under ``number``."""
         self._raw.deserialize(self._contents[number])
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The ledger's own handle, for whoever looks past the hall."""
+        return self._raw
 
     def rows(self, number: int) -> _Rows:
         """The rows of ``number``, by table in the order of _TABLES."""
@@ -344,7 +354,7 @@ class _Facts(NamedTuple):
 
 
 def _facts(rows: _Rows) -> _Facts:
-    about, accounts, meters, bindings, cards, orders, reports = rows
+    about, accounts, meters, bindings, cards, orders, reports = rows[:7]
     mine = {row[3] for row in bindings if row[1] == METER}
     return _Facts(
         tuple(_Row(*row) for row in orders if row[1] in mine),
@@ -369,19 +379,29 @@ def _facts(rows: _Rows) -> _Facts:
 class HallFlow:
     """A service and where it starts. ``rows``: orders it adds to those the ledger has at its start.
 
-    ``kind`` is "opening", "replacement", "sale", "makeup" or "read back"; ``start`` brings a desk there; with
-    ``rescue`` the clerk spends a last try.
+    ``kind`` is "opening", "replacement", "sale", "makeup", "read back", "refund", "pay", "take back", "probe" or
+    "adopt"; ``start`` brings a desk there; with ``rescue`` the clerk spends a last try. With ``same_end`` the hall's
+    clock stands still, so that every stopped and repeated run is held against the one that nothing stopped: for
+    services whose orders do not add up from sequence 1, or that write none. Of what is torn or swapped one in ``thin``
+    is tried, where another flow tries all of the same bytes.
     """
 
     kind: str
     start: "Callable[[Desk], Chip]"
     rows: int
     rescue: bool = False
+    same_end: bool = False
+    thin: int = 1
 
     @property
     def issues(self) -> bool:
         """Whether a blank card becomes the customer's."""
         return self.kind in ("opening", "replacement")
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything is written on the card."""
+        return self.kind not in ("read back", "pay", "take back", "adopt")
 
 
 @dataclass
@@ -484,6 +504,7 @@ class Desk:
         self._stranger_asked: set[bytes] = set()
         self._shown: dict[bytes, _Visit] = {}
         self._ended: set[tuple[int, bytes, bytes]] = set()
+        self._end: State | None = None
 
     def close(self) -> None:
         """Give the ledger's handles back."""
@@ -499,6 +520,8 @@ class Desk:
 
     def hall(self, day: int, ledger: Ledger | None = None) -> Hall:
         """A new run of the hall's program, so many days after the first: a frame made anew would tell itself."""
+        if self.flow.same_end and day > 0:
+            day = 0
         return Hall(ledger or self.ledger, self.signer, lambda: _NOON + timedelta(days=day))
 
     def serve(self, hall: Hall, socket: Socket, rescue: bool = False) -> None:
@@ -509,8 +532,16 @@ class Desk:
             hall.open_account(reader, meter=METER, volume=30, name="Li Wei", fen=7500, ceiling=1000)
         elif kind == "sale":
             hall.sell(reader, 20, fen=5000, rescue=rescue)
-        elif kind == "makeup":
+        elif kind in ("makeup", "refund"):
             hall.write_grant(reader, 1, rescue=rescue)
+        elif kind == "pay":
+            hall.pay_refund(1)
+        elif kind == "take back":
+            hall.take_back(reader)
+        elif kind == "probe":
+            hall.probe(reader, rescue=rescue)
+        elif kind == "adopt":
+            hall.adopt(reader, requester="Li Ming", approver="Zhao Min", reason="the disk broke")
         elif kind == "replacement":
             hall.replace(reader, account=_ACCOUNT, reason="lost in use")
         else:
@@ -639,6 +670,9 @@ class Desk:
     def judge(self, state: State, counts: HallCounts) -> None:
         """All that must hold of a state a fault has left. Violation, or whatever GasError should not have come."""
         facts = self.facts(state.ledger)
+        if self.flow.same_end:
+            self._judge_end(state, facts, counts)
+            return
         self._rows_true(facts)
         shown = read_card(state.dump, self.meter.keys)
         self._card_true(state.dump, shown, facts, self.start.dump)
@@ -660,6 +694,76 @@ class Desk:
         self._finally(end, how, (state.dump,))
         if spoilt:
             self._spoilt(state, end)
+
+    def _judge_end(self, state: State, facts: _Facts, counts: HallCounts) -> None:
+        if facts.elsewhere != self.facts(self.start.ledger).elsewhere:
+            raise Violation("rows_true", "another customer's rows have changed")
+        shown = read_card(state.dump, self.meter.keys)
+        if self.flow.writes:
+            self._card_true(state.dump, shown, facts, self.start.dump)
+        elif state.dump != self.start.dump:
+            raise Violation("card_places", "the card is written on")
+        self._ask_stranger(state.dump)
+        end, _, _ = self._recover(state)
+        whole = self._whole()
+        self._same_end(end, whole)
+        gas = self._gas(state.dump)
+        before = self.base.sequence, self.base.bought_total
+        if gas not in (before, self._gas(self.start.dump), self._gas(whole.dump)):
+            raise Violation("same_end", f"the meter has {gas} from the card as it was left")
+        counts.loaded += gas != before
+        # Once more, the card having been in the customer's meter first: the same orders, the same gas.
+        visit = self._shown[state.dump]
+        if visit.dump == state.dump:
+            return
+        if self.flow.kind == "probe" and gas != before:
+            self._answered(state, visit)
+            return
+        came, _, _ = self._recover(state._replace(dump=visit.dump))
+        mine, theirs = ([order.frame for order in self.facts(at.ledger).orders] for at in (came, whole))
+        if mine != theirs:
+            raise Violation("same_end", f"{len(mine)} orders once the meter has seen the card, {len(theirs)} else")
+        self.meter.back()
+        self.meter.visit(state.dump)
+        store = self.meter.visit(came.dump).store
+        if (store.sequence, store.bought_total) != self._gas(whole.dump):
+            raise Violation("same_end", f"the meter has {store.bought_total} at the end")
+
+    def _answered(self, state: State, visit: _Visit) -> None:
+        # The probe has its answer: it is adopted, and nothing has been given.
+        self.ledger.back(state.ledger)
+        reader = ChipReader(_chip(visit.dump), trace=_silent)
+        told = self.hall(state.faults).adopt(reader, requester="Li Ming", approver="Zhao Min", reason="restored")
+        if told.recovering or visit.store.bought_total != self.base.bought_total:
+            raise Violation("same_end", f"a probe loaded and adopted: {told}, {visit.store.bought_total} on the meter")
+
+    def _whole(self) -> State:
+        # Where a run ends that nothing stops.
+        if self._end is None:
+            self.ledger.back(self.start.ledger)
+            socket = Socket(_chip(self.start.dump))
+            self.work(self.start, socket)
+            self._end = State(self.ledger.keep(), cast(Chip, socket.card).dump(), 0)
+        return self._end
+
+    def _same_end(self, end: State, whole: State) -> None:
+        for name, mine, theirs in zip(
+            _TABLES, self.ledger.rows(end.ledger), self.ledger.rows(whole.ledger), strict=True
+        ):
+            if mine != theirs:
+                raise Violation("same_end", f"{name}: {mine[-1:]} at the end, {theirs[-1:]} else")
+        same = end.dump[:_COUNTER_AT] == whole.dump[:_COUNTER_AT] and end.dump[_PSC_AT:] == whole.dump[_PSC_AT:]
+        # A run that found all done does not touch the card: a try it lost comes back at the meter.
+        if not same or (self.flow.writes and tries_left(end.dump[_COUNTER_AT]) < 2):
+            raise Violation("same_end", f"protection, counter and password are {end.dump[256:].hex()}")
+
+    def _gas(self, dump: bytes) -> tuple[int, int]:
+        # What the customer's meter makes of a card: sequence and bought total.
+        visit = self._shown.get(dump)
+        if visit is None:
+            self.meter.back()
+            visit = self._shown[dump] = self.meter.visit(dump)
+        return visit.store.sequence, visit.store.bought_total
 
     def _rows_true(self, facts: _Facts) -> None:
         began = self.facts(self.start.ledger)
@@ -929,6 +1033,72 @@ def _lost(desk: Desk) -> Chip:
     return Chip()
 
 
+def _with_refund(desk: Desk) -> Chip:
+    # 10 of the first 30 m³ are to be paid back; on the meter and in the ledger 22.88 m³ are left.
+    card = desk.opened()
+    hall = desk.hall(-1)
+    hall.read_back(ChipReader(card))
+    asked = hall.request_refund(_ACCOUNT, 10, reason="moves", requester="Li Ming")
+    hall.approve_grant(asked.number, "Zhao Min")
+    return card
+
+
+def _refunded(desk: Desk) -> Chip:
+    card = _with_refund(desk)
+    hall = desk.hall(-1)
+    hall.write_grant(ChipReader(card), 1)
+    card.restore(desk.meter.visit(card.dump()).dump)
+    hall.read_back(ChipReader(card))
+    return card
+
+
+def _lost_with_gas(desk: Desk) -> Chip:
+    # 20 m³ of the last purchase are on the lost card, and nobody knows whether it was loaded.
+    card = desk.opened()
+    desk.hall(-1).sell(ChipReader(card), 20, fen=5000)
+    return Chip()
+
+
+def _holding(desk: Desk) -> Chip:
+    card = _lost_with_gas(desk)
+    hall = desk.hall(-1)
+    hall.replace(ChipReader(card), account=_ACCOUNT, reason="lost in use")
+    asked = hall.request_makeup(_ACCOUNT, 20, kind="held", reason="proven not loaded", requester="Li Ming")
+    hall.approve_grant(asked.number, "Zhao Min")
+    return card
+
+
+def _turned_up(desk: Desk) -> Chip:
+    # The lost card was loaded after all, and has the report to show it.
+    card = desk.opened()
+    hall = desk.hall(-1)
+    hall.sell(ChipReader(card), 20, fen=5000)
+    card.restore(desk.meter.visit(card.dump()).dump)
+    hall.replace(ChipReader(Chip()), account=_ACCOUNT, reason="lost in use")
+    return card
+
+
+def _restored(desk: Desk) -> Chip:
+    card = desk.opened()
+    hall = desk.hall(-1)
+    hall.read_back(ChipReader(card))
+    hall.mark_restored()
+    return card
+
+
+def _ahead(desk: Desk) -> Chip:
+    # The sale of the card's 20 m³ is not in the copy that was restored, and the meter has loaded them.
+    card = desk.opened()
+    hall = desk.hall(-1)
+    hall.read_back(ChipReader(card))
+    copy = desk.ledger.keep()
+    hall.sell(ChipReader(card), 20, fen=5000)
+    card.restore(desk.meter.visit(card.dump()).dump)
+    desk.ledger.back(copy)
+    hall.mark_restored()
+    return card
+
+
 HALL_FLOWS: dict[str, HallFlow] = {
     "hall opening": HallFlow("opening", lambda desk: Chip(), 1),
     "hall sale": HallFlow("sale", _sold, 1),
@@ -938,6 +1108,13 @@ HALL_FLOWS: dict[str, HallFlow] = {
     "hall sale, last try rescued": HallFlow("sale", _last_try, 1, rescue=True),
     "hall makeup": HallFlow("makeup", _approved, 1),
     "hall replacement": HallFlow("replacement", _lost, 1),
+    "hall refund": HallFlow("refund", _with_refund, 1, same_end=True),
+    "hall refund paid": HallFlow("pay", _refunded, 0, same_end=True),
+    "hall replacement, gas held": HallFlow("replacement", _lost_with_gas, 1, same_end=True, thin=16),
+    "hall makeup, gas held": HallFlow("makeup", _holding, 1, same_end=True),
+    "hall take-back": HallFlow("take back", _turned_up, 0, same_end=True),
+    "hall probe": HallFlow("probe", _restored, 1, same_end=True),
+    "hall adopt": HallFlow("adopt", _ahead, 1, same_end=True),
 }
 
 # ---------------------------------------------------------------------- cards that are swapped in
@@ -971,6 +1148,8 @@ _SWAPPED = (
     errors.CARD_NOT_BLANK,
     errors.GAS_ON_CARD,
     errors.GRANT_ACCOUNT,
+    errors.CARD_IN_USE,
+    errors.NOTHING_TO_ADOPT,
 )
 
 
@@ -1081,6 +1260,10 @@ class _Runner:
     def _mine(self, mark: bytes) -> bool:
         return crc32(mark) % self.shard[1] == self.shard[0] - 1
 
+    def _thinned(self, name: str) -> bool:
+        # Torn bytes and swaps have many names; what is left of them is the same in every shard.
+        return "=" not in name and "swap" not in name or crc32(name.encode()) // 256 % self.desk.flow.thin == 0
+
     def _judge(self, state: State, case: str) -> None:
         self.counts.states += 1
         try:
@@ -1118,7 +1301,7 @@ class _Runner:
                 # All that can come of a death here has come of one before.
                 self.counts.fired += fired * self._spread[place]
                 continue
-            lefts = list(self._left(name, step, state.faults + 1))
+            lefts = [left for left in self._left(name, step, state.faults + 1) if self._thinned(left[0])]
             self._spread[place] = len(lefts)
             self.counts.fired += fired * len(lefts)
             for fault, left, whole in lefts:
@@ -1173,7 +1356,8 @@ class _Runner:
             if step.operation >= 0:
                 yield f"pull/op {step.operation}", step.operation, None
                 for other in OTHERS:
-                    yield f"swap/op {step.operation}/{other}", step.operation, other
+                    if self._thinned(swap := f"swap/op {step.operation}/{other}"):
+                        yield swap, step.operation, other
 
     def _values(self, steps: list[Step], at: int) -> list[tuple[int, bytes]]:
         step = _step(steps, at)
@@ -1204,7 +1388,8 @@ class _Runner:
             lefts = [("", left._replace(dump=after))]
         else:
             values = self._values(steps, at)[1:]
-            lefts = [("", left), *((f"/={value:02X}", left._replace(dump=dump)) for value, dump in values)]
+            torn = [(f"/={value:02X}", left._replace(dump=dump)) for value, dump in values]
+            lefts = [("", left), *(case for case in torn if self._thinned(f"{at}{case[0]}"))]
         return _Loss(socket.fired, code, text, left, lefts, other, before, after, taken)
 
     def _lose(
@@ -1250,7 +1435,7 @@ class _Runner:
             raise Violation("pull_is_death", f"the ledger has changed after the card was gone, before operation {at}")
         booked, before = (len(desk.facts(number).orders) for number in (loss.left.ledger, step.ledger))
         # A copy cannot be told from the card by reading it.
-        if desk.flow.kind in ("sale", "makeup") and loss.other != "copy" and booked > before:
+        if desk.flow.kind in ("sale", "makeup", "refund", "probe") and loss.other != "copy" and booked > before:
             raise Violation("booked_for_it", f"an order is booked though the card was gone before operation {at}")
         if loss.other is not None and not loss.taken:
             # The hall has two passwords to choose from for a half-made card, and a copy of it looks like one.

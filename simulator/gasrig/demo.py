@@ -2,12 +2,15 @@
 
 The hall sells, the card carries, the meter burns it down and shuts its valve. Every few weeks the alarm shuts
 it once, and the customer presses the key and goes to buy; once in the year the customer is late and sits
-without gas until the next card. At the end what was sold is compared with what the index says, to the pulse.
+without gas until the next card. What else happens stands in ``gasrig.chapters``: a power cut, a lost card,
+another meter, a broken card and its make-up, the month's end. At the end what was sold is compared with what
+the indexes say, to the pulse, and the ledger is audited.
 """
 
 import argparse
 import contextlib
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,11 +19,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from gascard import codes
-from gascard.chip import Chip
-from gascard.meanings import CODES
-from gascard.records import IMAGE_SIZE, SHUT_ALARM, SHUT_ZERO
-from gasrig.handset import VALVE_NAMES, Snapshot
+from gascard.records import IMAGE_SIZE
+from gasrig.chapters import CHAPTERS, counter_opens
+from gasrig.customer import Customer, cubic
+from gasrig.handset import VALVE_NAMES
 from gasrig.household import HOURS, MissingExtraError, hourly_use
 from gasrig.targets import TARGETS, TargetError, unavailable
 
@@ -29,24 +31,8 @@ __all__ = ["DAYS", "Result", "command", "live"]
 DAYS = 365
 DAYS_MOST = 3650
 SEED = 1
-DIFFERENCE = 3  # exit code: the books do not balance
-
-# The household's habits. The two coldest days burn 28 m³, the three coldest 41 m³: who goes within two days
-# of an alarm at 45 m³ is never without gas, and who waits for the valve is.
-FIRST_GAS = 80
-ALARM = 45
-VOLUMES = (100, 120, 150, 150, 180, 200, 200, 250)  # what people ask for, in m³
-ERRAND_HOURS = (3, 36)  # from noticing the alarm to leaving for the hall
-LATE_HOURS = (2, 20)  # the same once the valve has shut at zero
-WAY_HOURS = (1, 6)  # from the hall's counter to the meter
-AWAKE = range(6, 23)
-HALL_OPEN = range(9, 17)
-# What the customer does when the alarm has shut the valve. After "nothing" there is no gas until a load.
-AT_THE_ALARM = ("key", "key", "key", "card", "nothing")
-LEAVES_IT = 3  # 1 of so many goes on buying at the end and leaves the card in a drawer
-
-Say = Callable[[str], None]
-
+DIFFERENCE = 3  # exit code: the books do not balance, or the audit found something
+CHAPTER_HOUR = 10  # of the day: the hall is open
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -56,6 +42,7 @@ class Result:
     days: int
     seed: int
     meter: str
+    """The last one, as readings and remaining are its own."""
     account: str
     initial_reading: int
     closing_reading: int
@@ -64,14 +51,23 @@ class Result:
     register_pulses: int
     """The same by the meter's own count."""
     bought_pulses: int
-    """Sold and released by the ledger: the first gas and every purchase."""
+    """Sold by the ledger: the first gas and every purchase."""
+    granted_pulses: int
+    """Given and made up, without what was sold before and held."""
     remaining_pulses: int
     """Left on the meter."""
     on_card_pulses: int
     """On the card's order beyond what the meter has loaded."""
+    held_pulses: int
+    """Paid, and held since a card was replaced."""
+    paid_back_pulses: int
+    correction_pulses: int
     difference_pulses: int
     hall_difference_pulses: int
     """What the hall's own reconciliation says."""
+    audit_findings: int
+    head: str
+    """The journal's, by the audit."""
     purchases: int
     """Orders after the first gas."""
     alarms: int
@@ -90,122 +86,6 @@ class Result:
     seconds: float
 
 
-class _Customer:
-    # One household's person: notices, presses, goes to the hall, comes back. What chance decides is drawn
-    # from the world's alone, at moments that the meter's snapshots decide: all targets tell one story.
-
-    def __init__(self, world: Any, days: int, say: Say) -> None:
-        chance = world.chance
-        self.world = world
-        self.say = say
-        self.card: Chip = world.blank_card()
-        # From this hour on the next alarm is the one that is put off. In a whole year it lies in the first
-        # half, so that the cold comes back in time to shut the valve.
-        self.late_from = chance.randrange(24 * days // 10, max(1, 24 * days // 2) + 1)
-        self.late: str | None = None  # "waiting" for zero, then "was"
-        self.leave_at: int | None = None  # for the hall, in hours
-        self.home_at: int | None = None  # with a loaded card
-        self.seen = 0
-        self.alarms = 0
-        self.zero_shuts = 0
-        self.purchases = 0
-
-    def open_account(self, name: str) -> None:
-        world = self.world
-        reading = world.index_reading()
-        sale = world.hall.open_account(
-            world.reader(self.card),
-            meter=world.number,
-            volume=FIRST_GAS,
-            name=name,
-            pulse_weight=world.pulse_weight,
-            initial_reading=world.index_volume(),
-            alarm=ALARM,
-        )
-        self.account: str = sale.account
-        self.initial_reading: int = reading
-        self.say(f"account {sale.account} opened, {sale.volume} m³ on the opening card")
-        self._load("bound, first gas loaded")
-
-    def _load(self, what: str, expected: int = codes.OK) -> None:
-        code = self.world.visit(self.card)
-        snapshot = self.world.meter.last
-        if code != expected:
-            raise TargetError(f"the meter refused the card: {CODES[code][0]} ({code})")
-        self.seen = snapshot["reasons"]
-        self.say(f"card in the meter: {what}; {_left(self.world, snapshot)}, valve {_valve(snapshot)}")
-
-    def hour(self, snapshot: Snapshot) -> None:
-        """Another hour has passed: look at the display, do what is due."""
-        world = self.world
-        fresh = snapshot["reasons"] & ~self.seen
-        self.seen = snapshot["reasons"]
-        if fresh & SHUT_ALARM:
-            self.alarms += 1
-            self.say(f"alarm: the valve has shut once; {_left(world, snapshot)}")
-        if fresh & SHUT_ZERO:
-            self.zero_shuts += 1
-            self.say(f"nothing left: the valve has shut; {_left(world, snapshot)}")
-        now = world.hours
-        of_day = now % 24
-        if self.home_at is not None and now >= self.home_at and of_day in AWAKE:
-            self.home_at = None
-            self._load("purchase loaded")
-        elif self.leave_at is not None and now >= self.leave_at and of_day in HALL_OPEN:
-            self.leave_at = None
-            self._buy()
-        elif of_day in AWAKE and self.leave_at is None and self.home_at is None:
-            if self.seen & SHUT_ZERO:
-                self._set_out(LATE_HOURS)
-                self.late = "was" if self.late else None
-            elif self.seen & SHUT_ALARM:
-                self._answer_alarm()
-
-    def _answer_alarm(self) -> None:
-        chance = self.world.chance
-        answer = chance.choice(AT_THE_ALARM)
-        late = self.late is None and self.world.hours >= self.late_from
-        if late or answer == "key":
-            self.seen = self.world.press_key()["reasons"]
-            self.say("key pressed: gas again" + (", and buying is put off" if late else ""))
-        elif answer == "card":
-            self._load("nothing new on it, but gas again", codes.REPEAT)
-        if late:
-            self.late = "waiting"
-        else:
-            self._set_out(ERRAND_HOURS)
-
-    def _set_out(self, hours: tuple[int, int]) -> None:
-        self.leave_at = self.world.hours + self.world.chance.randint(*hours)
-
-    def _buy(self) -> None:
-        world = self.world
-        reader = world.reader(self.card)
-        back = world.hall.read_back(reader)
-        volume = world.chance.choice(VOLUMES)
-        world.hall.sell(reader, volume)
-        self.purchases += 1
-        said = f"hall: by its report {back.remaining} m³ were left on the meter"
-        self.say(f"{said}; {volume} m³ sold, purchase {self.purchases}")
-        self.home_at = world.hours + world.chance.randint(*WAY_HOURS)
-
-    def last_report(self) -> int:
-        """The card goes into the meter for the last report, then to the hall; what the index reads."""
-        world = self.world
-        code = world.visit(self.card)
-        if code not in (codes.OK, codes.REPEAT):
-            raise TargetError(f"the meter refused the card: {CODES[code][0]} ({code})")
-        reading: int = world.index_reading()
-        back = world.hall.read_back(world.reader(self.card))
-        self.say(f"last report at the hall: {back.remaining} m³ left, index {_cubic(world, reading)} m³")
-        if world.chance.randrange(LEAVES_IT) == 0:
-            volume = world.chance.choice(VOLUMES)
-            world.hall.sell(world.reader(self.card), volume)
-            self.purchases += 1
-            self.say(f"{volume} m³ more bought, and left on the card")
-        return reading
-
-
 def live(
     target: str = "cpython",
     days: int = DAYS,
@@ -215,7 +95,7 @@ def live(
     say: Callable[[str, str], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Result:
-    """Live through ``days`` and balance the books. Ledger, key file and card stay in ``folder``, if given.
+    """Live through ``days`` and balance the books. Ledger, key file, card and pages stay in ``folder``, if given.
 
     ``say`` is told the story (time, sentence), ``progress`` the days done. MissingExtraError, TargetError,
     GasError.
@@ -234,17 +114,21 @@ def live(
                 say(f"{world.moment():%Y-%m-%d %H:%M}", sentence)
 
         started = time.perf_counter()
-        customer = _Customer(world, days, tell)
+        customer = Customer(world, days, tell)
+        counter_opens(customer, days)
         customer.open_account("the household")
-        worn = world.meter.wear()
-        register = world.meter.last["register"]
+        chapters = list(CHAPTERS)
         for day in range(days):
-            for _ in range(24):
+            while world.hours < 24 * (day + 1):
                 customer.hour(world.tick())
+                due = chapters[0].days_before >= days - day and world.hours % 24 == CHAPTER_HOUR
+                if due and customer.idle:
+                    chapters.pop(0).tell(customer)
             if progress is not None:
                 progress(day + 1)
-        closing = customer.last_report()
-        result = _balance(world, customer, closing, register, worn)
+        for chapter in chapters:
+            chapter.tell(customer)
+        result = _balance(world, customer)
         seconds = time.perf_counter() - started
         if folder is not None:
             # As the hall's file reader keeps it: the image, and the chip's own eight bytes beside it.
@@ -262,64 +146,67 @@ def live(
     )
 
 
-def _balance(world: Any, customer: _Customer, closing: int, register: int, worn: dict[str, int]) -> dict[str, Any]:
-    # Four figures from four places: the ledger's rows, the wheels, the meter's account, the card's image.
+def _balance(world: Any, customer: Customer) -> dict[str, Any]:
+    # The figures come from four places: the ledger's rows, the wheels, the meter's account, the card's image. Only
+    # what is held and corrected is the hall's own word.
     from gashall.encode import decode_card
+    from gashall.ledger import EXCHANGE, GIFT, MAKEUP, TRANSFER
 
     snapshot = world.meter.snapshot()
-    wear = world.meter.wear()
+    turns = [*customer.before, customer.turn()]
     with world.hall.ledger.begin() as books:
-        sold = sum(order.paid_pulses for order in books.orders(customer.account))
-    used = snapshot["index"] - customer.initial_reading
+        orders = books.orders(customer.account)
+    sold = sum(order.paid_pulses for order in orders if order.kind is None)
+    granted = sum(order.paid_pulses for order in orders if order.kind in (MAKEUP, GIFT))
+    # What moves from a meter to the next one is in the first one's sales.
+    moving = (None, MAKEUP, GIFT, TRANSFER, EXCHANGE)
+    paid_back = -sum(order.paid_pulses for order in orders if order.kind not in moving)
+    used = sum(turn.used for turn in turns)
     order = decode_card(bytes(customer.card.main), world.signer).order
     if not order.authentic or order.values is None:
         raise TargetError("the card's order is not authentic")
     on_card = max(0, order.values["bought_total"] - snapshot["bought_total"])
-    slip = world.hall.reconcile(customer.account, _cubic(world, closing % world.wheels))
+    slip = world.hall.reconcile(customer.account, cubic(world, customer.closing_reading % world.wheels))
+    elsewhere = slip.held + slip.corrections + paid_back
+    audited = world.hall.audit()
     return {
         "meter": world.number,
         "account": customer.account,
         "initial_reading": customer.initial_reading,
         "closing_reading": snapshot["index"],
         "index_pulses": used,
-        "register_pulses": snapshot["register"] - register,
+        "register_pulses": sum(turn.register for turn in turns),
         "bought_pulses": sold,
+        "granted_pulses": granted,
         "remaining_pulses": snapshot["remaining"],
         "on_card_pulses": on_card,
-        "difference_pulses": sold - used - snapshot["remaining"] - on_card,
+        "held_pulses": slip.held,
+        "paid_back_pulses": paid_back,
+        "correction_pulses": slip.corrections,
+        "difference_pulses": sold + granted - used - snapshot["remaining"] - on_card - elsewhere,
         "hall_difference_pulses": slip.difference,
+        "audit_findings": len(audited.findings),
+        "head": audited.head,
         "purchases": customer.purchases,
         "alarms": customer.alarms,
         "zero_shuts": customer.zero_shuts,
         "late": customer.late == "was",
         "refused_milli_pulses": world.refused_milli,
         "valve": VALVE_NAMES[snapshot["valve"]],
-        "valve_movements": snapshot["moves"],
-        "written_bytes": wear["written"] - worn["written"],
-        "most_cell_writes": wear["cell_most"],
-        "most_page_writes": wear["page_most"],
+        "valve_movements": sum(turn.moves for turn in turns),
+        "written_bytes": sum(turn.written for turn in turns),
+        "most_cell_writes": max(turn.cell_most for turn in turns),
+        "most_page_writes": max(turn.page_most for turn in turns),
     }
-
-
-def _cubic(world: Any, pulses: int) -> Decimal:
-    return Decimal(pulses).scaleb(-world.pulse_weight)
-
-
-def _left(world: Any, snapshot: Snapshot) -> str:
-    return f"{_cubic(world, snapshot['remaining'])} m³ left"
-
-
-def _valve(snapshot: Snapshot) -> str:
-    return VALVE_NAMES[snapshot["valve"]]
 
 
 # ---------------------------------------------------------------------- the command
 
 
 def command(argv: Sequence[str]) -> int:
-    """``icgas demo``. The exit code is 0 if the books balance, 3 if not, 2 for what cannot be run as asked.
+    """``icgas demo``. The exit code is 0 if the books balance and the audit is clean, 3 if not.
 
-    1 if a package is missing or the target gave up on the way.
+    2 for what cannot be run as asked, 1 if a package is missing or the target gave up on the way.
     """
     options = _options(argv)
     target = options.target
@@ -338,7 +225,8 @@ def command(argv: Sequence[str]) -> int:
         print(json.dumps(asdict(result)))
     else:
         _print_summary(result, folder)
-    return DIFFERENCE if result.difference_pulses or result.hall_difference_pulses else 0
+    wrong = result.difference_pulses or result.hall_difference_pulses or result.audit_findings
+    return DIFFERENCE if wrong else 0
 
 
 def _refused(code: int, reason: str) -> int:
@@ -357,7 +245,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--days", type=_days, default=DAYS, metavar="N", help=f"how long (default {DAYS})")
     parser.add_argument("--seed", type=_seed, default=SEED, metavar="N", help=f"whose story (default {SEED})")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
-    parser.add_argument("--keep", metavar="DIR", help="leave ledger, key file and card image in this new folder")
+    parser.add_argument("--keep", metavar="DIR", help="leave ledger, key file, card image and pages in this new folder")
     return parser.parse_args(argv)
 
 
@@ -407,6 +295,8 @@ def _print_summary(result: Result, folder: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from gasrig.world import KEY_FILE, LEDGER_FILE
+
     who = f"meter {result.meter}, account {result.account}"
     days = "1 day" if result.days == 1 else f"{result.days} days"
     table = Table(title=f"{who}\n{days}, seed {result.seed}, target {result.target}")
@@ -415,9 +305,13 @@ def _print_summary(result: Result, folder: Path | None) -> None:
     table.add_column("pulses", justify="right")
     for words, pulses in (
         ("sold, by the ledger", result.bought_pulses),
+        ("made up and given", result.granted_pulses),
         ("used, by the index", result.index_pulses),
         ("left on the meter", result.remaining_pulses),
         ("on the card, not loaded yet", result.on_card_pulses),
+        ("held", result.held_pulses),
+        ("paid back", result.paid_back_pulses),
+        ("corrected", result.correction_pulses),
         ("difference", result.difference_pulses),
         ("difference, as the hall reckons", result.hall_difference_pulses),
     ):
@@ -442,11 +336,21 @@ def _print_summary(result: Result, folder: Path | None) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(late, soft_wrap=True)
-    if folder is not None:
-        console.print(f"ledger, key file and card image are in {folder}", soft_wrap=True)
+    if folder is None:
+        console.print("to keep the ledger and the pages, and look at them: icgas demo --keep FOLDER", soft_wrap=True)
+    else:
+        kept = ", ".join(sorted(file.name for file in folder.iterdir()))
+        console.print(f"in {folder}: {kept}", soft_wrap=True)
+        places = f"--ledger {shlex.quote(str(folder / LEDGER_FILE))} --key {shlex.quote(str(folder / KEY_FILE))}"
+        # As it was called: in a virtual environment that nobody has entered the name alone is not found.
+        program = sys.argv[0] if Path(sys.argv[0]).name == "icgas" else "icgas"
+        console.print(f"look at the ledger yourself: {shlex.quote(program)} hall audit {places}", soft_wrap=True)
     console.print(
-        f"sold {result.bought_pulses} = used by the index {result.index_pulses}"
-        f" + left on the meter {result.remaining_pulses} + on the card {result.on_card_pulses},"
-        f" difference {result.difference_pulses} pulses",
+        f"sold {result.bought_pulses} + granted {result.granted_pulses} = used by the index {result.index_pulses}"
+        f" + left on the meter {result.remaining_pulses} + on the card {result.on_card_pulses}"
+        f" + held {result.held_pulses} + paid back {result.paid_back_pulses}"
+        f" + corrections {result.correction_pulses}, difference {result.difference_pulses} pulses",
         soft_wrap=True,
     )
+    findings = result.audit_findings
+    console.print("audit clean" if not findings else f"audit: {findings} findings", soft_wrap=True)

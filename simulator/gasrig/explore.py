@@ -14,6 +14,9 @@ model of a few lines. What breaks a rule is shrunk to the shortest story that st
     ("window", u, place, pulses, foreign)  an image of his at the hall's window: read (0 pulses) or sold to; on a chip
                                         with his card's password, or a stranger's; place 0 is his newest image
     ("replace", u)                      his card is lost; a replacement card takes up the account's total
+    ("grant", u, pulses, byte, how)     he is given gas: asked for, approved, written; stopped as a purchase is
+    ("refund", u, pulses, byte, how)    so much of his gas is to be paid back; ("pay", u) its money, once it is proven;
+    ("cancel", u)                       the refund on his card is taken back by another order
     ("roll", u, place) ("own", u)       he goes on with a copy that shows that image; with his newest card again
     ("visit", u)                        his card in his meter, and out again
     ("pull", u, operation, early)       the same, pulled before that operation on its bus; early: the switch tells
@@ -38,6 +41,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -50,7 +54,8 @@ from gascard.frames import HEAD
 from gascard.records import IDENTITY_AT, ORDER, ORDER_AT, size_of
 from gascard.sle4442 import TRIES_FULL, tries_left
 from gashall import errors, units
-from gashall.errors import ReaderError
+from gashall.errors import GasError, ReaderError
+from gashall.grants import Grant
 from gashall.readers.chip import ChipReader, Plan
 from gashall.services import ReadBack, Sale
 from gashall.signer import KeyFileSigner
@@ -144,14 +149,14 @@ class Counter(Desk):
     """A hall that dies, whose cards are pulled and torn, and that replaces lost cards."""
 
     def stopped(
-        self, chip: Chip, service: Callable[[ChipReader], Sale | ReadBack], byte: int = 0, how: int = 0
+        self, chip: Chip, service: Callable[[ChipReader], Sale | ReadBack | Grant], byte: int = 0, how: int = 0
     ) -> Served:
         """One customer at the window; stopped before byte number ``byte`` it stores, as STOPS[``how``] says.
 
         The code is CARD_OUT too where the program died: to the customer it is the same. ``chip`` is his.
         """
 
-        def served(reader: ChipReader) -> Sale | ReadBack:
+        def served(reader: ChipReader) -> Sale | ReadBack | Grant:
             if how:
                 reader.step = _stopper(reader, byte, how)
             try:
@@ -180,6 +185,21 @@ class Counter(Desk):
         volume = units.volume(pulses, PULSE_WEIGHT)
         return self.stopped(chip, lambda reader: self._hall.sell(reader, volume, rescue=True), byte, how)
 
+    def gift(self, chip: Chip, sort: str, pulses: int, byte: int = 0, how: int = 0) -> Served:
+        """A gift or refund of the account of ``chip``: asked for and approved, unless one waits, and written."""
+        image = chip.dump()
+        return self.stopped(chip, lambda reader: self.granting(reader, image, sort, pulses), byte, how)
+
+    def payment(self, chip: Chip) -> Served:
+        """Read ``chip`` back and pay the refund that is written."""
+        image = chip.dump()
+        return self.stopped(chip, lambda reader: self.paying(reader, image))
+
+    def taking_back(self, chip: Chip) -> Served:
+        """The refund that is written is cancelled by another order on ``chip``."""
+        image = chip.dump()
+        return self.stopped(chip, lambda reader: self.cancelling(reader, image))
+
     def reading(self, chip: Chip) -> Served:
         """Read ``chip`` back."""
         return self.stopped(chip, self._hall.read_back)
@@ -193,6 +213,9 @@ class Counter(Desk):
         if not rows or rows[0].state != "done" or rows[-1].state == "pending":
             return None
         account, chip, hall = rows[-1].account, Chip(), self._hall
+        if (refund := self._open_grant(account, "refund", written=True)) is not None:
+            with suppress(GasError):  # what is proven is paid first; what is not is cancelled by the new card
+                hall.pay_refund(refund)
         told = hall.replace(ChipReader(chip), account=account, reason="lost in use")
         if told.held:
             asked = hall.request_makeup(account, told.held, kind="held", reason="not loaded", requester="Li Ming")
@@ -497,6 +520,8 @@ class Plain:
         order = card.order
         if order is None or order.sequence <= self.sequence[u] or (order.opening != (self.sequence[u] == 0)):
             return self.bought[u], self.sequence[u]
+        if order.refund:
+            return order.bought_total, order.sequence
         return max(self.bought[u], order.bought_total), order.sequence
 
     def load(self, u: int, total: int, sequence: int) -> None:
@@ -630,6 +655,27 @@ class Player:
         begun = self.street.pending(u)
         pulses = max(1, pulses) if begun is None else begun.paid
         return self.street.booked(self.street.counter.sale(chip, pulses, byte, how % len(STOPS)), chip)
+
+    def _grant(self, u: int, pulses: int, byte: int = 0, how: int = 0) -> int | None:
+        return self._given(u, "gift", pulses, byte, how)
+
+    def _refund(self, u: int, pulses: int, byte: int = 0, how: int = 0) -> int | None:
+        return self._given(u, "refund", pulses, byte, how)
+
+    def _given(self, u: int, sort: str, pulses: int, byte: int, how: int) -> int | None:
+        chip = self.customers[u].chip
+        if chip is None:
+            return None
+        served = self.street.counter.gift(chip, sort, max(1, pulses), byte, how % len(STOPS))
+        return self.street.booked(served, chip)
+
+    def _pay(self, u: int) -> int | None:
+        chip = self.customers[u].chip
+        return None if chip is None else self.street.booked(self.street.counter.payment(chip), chip)
+
+    def _cancel(self, u: int) -> int | None:
+        chip = self.customers[u].chip
+        return None if chip is None else self.street.booked(self.street.counter.taking_back(chip), chip)
 
     def _read(self, u: int) -> int | None:
         chip = self.customers[u].chip
@@ -825,7 +871,7 @@ class Player:
             self._sell(u, 0)
         for _ in range(2):
             self._bring(u, customer.chip)
-        code = self._read(u)
+        code = self._pay(u)
         if code and tries_left(customer.chip.security[0]) > 1:
             raise Violation("settles", f"customer {u}: the hall answers {errors.words(code)[0]} to his newest card")
 
@@ -852,6 +898,8 @@ class Player:
                 return
             if code == codes.LOCKED_OUT:
                 self._wait(u, 31)
+            elif code == codes.REFUND_TOO_LARGE:
+                self._cancel(u)  # its gas is burned
             elif code == codes.CEILING:
                 self._key(u)
                 self._low(u, max(0, self.street.ceiling - 1))
@@ -1019,6 +1067,37 @@ def _adversary(chance: random.Random, u: int, customers: int) -> list[Step]:
     return chance.choice(shows)
 
 
+def _given_trip(chance: random.Random, u: int, _: int) -> list[Step]:
+    how = chance.randrange(1, len(STOPS)) if chance.random() < 0.4 else 0
+    again: list[Step] = [("grant", u, _pulses(chance), 0, 0)] if how else []
+    return [
+        ("grant", u, _pulses(chance), chance.randrange(66), how),
+        *again,
+        ("visit", u),
+        ("burn", u, _pulses(chance)),
+    ]
+
+
+def _refund_trip(chance: random.Random, u: int, _: int) -> list[Step]:
+    # What was sold may still be on the card; what was taken off may be burned, lost, cancelled or paid.
+    how = chance.randrange(1, len(STOPS)) if chance.random() < 0.4 else 0
+    first: list[Step] = [("sell", u, _pulses(chance), 0, 0)] if chance.random() < 0.5 else [("read", u)]
+    between: list[Step] = chance.choice(
+        (
+            [("visit", u)],
+            [("burn", u, _pulses(chance)), ("visit", u)],
+            [("cut visit", u, chance.randrange(12), chance.randrange(500)), ("visit", u)],
+            [("show", u, u, chance.randrange(4), 0), ("visit", u)],
+            [("pay", u), ("sell", u, 1, 0, 0)],
+            [("replace", u), ("visit", u)],
+            [],
+        )
+    )
+    last: list[Step] = [("cancel", u), ("visit", u)] if chance.random() < 0.4 else [("pay", u)]
+    refund = "refund", u, chance.choice((1, 7, 30)), chance.randrange(66)
+    return [*first, (*refund, how), (*refund[:3], 0, 0), *between, *last]
+
+
 def _loss(chance: random.Random, u: int, _: int) -> list[Step]:
     return [("replace", u), ("visit", u), ("show", u, u, chance.randrange(1000), 0)]
 
@@ -1033,6 +1112,8 @@ _CHANCES: tuple[tuple[Callable[[random.Random, int, int], list[Step]], int], ...
     (_quiet, 12),
     (_low_gas, 4),
     (_adversary, 36),
+    (_given_trip, 5),
+    (_refund_trip, 6),
     (_loss, 2),
     (_rest, 5),
 )
@@ -1078,6 +1159,10 @@ SIZES = {
     "read": 2,
     "window": 5,
     "replace": 2,
+    "grant": 5,
+    "refund": 5,
+    "pay": 2,
+    "cancel": 2,
     "roll": 3,
     "own": 2,
     "forge": 5,

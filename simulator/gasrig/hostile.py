@@ -114,6 +114,7 @@ TOOL_CODES = (
     codes.EXPIRED,
     codes.TEST_GAS,
     codes.NOT_UNBOUND,
+    codes.ONE_TRY_LEFT,
 )
 
 

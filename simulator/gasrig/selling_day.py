@@ -253,7 +253,7 @@ class DayReader(FileReader):
 
 
 # What GAS_ON_CARD, OPENING_NOT_LOADED and ALREADY_BOUND say of the order they speak of.
-_TOLD = re.compile(r"order (\d+) over ([\d.]+) m³ of (\d{4}-\d\d-\d\d \d\d:\d\d) UTC ")
+_TOLD = re.compile(r"order (\d+) over ([\d.]+) m³ for ([\d.]+) yuan of (\d{4}-\d\d-\d\d \d\d:\d\d) UTC ")
 _BELONGS = re.compile(r"Meter (\d{14}) belongs to account (\d{10}): ")
 
 
@@ -262,6 +262,7 @@ class Told(NamedTuple):
 
     sequence: int
     pulses: int
+    fen: int
     made_at: int
 
 
@@ -270,8 +271,10 @@ def told_order(error: GasError) -> Told:
     found = _TOLD.search(str(error))
     if found is None:
         raise DayFault(f"the answer names no order: {error}")
-    made = datetime.strptime(found[3], "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
-    return Told(int(found[1]), units.pulses(Decimal(found[2]), PULSE_WEIGHT), units.minutes(made))
+    made = datetime.strptime(found[4], "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+    return Told(
+        int(found[1]), units.pulses(Decimal(found[2]), PULSE_WEIGHT), units.fen(found[3]), units.minutes(made)
+    )
 
 
 class Clerk:
@@ -338,9 +341,10 @@ class Clerk:
         return found
 
     def _his_own(self, error: GasError, service: dict[str, Any]) -> Told:
-        """The order the answer speaks of, if that is what he was making: his volume, made since he first began."""
+        """The order the answer speaks of, if that is what he was making: his volume and money, since he first began."""
         told = told_order(error)
-        if told.pulses != service["pulses"] or told.made_at < self.begun[service["id"]]:
+        his = service["pulses"], self._cost(service)
+        if (told.pulses, told.fen) != his or told.made_at < self.begun[service["id"]]:
             raise DayFault(f"service {service['id']} was told of another order than its own: {error}")
         return told
 
@@ -367,7 +371,7 @@ class Clerk:
                 if not again or error.code != codes.ALREADY_BOUND or belongs is None or belongs[1] != person["meter"]:
                     raise
                 told = self._his_own(error, service)
-                return {"how": "told", "account": belongs[2], "sequence": told.sequence, "fen": self._cost(service)}
+                return {"how": "told", "account": belongs[2], "sequence": told.sequence, "fen": told.fen}
             except CardError as error:
                 if not again or error.code not in (codes.PASSWORD_REFUSED, errors.LAST_TRY, errors.CARD_DEAD):
                     raise
@@ -401,7 +405,7 @@ class Clerk:
                 if not again or error.code != errors.GAS_ON_CARD:
                     raise
                 told = self._his_own(error, service)
-                return {"how": "told", "account": account, "sequence": told.sequence, "fen": self._cost(service)}
+                return {"how": "told", "account": account, "sequence": told.sequence, "fen": told.fen}
             how = "resumed" if sale.resumed else "sold"
             return {"how": how, "account": sale.account, "sequence": sale.sequence, "fen": sale.fen}
 

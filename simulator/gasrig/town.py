@@ -24,19 +24,23 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeAlias
 
 from gascard.chip import DUMP_SIZE, Chip
 from gascard.records import IDENTITY_AT, ORDER_AT, Layout
 from gashall import encode, units
+from gashall.adoption import Adopted
 from gashall.errors import GasError
+from gashall.grants import Grant
 from gashall.ledger import Ledger
 from gashall.readers.chip import ChipReader, Plan
+from gashall.replacement import Replaced
 from gashall.services import Hall, ReadBack, Sale
 from gashall.signer import KeyFileSigner
 from gasrig import recorder
 from gasrig.bench import TEST_REGION
 from gasrig.checkers import (
+    Card,
     GasBooks,
     KeySet,
     Order,
@@ -106,14 +110,15 @@ WIPES: dict[str, tuple[tuple[int, int, int], ...]] = {
 HALL_RULES: dict[str, str] = {
     "report_newest": "A report older than the newest one kept moves nothing: REPORT_OLDER. (RULES 4)",
     "done_true": "A row is done only if its meter has loaded that order or a later one. (RULES 1: settling)",
+    "paid_true": "A refund is paid only if its meter has loaded its order or a later one. (RULES 1: money back)",
     "waits": "No order is made while the one before it is not known to be loaded. (RULES 1: settling; DOMAIN 3)",
-    "totals_add": "Released totals are what was paid, summed from sequence 1 on; less only on a new card. (DESIGN D2)",
+    "totals_add": "Released totals are what was paid, summed from sequence 1 on, less what is held. (DESIGN D2)",
     "card_written": "A service that reports a sale leaves its very frame on the card. (DESIGN D5)",
 }
 
 
 class OrderRow(NamedTuple):
-    """A row of the ledger's orders, by the rig's own connection; totals in pulses."""
+    """A row of the ledger's orders, by the rig's own connection; totals in pulses, ``released`` the frame's own."""
 
     id: int
     account: str
@@ -125,15 +130,25 @@ class OrderRow(NamedTuple):
     paid: int
     released: int
     frame: bytes
+    kind: str | None = None
+    paid_out: int = 0
+    """Whether it is a refund whose money was paid."""
 
 
 _ORDERS = """
     SELECT orders.id, orders.account, bindings.meter, bindings.number, orders.card, orders.sequence, orders.state,
-           orders.paid_pulses, orders.released_pulses, orders.frame
+           orders.paid_pulses, COALESCE(orders.frame_pulses, orders.released_pulses), orders.frame, orders.kind,
+           EXISTS (SELECT 1 FROM grants WHERE grants.written = orders.id AND grants.paid_at IS NOT NULL)
     FROM orders JOIN bindings ON orders.binding = bindings.id ORDER BY orders.id
 """
 _RANKS = "SELECT meter, binding, report_number FROM reports ORDER BY 1, 2, 3"
-_TABLES = ("accounts", "meters", "bindings", "cards", "orders", "reports")
+_OPEN_GRANTS = """
+    SELECT id FROM grants WHERE account = ? AND kind = ? AND approver IS NOT NULL AND paid_at IS NULL
+    AND cancelled_at IS NULL AND (written IS NULL) = ? ORDER BY id
+"""
+_TABLES = ("accounts", "meters", "bindings", "cards", "orders", "grants", "recoveries", "reports")
+# Over what is not known to be loaded nothing is written but these, which add no gas, and what follows a replacement.
+_OVER_WAITING = ("refund", "cancel", "probe", "replacement")
 
 
 def foreign(image: bytes) -> bytes:
@@ -208,6 +223,9 @@ class Served(NamedTuple):
     made: tuple[Sold, ...]
 
 
+_Answer: TypeAlias = Sale | ReadBack | Grant | Replaced | Adopted
+_NO_ACCOUNT, _NO_GRANT = "9999999999", 0x7FFFFFFF  # which no town has
+
 _town = itertools.count()
 
 
@@ -264,13 +282,88 @@ class Desk:
         """Read the chip of ``image`` back."""
         return self._serve(_chip(image), self._hall.read_back, None)
 
-    def _serve(self, chip: Chip, service: Callable[[ChipReader], Sale | ReadBack], pull_at: int | None) -> Served:
+    def grant(self, image: bytes, sort: str, pulses: int) -> Served:
+        """Ask for a gift or refund of the card's account unless one is asked for and approved, and write it."""
+        return self._serve(_chip(image), lambda reader: self.granting(reader, image, sort, pulses), None)
+
+    def pay(self, image: bytes) -> Served:
+        """Read the chip back and pay the account's refund that is written."""
+        return self._serve(_chip(image), lambda reader: self.paying(reader, image), None)
+
+    def cancel(self, image: bytes) -> Served:
+        """Cancel the account's refund that is written, by an order on the chip."""
+        return self._serve(_chip(image), lambda reader: self.cancelling(reader, image), None)
+
+    def replace(self, image: bytes) -> Served:
+        """The card is lost: its account gets another, a blank one until now."""
+        account = self._account_of(image)
+        return self._serve(
+            Chip(), lambda reader: self._hall.replace(reader, account=account, reason="lost in use"), None
+        )
+
+    def probe(self, image: bytes) -> Served:
+        """Put a probe on the chip, over gas that waits too."""
+        return self._serve(_chip(image), lambda reader: self._hall.probe(reader, overwrite=True), None)
+
+    def adopt(self, image: bytes) -> Served:
+        """Adopt the chip's word."""
+        why = {"requester": "Li Ming", "approver": "Zhao Min", "reason": "restored"}
+        return self._serve(_chip(image), lambda reader: self._hall.adopt(reader, **why), None)
+
+    def mark_restored(self) -> None:
+        """Every account is recovering."""
+        self._hall.mark_restored()
+
+    def served(self, image: bytes, service: str, *arguments: Any) -> Served:
+        """A service by its name, "read back", "sell", "gift", "held", "refund", "pay", "cancel", "replace", "probe" or
+        "adopt", on the chip of ``image``."""
+        if service in ("gift", "held", "refund"):
+            return self.grant(image, service, *arguments)
+        method: Callable[..., Served] = getattr(self, service.replace(" ", "_"))
+        return method(image, *arguments)
+
+    def granting(self, reader: ChipReader, image: bytes, sort: str, pulses: int) -> Grant:
+        """The service of ``grant``. GasError."""
+        account, hall = self._account_of(image), self._hall
+        number = self._open_grant(account, sort, written=False)
+        if number is None:
+            volume, why = units.volume(pulses, PULSE_WEIGHT), {"reason": "asked for", "requester": "Li Ming"}
+            if sort == "held":
+                number = hall.request_makeup(account, volume, kind=sort, **why).number
+            elif sort == "refund":
+                number = hall.request_refund(account, volume, fen=1, **why).number
+            else:
+                number = hall.request_gift(account, volume, **why).number
+            hall.approve_grant(number, "Zhao Min")
+        return hall.write_grant(reader, number, rescue=True)
+
+    def paying(self, reader: ChipReader, image: bytes) -> ReadBack | Grant:
+        """The service of ``pay``. GasError."""
+        said = self._hall.read_back(reader)
+        number = self._open_grant(self._account_of(image), "refund", written=True)
+        return said if number is None else self._hall.pay_refund(number)
+
+    def cancelling(self, reader: ChipReader, image: bytes) -> Grant:
+        """The service of ``cancel``. GasError, GRANT_MISSING too where no refund is written."""
+        number = self._open_grant(self._account_of(image), "refund", written=True)
+        return self._hall.cancel_grant(number or _NO_GRANT, reader, rescue=True)
+
+    def _account_of(self, image: bytes) -> str:
+        card = int.from_bytes(image[IDENTITY_AT + 5 : IDENTITY_AT + 9], "big")
+        row = self._db.execute("SELECT account FROM cards WHERE number = ?", (card,)).fetchone()
+        return _NO_ACCOUNT if row is None else str(row[0])
+
+    def _open_grant(self, account: str, sort: str, *, written: bool) -> int | None:
+        row = self._db.execute(_OPEN_GRANTS, (account, sort, int(not written))).fetchone()
+        return None if row is None else int(row[0])
+
+    def _serve(self, chip: Chip, service: Callable[[ChipReader], _Answer], pull_at: int | None) -> Served:
         before = {row.id for row in self.orders()}
         ranks = dict(self._ranks())
         reader = ChipReader(chip)
         if pull_at is not None:
             reader.step = _puller(reader, pull_at)
-        answer: Sale | ReadBack | None = None
+        answer: _Answer | None = None
         code = 0
         try:
             answer = service(reader)
@@ -278,13 +371,14 @@ class Desk:
             code = error.code
         chip.power_off()
         rows = self.orders()
-        made = tuple([Sold(row, self._made(row, rows)) for row in rows if row.id not in before])
-        if isinstance(answer, Sale):
+        new = [row for row in rows if row.id not in before and row.kind != "adopted"]  # that one was paid for once
+        made = tuple([Sold(row, self._made(row, rows)) for row in new])
+        if isinstance(answer, Sale) or (isinstance(answer, Grant) and answer.state == "on the card"):
             of_card = [row for row in rows if (row.meter, row.card) == (answer.meter, answer.card)]
             frame = next((row.frame for row in of_card if row.sequence == answer.sequence), b"")
             if not frame or bytes(chip.main[ORDER_AT : ORDER_AT + len(frame)]) != frame:
                 raise Violation("card_written", f"order {answer.sequence} of {answer.meter} is not on its card")
-        elif answer is not None and answer.report is not None:
+        elif isinstance(answer, ReadBack) and answer.report is not None:
             rank = answer.report["binding"], answer.report["report_number"]
             kept = ranks.get(answer.meter, (0, 0))
             if rank < kept:
@@ -294,7 +388,8 @@ class Desk:
     def _made(self, row: OrderRow, rows: list[OrderRow]) -> Order:
         # A new row: may it be there, and does its frame say what it says?
         previous = [other for other in rows if other[2:4] == row[2:4] and other.sequence == row.sequence - 1]
-        if any(other.state != "done" for other in previous):
+        over = row.kind in _OVER_WAITING or any(other.kind == "replacement" for other in previous)
+        if not over and any(other.state != "done" for other in previous):
             raise Violation("waits", f"order {row.sequence} of {row.meter} while {row.sequence - 1} is not done")
         order = read_card(as_card(row), self.keys_of(row.meter)).order
         if order is None or (order.bought_total, order.sequence) != (row.released, row.sequence):
@@ -552,18 +647,30 @@ class Told(NamedTuple):
     images: tuple[bytes, ...]
     restored: bool
 
-    def books(self, number: str) -> GasBooks:
-        """The sales as books of gas, for the checkers' sums."""
+    def books(self, number: str, store: Store) -> GasBooks:
+        """The sales as books of gas, for the checkers' sums.
+
+        A refund is paid back once the meter has loaded it, or another order came after it: its proof, or what takes it
+        back.
+        """
         books = GasBooks()
+        ends = [(row.binding, row.sequence) for row, _ in self.sales]
+        if store.bound:
+            ends.append((store.binding, store.sequence))
         for row, order in self.sales:
-            books.sold(number, row.binding, row.paid)
+            if row.paid >= 0:
+                books.sold(number, row.binding, row.paid)
+            elif any(binding == row.binding and sequence > row.sequence for binding, sequence in ends) or (
+                ends[-1] == (row.binding, row.sequence) and store.bound
+            ):
+                books.paid_back(number, row.binding, -row.paid)
             books.overdraft(number, order.overdraft)
         return books
 
 
 def judge_burned(standing: Standing, told: Told) -> None:
     """No more gas burned than was paid for, whatever was done to ledger and store. Violation (D10)."""
-    told.books(standing.number).bound_holds(standing.number, standing.burned, standing.behind)
+    told.books(standing.number, standing.store).bound_holds(standing.number, standing.burned, standing.behind)
 
 
 def judge_images(standing: Standing, images: Iterable[bytes]) -> None:
@@ -583,27 +690,57 @@ def judge_credit(standing: Standing, told: Told) -> None:
         return
     credited_once(store, [order for _, order in told.sales])
     loaded = store.binding, store.sequence, store.bought_total
+    refunds = [row.sequence for row, order in told.sales if order.refund and row.binding == store.binding]
     for row in told.rows:
         # Of a former binding everything is past; what it says of its last orders only its final record knows.
         ahead = (row.binding, row.sequence) > loaded[:2] or (row.binding == loaded[0] and row.released > loaded[2])
-        if row.state == "done" and ahead:
+        lowered = row.binding == loaded[0] and any(row.sequence < refund <= loaded[1] for refund in refunds)
+        if row.state == "done" and ahead and not (lowered and row.sequence < loaded[1]):
             raise Violation("done_true", f"order {row.sequence} of {number} is done, the meter has {loaded}")
+        if row.paid_out and (row.binding, row.sequence) > loaded[:2]:
+            raise Violation("paid_true", f"refund {row.sequence} of {number} is paid, the meter has {loaded}")
     if told.restored:
         return
-    totals: dict[int, tuple[int, int]] = {}
-    card = 0
+    totals: dict[int, tuple[int, int, int]] = {}
     for row in told.rows:
-        sequence, paid = totals.get(row.binding, (0, 0))
-        totals[row.binding] = expected = sequence + 1, paid + row.paid
-        # A replacement card's first order: what no report proves loaded is held (RULES 1, paid and released).
-        holds = row.card != card and not row.paid and row.released < expected[1]
-        card = row.card
-        if (row.sequence, expected[1] if holds else row.released) != expected:
-            raise Violation("totals_add", f"order {row.sequence} of {number} over {row.released}, not {expected}")
+        sequence, paid, held = totals.get(row.binding, (0, 0, 0))
+        sequence, paid = sequence + 1, paid + row.paid
+        # What no report proves loaded is held since the card was replaced, until it is made up or proven after all
+        # (RULES 1, paid and released).
+        short = paid - row.released
+        if row.sequence != sequence or not (short >= 0 and (short <= held or row.kind == "replacement")):
+            raise Violation(
+                "totals_add",
+                f"order {row.sequence} of {number} over {row.released}, not {sequence}, {paid} less {held}",
+            )
+        totals[row.binding] = sequence, paid, short
     cards = [read_card(image, standing.keys) for image in told.images]
     # What the hall has taken the money for and not brought on a card yet it owes: the next one gets that frame.
     cards += [read_card(as_card(row), standing.keys) for row in told.rows if row.state == "pending"]
-    told.books(number).adds_up(number, store, standing.index_at_binding, standing.index, cards, standing.behind)
+    books = told.books(number, store)
+    books.held(number, store.binding, _held(store, told.rows, cards, books.owing(number, store.binding)))
+    books.adds_up(number, store, standing.index_at_binding, standing.index, cards, standing.behind)
+
+
+def _held(store: Store, rows: Iterable[OrderRow], cards: Iterable[Card], owing: int) -> int:
+    """What is held since a card was replaced: no more than the ledger's frames leave out, less what a lost card may be.
+
+    Whether the lost card was loaded before the meter saw its successor nobody can tell from outside: what the meter
+    has, or may still take, is not held (RULES 1, paid and released).
+    """
+    mine = [row for row in rows if store.bound and row.binding == store.binding]
+    if not any(row.kind == "replacement" for row in mine):
+        return 0
+    most = sum([row.paid for row in mine]) - mine[-1].released
+    orders = [card.order for card in cards if card.order is not None]
+    totals = [
+        order.bought_total
+        for order in orders
+        if (order.meter, order.binding) == (store.meter or order.meter, store.binding)
+        and order.sequence > store.sequence
+        and order.replacement >= store.replacement
+    ]
+    return max(0, min(most, owing - max([store.bought_total, *totals])))
 
 
 # ---------------------------------------------------------------------- the town
@@ -717,6 +854,10 @@ class Town:
         """Have the hall read a card back, or a chip that shows ``image`` in its stead."""
         return self._on(card, image, self.desk.read_back)
 
+    def serve(self, service: str, image: bytes, *arguments: Any) -> int:
+        """Any service by its name (``Desk.served``) on a chip that shows ``image``."""
+        return self._booked(self.desk.served(image, service, *arguments))
+
     def _on(self, card: int, image: bytes | None, service: Callable[[bytes], Served]) -> int:
         served = service(self.cards[card].dump() if image is None else image)
         if image is None:
@@ -747,12 +888,17 @@ class Town:
         """A copy of the ledger as a file, for ``restore_ledger``."""
         return self.desk.copy()
 
-    def restore_ledger(self, copy: bytes) -> None:
-        """The hall restores its ledger from a copy: from here on only the bound and the monotonic rules hold."""
+    def restore_ledger(self, copy: bytes, *, recovering: bool = False) -> None:
+        """The hall restores its ledger from a copy: from here on only the bound and the monotonic rules hold.
+
+        ``recovering``: as it must be done, every account waiting for a report.
+        """
         self.restored = True
         self.desk.put_back(copy)
         # Time has passed, so that an order made anew is not, byte for byte, the one that was lost.
         self.desk.minutes += 1
+        if recovering:
+            self.desk.mark_restored()
 
     # --- at a meter
 

@@ -79,7 +79,7 @@ class World:
             self.hall = self._open_hall()
             self.target = open_target(target) if isinstance(target, str) else target
             try:
-                self.meter = self._build_meter(config)
+                self.hang_meter(self.new_meter(self.chance) | config)
             except BaseException:
                 self._close_target()
                 raise
@@ -121,20 +121,29 @@ class World:
         self.signer = KeyFileSigner.load(keyfile)
         return Hall.open(self.folder / LEDGER_FILE, keyfile, clock=self.moment, create=True)
 
-    def _build_meter(self, config: dict[str, Any]) -> MeterUnderTest:
-        # A meter comes from the factory with some pulses of its calibration run on register and wheels.
-        calibration = self.chance.randrange(100, 2000)
-        self.number = f"{self.chance.randrange(10**14):014d}"
-        key, tool_key = self.signer.meter_keys(self.number, 1)
-        made: dict[str, Any] = {"meter": self.number, "key": key, "tool_key": tool_key, "minutes": self.start}
-        made |= {"register": calibration, "index": calibration + self.chance.randrange(1000), **config}
+    def new_meter(self, chance: random.Random | None = None) -> dict[str, Any]:
+        """A meter as it comes from the factory, for ``hang_meter``: fields of bench.CONFIG, index in pulses.
+
+        Chance is its own unless it is given, so that a meter more changes nothing of what else happens.
+        """
+        if chance is None:
+            chance = random.Random(f"the meter after {self.number}")
+        # It has some pulses of its calibration run on register and wheels.
+        calibration = chance.randrange(100, 2000)
+        number = f"{chance.randrange(10**14):014d}"
+        key, tool_key = self.signer.meter_keys(number, 1)
+        made: dict[str, Any] = {"meter": number, "key": key, "tool_key": tool_key, "minutes": self.minutes}
+        return made | {"register": calibration, "index": calibration + chance.randrange(1000)}
+
+    def hang_meter(self, made: dict[str, Any]) -> None:
+        """Hang a meter on the wall, in the place of the one that was there; that one is gone for good."""
         self.number = made["meter"]
         meter = MeterUnderTest(self.target)
         self.index_at_start = meter.build(**made)["index"]
         made = {**BUILD_DEFAULTS, **made}
         self.pulse_weight: int = made["pulse_weight"]
         self.wheels: int = made["wheels"]  # in pulses: the index returns to 0 there
-        return meter
+        self.meter = meter
 
     # --- time
 

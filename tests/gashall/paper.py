@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gascard import records, tools
+from gascard.keys import derive
 from gascard.records import REPORT_AT, STATUS_VALVE_OPEN
 from gashall import encode
 from gashall.encode import decode_card
@@ -90,6 +92,20 @@ class PaperMeter:
         self.report_number += 1
         put(path, REPORT_AT[slot], self.report(card.number))
 
+    def end(self, path: Path, signer: KeyFileSigner) -> None:
+        """Write the final record on the transfer card in the file ``path``."""
+        card = decode_card(path.read_bytes())
+        assert card.order.values is not None
+        assert card.number is not None
+        out = card.order.values
+        context = tools.transfer_context(self.number, self.binding, out["new_binding"])
+        own, self.key = self.key, encode.report_key(
+            derive(signer.meter_keys(out["new_meter"], 1)[0], tools.TRANSFER_KEY, context)
+        )
+        self.report_number += 1
+        put(path, tools.FINAL_AT, self.report(card.number, kind=tools.FINAL))
+        self.key = own
+
     def report(self, card: int = 1, **changes: Any) -> bytes:
         """A report frame of this meter for that card number, some fields changed."""
         values = REPORT | {
@@ -103,7 +119,8 @@ class PaperMeter:
             "used": self.used,
             "index": self.initial + self.used,
         }
-        return encode.encode_report(self.key, REGION, card, values | changes)
+        kind = changes.pop("kind", records.REPORT)
+        return encode.encode_report(self.key, REGION, card, values | changes, kind)
 
 
 def put(path: Path, at: int, data: bytes) -> None:

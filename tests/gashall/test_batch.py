@@ -596,11 +596,18 @@ def run(desk, capsys, *words):
     return code, told.out, told.err
 
 
+def test_key_file_given_for_a_list_is_not_printed(desk, capsys):
+    (desk.folder / "estate.csv").write_text(json.dumps({"format": "icgas key file 1", "root": ROOT.hex()}))
+    code, out, err = run(desk, capsys)
+    assert (code, ROOT.hex() in out + err) == (1, False)
+    assert "unknown or twice: what is no word, what is no word; missing: meter" in out
+
+
 def test_command_judges_opens_and_resumes(desk, capsys):
     estate(desk)
     code, out, err = run(desk, capsys, "--dry-run")
     assert (code, err) == (0, "")
-    assert out == "5 rows can be read, 160.00 m³; 0 found\nNothing was written.\n"
+    assert out == "5 rows can be read, 160.00 m³; 0 faults found\nNothing was written.\n"
     assert not (desk.folder / "cards").exists()
     code, out, err = run(desk, capsys)
     assert (code, err) == (0, "")
@@ -613,6 +620,7 @@ def test_command_judges_opens_and_resumes(desk, capsys):
     assert told[0] | {"account": "0000000001", "m3": "30.00", "yuan": ""} == told[0]
     code, out, _ = run(desk, capsys)
     assert code == 1 and "line 2: ALREADY_BOUND" in out and "Nothing was written." in out
+    assert out.endswith(f"If this batch was begun in {desk.folder / 'cards'}, go on with it: --resume.\n")
     code, out, _ = run(desk, capsys, "--resume", "--json")
     told = json.loads(out)
     assert (code, told["opened"], told["earlier"], told["left"], told["stopped"]) == (0, 0, 5, 0, None)
@@ -635,6 +643,7 @@ def test_command_tells_every_finding_with_its_line(desk, capsys):
     code, out, _ = run(desk, capsys)
     assert code == 1
     assert [line[:6] for line in out.splitlines()[:2]] == ["line 2", "line 3"]
+    assert "--resume" not in out
     code, out, _ = run(desk, capsys, "--dry-run", "--json")
     assert code == 1 and [row["line"] for row in json.loads(out)["problems"]] == [2, 3]
 

@@ -112,6 +112,15 @@ def test_card_is_replaced_and_taken_back(window):
     assert (told["replacement"], told["old_card"], told["held"]) == (2, 2, "20.00")
 
 
+def test_replacement_tells_of_the_refund_it_cancels_and_of_no_other(window):
+    window.fine("read", "--card", window.card)
+    number = approved(window, "refund", "--money", "12.50")
+    window.fine("refund", "write", number, "--card", window.card)
+    words = ("replace", "--blank", "--account", ACCOUNT, "--reason", "lost in use", "--card")
+    assert f"Refund {number} is cancelled by it" in window.fine(*words, str(window.folder / "new.bin"))
+    assert "cancelled" not in window.fine(*words, str(window.folder / "newer.bin"))
+
+
 def test_blank_made_for_a_refused_replacement_is_taken_away_again(window):
     new = str(window.folder / "new.bin")
     before = window.files()

@@ -316,7 +316,8 @@ def test_reconcile_gives_the_slip(counter):
     assert counter.fine("reconcile", "--account", ACCOUNT, "--reading", "0.05").splitlines()[-4:-1] == [
         "wheels 0.05 m³, meter 0.00 m³ by its report of 2026-03-02 10:15 UTC",
         "index: apart; drift 5 pulses, 1 pulses allowed",
-        "proposed correction: 0.05 m³, to be approved with its reason",
+        "proposed correction: 0.05 m³, to be approved with its reason: "
+        "icgas hall makeup request --kind drift --volume -0.05",
     ]
 
 
@@ -683,3 +684,13 @@ def test_price_beyond_what_there_is_is_answered_in_yuan(counter, yuan):
 def test_backup_takes_no_name_that_sqlite_uses(counter, end):
     code, _, err = counter.run("backup", "--to", str(counter.folder / f"ledger.db{end}"))
     assert code == 1 and "SQLite uses" in err
+
+
+def test_closed_output_is_told_and_what_was_done_is_done(counter, monkeypatch):
+    arguments = ["--ledger", str(counter.folder / "ledger.db"), "--key", str(counter.folder / "key.json")]
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", None)  # as Python has it where the descriptor is closed
+        assert hall_command.command(["price", "set", "2.63", *arguments]) == 1
+    assert "not printed: standard output is closed" in counter.capsys.readouterr().err
+    assert hall_command.command(["price", "list", *arguments]) == 0
+    assert "2.63" in counter.capsys.readouterr().out

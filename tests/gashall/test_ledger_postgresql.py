@@ -9,7 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from paper import METER, REGION
+from paper import METER, NEIGHBOUR, REGION
+from test_tool_cards import Stand
 from tests.conftest import require_part
 
 from gashall import errors
@@ -114,6 +115,38 @@ def test_services_work_and_the_audit_is_clean(desk, hall):
         hall.backup(desk.folder / "copy.db")
 
 
+def cleared(desk, hall):
+    """A second customer whose meter was read out, cleared and read back; her account."""
+    stand = Stand(desk.signer, NEIGHBOUR)
+    account = hall.open_account(desk.blank("second.bin"), meter=NEIGHBOUR, volume=20, fen=5000).account
+    hall.issue_management(desk.blank("tool.bin"), purpose="round")
+
+    def visited(name):
+        path = desk.folder / name
+        path.write_bytes(stand.visit(path.read_bytes())[1])
+        return FileReader(path)
+
+    visited("second.bin")
+    assert [row.kept for row in hall.read_tool(visited("tool.bin")).reports] == [True]
+    hall.issue_clear(desk.blank("clear.bin"), account=account, requester="李明", approver="王芳", reason="left")
+    assert hall.read_tool(visited("clear.bin")).ended.remaining == 20
+    return account
+
+
+def test_tool_cards_clear_and_close_work_and_the_audit_is_clean(desk, hall):
+    hall.stock_in(9)
+    hall.stock_out(9)
+    account = cleared(desk, hall)
+    assert hall.issue_setting(desk.blank("set.bin"), purpose="x", clock=hall.counter.clock()).service_number == 1
+    assert hall.close_account(account, requester="李明", approver="王芳", reason="left").fen == 5000
+    assert hall.open_account(desk.blank("next.bin"), meter=NEIGHBOUR, volume=1, fen=250).bought_total == 100
+    hall.mark_restored()
+    with hall.ledger.begin() as books:
+        assert books.free_service() == 1002
+        assert books.free_card() == 10_007
+    assert hall.audit().clean
+
+
 @pytest.mark.parametrize("statement", ["UPDATE journal SET at = 0", "DELETE FROM journal", "TRUNCATE journal"])
 def test_journal_is_append_only(hall, statement):
     with pytest.raises(LedgerError, match="append-only"), hall.ledger.begin() as books:
@@ -146,6 +179,9 @@ def test_every_cell_changed_is_found(desk, hall, raw, table):
     recovered(desk, hall)
     hall.approve_grant(hall.request_gift("0000000001", 1, reason="jubilee", requester="Li Ming").number, "Wang")
     hall.stop_account("0000000001", reason="moved out", approver="Wang")
+    hall.stock_in(9)
+    hall.stock_out(9)
+    cleared(desk, hall)
     columns = metadata.tables[table].columns
     count = raw.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar()
     assert count

@@ -22,8 +22,8 @@ from gashall.ledger import BOOKED, SCHEMA_VERSION, TRIGGERS, Ledger, metadata  #
 # A ledger of version 1 has these tables, and without the columns that came later.
 FIRST = ("about", "accounts", "bindings", "cards", "meters", "orders", "reports")
 LATER = (
-    *("account_changes", "adoptions", "comparisons", "grants", "prices", "recoveries", "restores", "settings"),
-    *("shifts", "stock_moves", "suspensions"),
+    *("account_changes", "adoptions", "comparisons", "finals", "grants", "prices", "recoveries", "restores"),
+    *("settings", "shifts", "stock_moves", "suspensions", "tools", "transfers"),
 )
 NEW_COLUMNS = {
     "accounts": ("state",),

@@ -114,6 +114,29 @@ def test_account_of_a_restored_ledger_is_behind(town):
     assert [line.category for line in town.hall.reconcile_list()] == [Category.BEHIND]
 
 
+def test_account_whose_total_falls_is_not_behind(town):
+    # A refund on the card, and a replacement card that releases less than the meter turns out to have loaded.
+    town.customer()
+    hall, account = town.hall, "0000000001"
+    hall.request_refund(account, 10, reason="x", requester="Li Ming", fen=1)
+    hall.approve_grant(1, "Wang Fang")
+    hall.write_grant(town.reader("card1.bin"), 1)
+    (line,) = hall.reconcile_list()
+    assert (line.category, line.on_card) == (Category.ON_CARD, -10)
+    town.customer(sell=5)
+    hall.replace(town.desk.blank("new.bin"), account="0000000002", reason="lost in use")
+    meter = PaperMeter(town.desk.signer, meter_number(2))
+    meter.used, meter.report_number = 200, 1
+    frame = meter.report
+    meter.report = lambda card: frame(card, time=NEW, sequence=3, bought_total=3500)
+    meter.insert(town.desk.folder / "new.bin")
+    assert hall.read_back(town.reader("new.bin")).held == 0
+    assert [(line.category, line.on_card) for line in hall.reconcile_list()] == [
+        (Category.ON_CARD, -10),
+        (Category.AGREES, 0),
+    ]
+
+
 @pytest.mark.parametrize("ahead", [{"sequence": 2}, {"bought_total": 3001}])
 def test_account_whose_report_is_ahead_is_behind(town, ahead):
     """No service keeps such a report; another ledger's copy may hold it."""

@@ -33,3 +33,12 @@ def test_page_with_markup_in_its_texts_shows_them_as_text():
 def test_page_needs_nothing_beside_it():
     text = page("t", ["x"], sign=("clerk", "approved by"), foot="head 12ab")
     assert "http" not in text and "src=" not in text and text.count("<span>") == 2
+
+
+def test_page_with_an_empty_head_has_no_empty_bar():
+    assert "<thead>" not in page("t", [Table(("", ""), [("number", 1)])])
+    assert "<thead>" in page("t", [Table(("", "count"), [("number", 1)])])
+
+
+def test_page_of_many_columns_lies_on_its_side():
+    assert "landscape" in page("t", [], wide=True) and "landscape" not in page("t", [])

@@ -509,3 +509,20 @@ def test_adopted_gas_is_not_counted_as_bought_today_nor_in_a_shift(desk):
     hall.adopt(desk.card, **APPROVED)
     assert hall.sell(desk.card, 10).bought_total == 91_000
     assert hall.shift().sales == 1
+
+
+def test_adopted_gas_hides_nothing_that_is_held(desk):
+    # RULES 1, paid and released: what was adopted is loaded, and is not the gas on the lost card.
+    hall = desk.opened()
+    hall.read_back(desk.card)
+    hall.mark_restored()
+    hall.sell_while_recovering(True)
+    desk.meter.sequence, desk.meter.bought = 2, 5000  # 20 m³ the ledger has lost
+    hall.sell(desk.card, 5)
+    load(desk)
+    assert (hall.adopt(desk.card, **APPROVED).raised, hall.sell(desk.card, 20).bought_total) == (20, 7500)
+    # Paid 30, 20, 5 and 20 m³; the meter has 50.
+    assert hall.replace(desk.blank("new.bin"), account=ACCOUNT, reason="lost in use").held == 25
+    told = hall.reconcile(ACCOUNT)
+    assert (told.adopted, told.sold, told.held, told.difference) == (2000, 5500, 2500, 0)
+    assert hall.audit().clean

@@ -289,6 +289,29 @@ def test_opening_repeated_after_its_last_step_tells_which_order_is_on_the_card(d
         hall.open_account(desk.card, meter=METER, volume=30)
 
 
+@pytest.mark.parametrize(
+    ("rule", "money", "told"),
+    [
+        ("decision 146: agreed money", {"fen": 1, "price_agreed": True}, "over 30.00 m³ for 0.01 yuan of 2026-03-01"),
+        ("decision 146: by the list", {}, "over 30.00 m³ for 78.90 yuan of 2026-03-01"),
+        ("decision 146: nothing was taken", {"fen": 0, "price_agreed": True}, "over 30.00 m³ for 0.00 yuan of 2026-03"),
+    ],
+)
+def test_an_order_told_of_names_its_money(desk, rule, money, told):
+    hall = desk.hall()
+    hall.set_price(None, 263)
+    hall.open_account(desk.blank(), meter=METER, volume=30, **money)
+    with pytest.raises(LedgerError, match=told):
+        hall.open_account(desk.card, meter=METER, volume=30, **money)
+    with pytest.raises(CardError, match=told):
+        hall.sell(desk.card, 30, **money)
+    desk.meter.insert(desk.card_path)
+    hall.sell(desk.card, 30, **money)
+    with pytest.raises(CardError, match=f"order 2 {told}") as refusal:
+        hall.sell(desk.card, 30, **money)
+    assert refusal.value.code == errors.GAS_ON_CARD
+
+
 def test_accounts_get_numbers_and_cards_of_their_own(desk):
     hall = desk.hall()
     first = hall.open_account(desk.blank(), meter=METER, volume=30)
@@ -840,6 +863,7 @@ def test_unfinished_sale_is_finished_before_another_is_refused(desk, volume, fen
     with pytest.raises(RequestError) as refusal:
         hall.sell(desk.card, volume, fen=fen)
     assert refusal.value.code == errors.ORDER_FINISHED
+    assert "order 2 over 20.00 m³ for 50.00 yuan has been finished" in refusal.value.message
     assert [order.state for order in books_of(desk)[0]] == ["done", "written"]
     assert decode_card(desk.card_path.read_bytes(), desk.signer).order.values["bought_total"] == 5000
 

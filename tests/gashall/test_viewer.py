@@ -363,3 +363,9 @@ def test_vector_is_chosen_by_name(capsys, tmp_path):
     blank = bytes(Chip().main).hex()
     (tmp_path / "v.json").write_text(json.dumps({"name": "only", "image": blank}))
     assert viewer.command(["show", str(tmp_path / "v.json")]) == viewer.FINE
+
+
+def test_output_that_is_closed_is_told(image, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout", None)
+    assert viewer.command(["show", str(image)]) == 1
+    assert "standard output is closed" in capsys.readouterr().err

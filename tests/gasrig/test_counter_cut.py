@@ -31,8 +31,9 @@ from gasrig.counter_cut import (  # noqa: E402
 )
 
 # Of how many shards the suite tries one: a few seconds in all. ``icgas cut`` tries them all.
-SHARDS = {"hall opening": 16, "hall replacement": 16, "hall read back": 1}
-TABLES = ("about", "accounts", "meters", "bindings", "cards", "orders", "reports")
+SHARDS = {"hall opening": 16, "hall replacement": 16}
+SHARDS |= dict.fromkeys(("hall read back", "hall refund paid", "hall take-back", "hall adopt"), 1)
+TABLES = ("about", "accounts", "meters", "bindings", "cards", "orders", "reports", "grants", "recoveries", "adoptions")
 
 
 def chip_of(dump):
@@ -72,7 +73,7 @@ def test_read_back_survives_a_second_stop():
 
 
 def test_flows_cover_what_the_hall_writes_and_reads():
-    kinds = {"opening", "replacement", "sale", "makeup", "read back"}
+    kinds = {"opening", "replacement", "sale", "makeup", "read back", "refund", "pay", "take back", "probe", "adopt"}
     assert {flow.kind for flow in HALL_FLOWS.values()} == kinds
     assert any(flow.rescue for flow in HALL_FLOWS.values())
     assert "neighbour, last try" in OTHERS
@@ -324,6 +325,23 @@ def test_commit_after_the_card_was_pulled_is_found(monkeypatch):
 
     monkeypatch.setattr(Counter, "write_order", write_order)
     assert "pull_is_death" in rules(run("hall sale", only="pull/op 20"))
+
+
+@pytest.mark.parametrize("name", ["hall refund", "hall makeup, gas held", "hall probe"])
+def test_repetition_that_does_not_end_what_was_begun_is_found(monkeypatch, name):
+    def finish(self, reader, standing, order, rescue):
+        self.unlock(reader, standing.card, rescue)
+        reader.write(ORDER_AT, order.frame)
+
+    case = "death/byte 5"
+    assert run(name, only=case).violations == []
+    monkeypatch.setattr(Counter, "finish", finish)
+    assert rules(run(name, only=case)) == {"same_end"}
+
+
+def test_thinned_flow_still_stops_at_every_byte_commit_and_pull():
+    counts = run("hall replacement, gas held", 1, (1, 8))
+    assert counts.fired > 50 and counts.violations == []
 
 
 def test_error_no_service_tells_of_is_found(monkeypatch):

@@ -247,7 +247,7 @@ def forgets_what_was_begun(monkeypatch):
 # Bug: rules that may be broken by it, and how many steps the shrunk story has at most, the town's not counted.
 BUGS = {
     adds: ({"credited_once", "plain", "adds_up"}, 7),
-    overwrites_the_newest: ({"never_back", "store_kept", "account_steady", "reports_true"}, 5),
+    overwrites_the_newest: ({"never_back", "store_kept", "account_steady", "reports_true"}, 7),
     believes_torn_records: (set(RULES) | set(explore.PLAYER_RULES), 6),  # what is believed then may be anything
     loads_older: ({"never_back"}, 7),
     believes_forged_orders: ({"credited_once", "account_steady", "plain", "reports_true"}, 4),

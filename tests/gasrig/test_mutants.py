@@ -28,6 +28,7 @@ SLICE = {
     "factory inferred": "adversary",
     "transfer credited twice": "heirs",
     "credit and sequence apart": "explore",
+    "refund paid without the report": "day",
 }
 LISTED = """
     credit before journal, no read-back, single copy, newest copy overwritten, CRC ignored, MAC ignored,
@@ -41,7 +42,13 @@ LISTED = """
     final record in one copy, second heir served, transfer credited twice, transfer not limited,
     what is owed is forgotten, final record's MAC ignored, unread report overwritten, bound meter set,
     older setting taken, setting's number first, key version falls, old key left, test gas without end,
-    test gas comes back, old binding opens again
+    test gas comes back, old binding opens again,
+    own request approved, unapproved written, grant written twice, nothing held, held not computed,
+    replacement not numbered, refund paid without the report, sold while a refund is unpaid, cancelled refund paid,
+    correction dropped by a sale, probe carries the total, adopting lowers, recovering accounts buy,
+    sequences do not jump, requests outlive a restore, holding not journalled, journal without a chain,
+    limits count gifts, drawer without pay-outs, replacement uses no stock, batch writes before it books,
+    batch announces nothing, check tries strangers, grant judged once, one salt for all
 """
 
 

@@ -118,6 +118,28 @@ class Streets(RuleBasedStateMachine):
     def purchase_is_stopped(self, u, gas, byte, how):
         return self.play("sell", u, gas, byte, how)
 
+    @rule(target=images, u=customers, gas=pulses, byte=st.integers(0, 66), how=st.integers(0, len(STOPS) - 1))
+    def gift(self, u, gas, byte, how):
+        return self.play("grant", u, gas, byte, how)
+
+    @rule(target=images, u=customers, gas=pulses, byte=st.integers(0, 66), how=st.integers(0, len(STOPS) - 1))
+    def refund(self, u, gas, byte, how):
+        return self.play("refund", u, gas, byte, how)
+
+    @rule(target=images, u=customers, gas=pulses)
+    def refund_loaded_and_paid(self, u, gas):
+        self.play("refund", u, gas, 0, 0)
+        self.play("visit", u)
+        return self.play("pay", u)
+
+    @rule(u=customers)
+    def refund_paid(self, u):
+        self.play("pay", u)
+
+    @rule(target=images, u=customers)
+    def refund_cancelled(self, u):
+        return self.play("cancel", u)
+
     @rule(u=customers)
     def read_back(self, u):
         self.play("read", u)

@@ -48,7 +48,9 @@ class FileReader(ChipReader):
                     file.write(data)
         except FileExistsError as error:
             raise ReaderError(
-                errors.READER, f"There is a card in {error.filename} already.", "Choose another file name."
+                errors.READER,
+                f"There is a card in {error.filename} already.",
+                "If it was begun with this one, go on with it without --blank; else choose another file name.",
             ) from None
         except OSError as error:
             raise ReaderError(
@@ -71,7 +73,7 @@ class FileReader(ChipReader):
             raise ReaderError(
                 codes.NO_CARD,
                 f"There is no card file {self.path}.",
-                "Correct the path; FileReader.blank makes a new blank card.",
+                "Correct the path; a new blank card is made by --blank where one is issued (FileReader.blank).",
             ) from None
         if len(image) == DUMP_SIZE:
             raise ReaderError(

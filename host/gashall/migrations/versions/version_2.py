@@ -104,6 +104,34 @@ def upgrade() -> None:
         sa.Column("reason", sa.String),
     )
     op.create_table(
+        "tools",
+        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("kind", sa.String(10), nullable=False),
+        sa.Column("meter", sa.String(14), index=True),
+        sa.Column("account", sa.String(10), sa.ForeignKey("accounts.number"), index=True),
+        sa.Column("binding", sa.Integer, sa.ForeignKey("bindings.id"), index=True),
+        sa.Column("service_number", sa.Integer, unique=True),
+        sa.Column("frames", sa.LargeBinary, nullable=False),
+        sa.Column("made_at", sa.Integer, nullable=False),
+        sa.Column("expires", sa.Integer),
+        sa.Column("purpose", sa.String, nullable=False),
+        sa.Column("requester", sa.String),
+        sa.Column("approver", sa.String),
+        sa.Column("pulses", sa.Integer),
+        sa.Column("psc_bytes", sa.Integer, nullable=False),
+        sa.Column("issued", sa.Boolean, nullable=False),
+        sa.Column("seen_at", sa.Integer),
+        sa.Column("ended", sa.Integer),
+    )
+    op.create_table(
+        "finals",
+        sa.Column("meter", sa.String(14), sa.ForeignKey("meters.number"), primary_key=True),
+        sa.Column("binding", sa.Integer, primary_key=True),
+        sa.Column("card", sa.BigInteger, nullable=False),
+        sa.Column("frame", sa.LargeBinary, nullable=False),
+        sa.Column("seen_at", sa.Integer, nullable=False),
+    )
+    op.create_table(
         "stock_moves",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("at", sa.Integer, nullable=False),
@@ -117,6 +145,7 @@ def upgrade() -> None:
         sa.Column("shift", sa.Integer, sa.ForeignKey("shifts.number")),
         sa.Column("card", sa.BigInteger, sa.ForeignKey("cards.number")),
         sa.Column("reason", sa.String),
+        sa.Column("tool", sa.BigInteger, sa.ForeignKey("tools.number")),
     )
     op.create_table(
         "grants",
@@ -166,6 +195,7 @@ def upgrade() -> None:
         sa.Column("at", sa.Integer, nullable=False),
         sa.Column("cards_above", sa.BigInteger, nullable=False),
         sa.Column("accounts_above", sa.BigInteger, nullable=False),
+        sa.Column("services_above", sa.Integer, nullable=False),
     )
     op.create_table(
         "recoveries",
@@ -197,6 +227,25 @@ def upgrade() -> None:
         sa.Column("reason", sa.String, nullable=False),
         sa.Column("ended_at", sa.Integer),
         sa.Column("end_reading", sa.Integer),
+    )
+    op.create_table(
+        "transfers",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("account", sa.String(10), sa.ForeignKey("accounts.number"), nullable=False, index=True),
+        sa.Column("old", sa.Integer, sa.ForeignKey("bindings.id"), nullable=False, index=True),
+        sa.Column("new", sa.Integer, sa.ForeignKey("bindings.id"), nullable=False, index=True),
+        sa.Column("tool", sa.BigInteger, sa.ForeignKey("tools.number")),
+        sa.Column("most", sa.Integer),
+        sa.Column("closing", sa.Integer),
+        sa.Column("requester", sa.String, nullable=False),
+        sa.Column("approver", sa.String, nullable=False),
+        sa.Column("reason", sa.String, nullable=False),
+        sa.Column("at", sa.Integer, nullable=False),
+        sa.Column("moved_at", sa.Integer),
+        sa.Column("moved_pulses", sa.Integer),
+        sa.Column("owed_pulses", sa.Integer),
+        sa.Column("correction", sa.Integer),
+        sa.Column("ended_at", sa.Integer),
     )
     where = shifts.c.open.is_(True)
     op.create_index("one_open_shift", "shifts", ["open"], unique=True, sqlite_where=where, postgresql_where=where)
