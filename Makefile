@@ -71,6 +71,7 @@ bench: setup
 
 nightly: setup
 	$(BIN)/icgas cut --flow all --depth 2
+	$(BIN)/icgas cut --flow all --whole
 	$(BIN)/icgas cut --flow all --target micropython
 	$(BIN)/icgas cut --flow all --target wasm
 	$(BIN)/icgas explore --seeds 1..9200 --jobs 2

@@ -12,6 +12,7 @@ played again up to that place.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from gashall.signer import KeyFileSigner
 from gasrig import checkers
 from gasrig.bench import MEMORY_EEPROM, MEMORY_FRAM, NO_PULL, TEST_REGION
 from gasrig.checkers import Store, Violation, read_card
-from gasrig.faults import FaultModel, torn_card_byte, torn_writes
+from gasrig.faults import PAGE, FaultModel, torn_card_byte, torn_writes
 from gasrig.flows import (
     FLOWS,
     HEIR,
@@ -41,8 +42,9 @@ from gasrig.flows import (
 from gasrig.handset import BUILD_DEFAULTS, Entry, RecordedMeter, Snapshot, SupplyFailed
 from gasrig.parts import MILLI
 from gasrig.recorder import CARD, DRIVE, KEYS, STORE
+from gasrig.sharing import Batch, PoweredUp, Shares, StateOutsideError, outside, remembered
 from gasrig.states import Sameness, Stored, card_place
-from gasrig.targets import BenchError, Target
+from gasrig.targets import BenchError, CPythonTarget, Target
 from meter.valve import POLL_MS
 
 __all__ = ["Counts", "Cutter", "Found", "flow_names"]
@@ -196,9 +198,11 @@ class Cutter:
         shard: tuple[int, int] = (1, 1),
         case: str | None = None,
         report: Report | None = None,
+        whole: bool = False,
     ) -> None:
         """``stranger`` runs another meter, to which torn cards are shown too. ``shard`` (K, N): every Nth state, from
-        the Kth on. ``case`` tries that one only, whatever has been seen.
+        the Kth on. ``case`` tries that one only, whatever has been seen. ``whole``: every power-up is played, also
+        where another has been that is shown to be the same (gasrig.sharing).
         """
         self.meter = RecordedMeter(target)
         self.depth = depth
@@ -214,6 +218,10 @@ class Cutter:
         self._base: Stored | None = None  # what the bench keeps under number 1
         self._analysed: dict[tuple[str, tuple[str, ...]], Counts] = {}
         self._told_cards: set[bytes] = set()
+        self.shares: Shares | None = None
+        if isinstance(target, CPythonTarget) and not whole and case is None:
+            self.shares = Shares(target.bench)
+        self._batch: Batch | None = None  # of states that are tried now
         self._signer = KeyFileSigner(ROOT, TEST_REGION)
         # Of the meter, as key cards bring them, and of the one that its gas may go to or come from.
         self.keys = tuple([checkers.KeySet(self._signer.meter_keys(METER, version)[0]) for version in (1, 2)])
@@ -227,7 +235,8 @@ class Cutter:
         for memory in MEMORIES:
             steps = self._steps(FLOWS[name], memory)
             if steps is not None and (self.case is None or self.case.startswith(memory + "/")):
-                result = self._flow(name, memory, steps)
+                with remembered() if self.shares else nullcontext():
+                    result = self._flow(name, memory, steps)
                 counts.add(result)
                 counts.own += result.own
         return counts
@@ -254,6 +263,7 @@ class Cutter:
         total = Counts()
         edges = self._play(steps)
         self._base = None
+        held = outside() if self.shares else []
         for number, edge in edges:
             if self.case is not None and not self.case.startswith(f"{memory}/{edge.name}/"):
                 continue
@@ -265,6 +275,8 @@ class Cutter:
                 self._analysed[place] = self._counts
                 total.own += self._counts.own
             total.add(self._analysed[place])
+        if self.shares and (more := set(outside()) ^ set(held)):
+            raise StateOutsideError(f"flow {name!r}: {min(more)[0]} is another afterwards; try it with --whole")
         return total
 
     def _play(self, steps: tuple[Step, ...]) -> list[tuple[int, _Edge]]:
@@ -384,8 +396,29 @@ class Cutter:
         """Cut the power in ``entry``, which was about to be written on ``stored``, in every way the models know."""
         after = stored.torn(entry.kind, entry.address, entry.data)
         between = _Ends.of(self._same.store(stored), self._same.store(after))
+        self._batch = self._batch_of(edge, entry, stored)
         for name, torn in self._torn(entry, stored):
             self._try(edge, f"{case}/{name}", torn, between, in_flight, depth)
+        self._batch = None
+
+    def _batch_of(self, edge: _Edge, entry: Entry, stored: Stored) -> Batch | None:
+        # The states that a cut in ``entry`` leaves, whose power-ups may be the same.
+        if self.shares is None:
+            return None
+        start = end = 0
+        if entry.kind in (STORE, KEYS):
+            start, end = entry.address, entry.address + len(entry.data)
+            if FaultModel.EEPROM in self._models:
+                start -= start % PAGE
+                end = max(end, start + PAGE)
+
+        def power(state: Stored, around: AbstractContextManager[None]) -> PoweredUp:
+            self._load(state, edge.jammed)
+            with around:
+                snapshot = self.meter.power_on()
+            return PoweredUp(snapshot, self.meter.entries())
+
+        return self.shares.batch(stored, entry.kind, start, end, power)
 
     def _torn(self, entry: Entry, stored: Stored) -> Iterator[tuple[str, Stored]]:
         if entry.kind in (STORE, KEYS):
@@ -479,12 +512,15 @@ class Cutter:
         self._load(stored, edge.jammed)
         self.meter.power_on()
         self.meter.wait(SETTLE_MS)
+        batch = self._batch
         for number, entry in enumerate(self.meter.entries()):
             stored = stored.at(entry)
             if entry.data != b"\x01" or entry.kind != DRIVE:
+                self._batch = self._batch_of(edge, entry, stored)
                 for name, torn in self._torn(entry, stored):
                     self._try(edge, f"{case}/again/{number}/{name}", torn, between, in_flight, depth + 1)
             stored = stored.torn(entry.kind, entry.address, entry.data)
+        self._batch = batch
 
     # ------------------------------------------------------------------ putting states into the meter
 
@@ -565,12 +601,31 @@ class Cutter:
 
     def _booted(self, edge: _Edge, stored: Stored, between: _Ends, in_flight: int) -> list[Entry]:
         """Power comes to ``stored``: the meter stands between ``between``, before and after the write. Its writes."""
-        self._load(stored, edge.jammed)
-        snapshot = self.meter.power_on()
-        entries = self.meter.entries()
+        up, played = self._power_up(edge, stored)
+        entries = up.entries
         booted = stored.after(entries)
         store = self._same.store(booted)
+        # Of states of one batch all but the memory's meaning and the card is the same.
+        if (store, stored.card) not in up.judged:
+            self._judged(edge, stored, between, in_flight, up, store)
+            up.judged.append((store, stored.card))
+        checkers.log_kept(stored.cells, booted.cells, MOST_EVENTS)
+        self._carry_on_once(edge, stored, booted, store, None if played else up)
+        return entries
+
+    def _power_up(self, edge: _Edge, stored: Stored) -> tuple[PoweredUp, bool]:
+        # The power-up of a state, and whether the meter has really come to it.
+        if self._batch is not None:
+            return self._batch.power_up(stored)
+        self._load(stored, edge.jammed)
+        return PoweredUp(self.meter.power_on(), self.meter.entries()), True
+
+    def _judged(
+        self, edge: _Edge, stored: Stored, between: _Ends, in_flight: int, up: PoweredUp, store: Store
+    ) -> None:
+        # All that follows from what the memory means after power-up, the card, and what the meter has said and written.
         before, after = between.before, between.after
+        snapshot, entries = up.snapshot, up.entries
         if snapshot["code"] or store.lost:
             raise Violation("store_kept", f"power-up answers {snapshot['code']}, store lost: {store.lost}")
         credit = credit_of(store)
@@ -596,9 +651,6 @@ class Cutter:
         self._told(snapshot, store)
         self._places(entries)
         self._drives(entries)
-        checkers.log_kept(stored.cells, booted.cells, MOST_EVENTS)
-        self._carry_on_once(edge, stored, booted, store, credit)
-        return entries
 
     def _places(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
@@ -628,14 +680,20 @@ class Cutter:
                 raise Violation("store_kept", f"the meter says {name} {snapshot[name]}, its store {held}")
 
     def _carry_on_once(
-        self, edge: _Edge, stored: Stored, booted: Stored, store: Store, credit: tuple[Any, ...]
+        self, edge: _Edge, stored: Stored, booted: Stored, store: Store, shared: PoweredUp | None
     ) -> None:
         # What power-up found may live on in the meter and not in its memory.
         found = (self._same.records(stored), booted.cells[TALLY:] != stored.cells[TALLY:], edge.jammed)
-        key = (self._same.behaviour(booted), *found, credit, edge.outcomes)
+        key = (self._same.behaviour(booted), *found, credit_of(store), edge.outcomes)
         if self.case is None and key in self._carried:
             return
         self._carried[key] = None
+        if shared is not None:
+            # It has not come to that yet; and it has to come to what was shown.
+            self._load(stored, edge.jammed)
+            played = PoweredUp(self.meter.power_on(), self.meter.entries())
+            if not played.same_as(shared):
+                raise RuntimeError(f"{edge.name}: a shared power-up is another when it is played")
         self._comes_to(edge, self._carry_on(edge, booted, store))
 
     def _comes_to(self, edge: _Edge, outcome: tuple[Any, ...]) -> None:

@@ -16,6 +16,7 @@ from rich.table import Table
 from gasrig import counter_cut
 from gasrig.counter_cut import NoCaseError
 from gasrig.cut import Counts, Cutter, Found, flow_names
+from gasrig.sharing import StateOutsideError
 from gasrig.targets import TARGETS, TargetError, open_target, unavailable
 
 __all__ = ["ALL_FLOWS", "command", "cut_flows"]
@@ -33,6 +34,7 @@ def cut_flows(
     depth: int = 1,
     shard: tuple[int, int] = (1, 1),
     case: str | None = None,
+    whole: bool = False,
     report: Report | None = None,
     done: Callable[[str, Counts], None] | None = None,
 ) -> tuple[Counts, dict[str, Counts]]:
@@ -40,8 +42,8 @@ def cut_flows(
 
     What two flows share counts for both and once in the sum.
 
-    ``depth`` 2 cuts power-up too; ``shard`` (K, N) tries every Nth state; ``report`` hears of the states, ``done`` of
-    each flow when it is over.
+    ``depth`` 2 cuts power-up too; ``shard`` (K, N) tries every Nth state; ``whole`` plays every power-up, also one that
+    is shown to be the same as another; ``report`` hears of the states, ``done`` of each flow when it is over.
     """
     results: dict[str, Counts] = {}
     total = Counts()
@@ -55,7 +57,7 @@ def cut_flows(
             else:
                 if cutter is None:
                     meters = [stack.enter_context(open_target(target)) for _ in range(2)]
-                    cutter = Cutter(*meters, depth=depth, shard=shard, case=case, report=report)
+                    cutter = Cutter(*meters, depth=depth, shard=shard, case=case, report=report, whole=whole)
                 before = Counts(cutter.states, cutter.fired)
                 result = cutter.run(name)
                 fresh = Counts(cutter.states - before.states, cutter.fired - before.fired, 0, result.violations)
@@ -85,7 +87,7 @@ def command(argv: Sequence[str]) -> int:
     start = time.perf_counter()
     try:
         total, results = _watched(names, options)
-    except TargetError as error:
+    except (TargetError, StateOutsideError) as error:
         return _refused(1, str(error))
     except NoCaseError:
         total, results = Counts(), {}
@@ -133,6 +135,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help="each Nth write or pull")
     parser.add_argument("--target", choices=TARGETS, default="cpython", help="where the firmware runs")
     parser.add_argument("--case", metavar="CASE", help="one case of one flow, as a violation names it")
+    parser.add_argument("--whole", action="store_true", help="play every power-up, also those shown to be the same")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     parser.add_argument("--junit", metavar="FILE", help="write a JUnit report")
     return parser.parse_args(argv)
@@ -147,7 +150,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _watched(names: Sequence[str], options: argparse.Namespace) -> tuple[Counts, dict[str, Counts]]:
     console = Console(stderr=True)
-    wanted = {"target": options.target, "depth": options.depth, "shard": options.shard, "case": options.case}
+    wanted = {name: getattr(options, name) for name in ("target", "depth", "shard", "case", "whole")}
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[states]} states"))
     quiet = not console.is_terminal
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=quiet) as bar:
