@@ -206,6 +206,7 @@ class Closing:
         self._heir = heir
         meter = self._meter
         self._session.active = True  # the slot stays powered
+        # Not a Session by its type, but all that the core asks of one: active, insert, step, end.
         meter.session = self  # type: ignore[assignment]
         meter.ending = SHUT_UNBOUND
         meter.review()

@@ -147,6 +147,8 @@ class _Watched:
         cells: bytearray = held["cells"]
         return cells
 
+    # A mixin: the memory that has these two methods comes behind it in the classes below, which a type cannot say here.
+
     def read_into(self, address: int, buffer: bytearray) -> None:
         held = self.__dict__
         held["watch"].read(self, address, address + len(buffer))
@@ -166,6 +168,7 @@ class _Watched:
             held["inside"] -= 1
 
 
+# ``cells`` is a property in the mixin and a plain attribute in the memories: that is how a look past them is seen.
 class _WatchedFram(_Watched, RecordedFram):  # type: ignore[override]
     """An FRAM that is watched."""
 
