@@ -1,10 +1,10 @@
 """How large the firmware is: as files, in the heap after import, and through a whole card session.
 
-Core and protocol are what no meter can do without: of ``gascard`` the modules below, of ``meter`` everything but the
-types of its parts and the factory's station. What a build may leave out, the service port and the company's own cards,
-is counted beside them. Compiled without line numbers and asserts (mpy-cross -O3), in bytecode;
-the machine-code twin of the hot path is extra. The session runs from .mpy on a lean store in a file: a card opens the
-meter, its report is written to the end, gas is counted, the card comes again.
+Core and protocol: of ``gascard`` the modules below, of ``meter`` everything but the types of its parts, the factory's
+station and the company's own cards, which a build may leave out and which are counted beside them. Compiled without
+line numbers and asserts (mpy-cross -O3), in bytecode; the machine-code twin of the hot path is extra. The session runs
+from .mpy on a lean store in a file: a card opens the meter, its report is written to the end, gas is counted, the card
+comes again.
 """
 
 import subprocess
@@ -23,8 +23,7 @@ from gasrig.parts import Fram
 from meter.factory import create
 from meter.meter import Settings
 
-PROTOCOL = ("codes", "crc", "records", "codec", "keys", "frames", "sle4442", "service")  # in the order of need
-SERVICE_PORT = ("gascard/link.py", "meter/service.py")
+PROTOCOL = ("codes", "crc", "records", "codec", "keys", "frames", "sle4442", "service", "link")  # in the order of need
 TOOL_CARDS = ("gascard/tools.py", "meter/tools.py")  # loaded when such a card comes
 MACHINE_CODE = "meter/hot_viper.py"
 KB = 1024
@@ -42,7 +41,7 @@ GC_THRESHOLD = 1000  # what a board would set as it starts: vm/visit.py
 
 def core() -> list[tuple[str, Path]]:
     """Core and protocol: path on the board and source file of each module, machine code included."""
-    return [row for row in mpy.firmware_files() if row[0] not in SERVICE_PORT + TOOL_CARDS]
+    return [row for row in mpy.firmware_files() if row[0] not in TOOL_CARDS]
 
 
 def bytecode() -> list[tuple[str, Path]]:
@@ -61,12 +60,10 @@ def modules() -> list[str]:
 
 
 @pytest.mark.rows(
-    bytecode=("core and protocol as .mpy, bytecode", "bytes", "≤ 30720"),
+    bytecode=("core with guards and service port, and protocol, as .mpy, bytecode", "bytes", "≤ 30720"),
     protocol=("  of this the protocol", "bytes", None),
-    service=("service port beside them", "bytes", None),
-    with_port=("core, protocol, guards and service port, as it was counted for 0.3.0", "bytes", "≤ 30720"),
     tools=("the company's cards beside them", "bytes", None),
-    all=("core, protocol, service port and all cards (with drivers too)", "bytes", "≤ 47104"),
+    all=("the same with all cards (with drivers too)", "bytes", "≤ 47104"),
     armv6m=("core and protocol as .mpy with machine code, armv6m", "bytes", None),
 )
 @pytest.mark.needs("mpy-cross")
@@ -75,12 +72,7 @@ def test_size_mpy(tmp_path, record, detail) -> None:
     whole = mpy.compile_tree(everything, tmp_path / "bytecode")
     own = {name for name, _ in bytecode()}
     sizes = {name: size for name, size in whole.items() if name in own}
-    record(
-        service=sum(whole[name] for name in SERVICE_PORT),
-        with_port=sum(whole[name] for name in own | set(SERVICE_PORT)),
-        tools=sum(whole[name] for name in TOOL_CARDS),
-        all=sum(whole.values()),
-    )
+    record(tools=sum(whole[name] for name in TOOL_CARDS), all=sum(whole.values()))
     for name, size in sizes.items():
         detail(f"size of {name.removesuffix('.py')}.mpy", size, "bytes")
     protocol = sum(size for name, size in sizes.items() if name.startswith("gascard/"))

@@ -260,7 +260,7 @@ def link_table() -> str:
         (link.SET_START_VALUE, "set start value"),
     )
     asked = ", ".join(f"{number:02X} {what}" for number, what in controls)
-    least = link.encode(0, 0, 0, wake=0)[10]
+    least = link.Frame(0, 0, 0).encode(0)[10]
     rows = (
         ("0 or more", f"wake-up, {link.WAKE:02X}; {link.WAKE_BYTES} unless it is known that nobody sleeps"),
         (1, f"start, {link.START:02X}"),
@@ -354,7 +354,7 @@ def exchange() -> str:
     meter.battery(EXAMPLE_MV)
     number = bytes.fromhex(meter.keys.values["meter"])
     rows = []
-    request = link.encode(link.READ, service.READ_COUNTERS, 1, b"", number)
+    request = link.Frame(link.READ, service.READ_COUNTERS, 1, b"", number).encode()
     answer = Service(meter).receive(request)
     frame = link.Decoder().feed(answer)[0]
     for who, raw, body in (("request", request, []), ("answer", answer, list(service.COUNTERS))):

@@ -148,7 +148,7 @@ class Meter:
         self._code = codes.OK  # what the page CODE shows
         self.memory = memory
         self.pulse: "Callable[[], None]" = self._pulse_lost
-        self.pulses: "Callable[[int], None]" = self._pulses_lost
+        self.pulses: "Callable[[int], None]" = self._pulse_lost
 
     # --- power
 
@@ -260,15 +260,11 @@ class Meter:
         self._reached()
 
     def _stop_counting(self) -> None:
-        self.pulse = self._pulse_lost
-        self.pulses = self._pulses_lost
+        self.pulse = self.pulses = self._pulse_lost
         # A batch that is still running sees that there is no room and ends.
         self.register.cells[STOP] = self.register.cells[COUNT]
 
-    def _pulse_lost(self) -> None:
-        self.uncounted += 1
-
-    def _pulses_lost(self, count: int) -> None:
+    def _pulse_lost(self, count: int = 1) -> None:
         self.uncounted += count
 
     def _reached(self) -> None:

@@ -69,7 +69,28 @@ class Frame:
         return self.control & ERROR != 0
 
     def encode(self, wake: int = WAKE_BYTES) -> bytes:
-        return encode(self.control, self.identifier, self.serial, self.body, self.meter, self.kind, wake)
+        """The bytes; ``wake`` FE bytes go ahead of them to rouse a sleeping UART (a pipe needs none).
+
+        ValueError if a value has no room in its field.
+        """
+        body = self.body
+        size = len(body)
+        if size > MAX_BODY:
+            raise ValueError("body over 252 bytes")
+        if len(self.meter) != METER_BYTES:
+            raise ValueError("meter number not 7 bytes")
+        if not 0 <= self.control <= 0xFF or not 0 <= self.identifier <= 0xFFFF or not 0 <= self.serial <= 0xFF:
+            raise ValueError("control, identifier or serial out of range")
+        if not is_gas_type(self.kind):
+            raise ValueError("meter type is not a gas meter's")
+        if wake < 0:
+            raise ValueError("wake-up bytes below 0")
+        frame = bytearray((START, self.kind))
+        frame += _reversed(self.meter)
+        frame += bytes((self.control, _DATA_MIN + size, self.identifier & 0xFF, self.identifier >> 8, self.serial))
+        frame += body
+        frame += bytes((sum(frame) & 0xFF, END))
+        return b"\xfe" * wake + frame
 
 
 def _reversed(number: bytes) -> bytes:
@@ -81,47 +102,6 @@ def _reversed(number: bytes) -> bytes:
 
 def is_gas_type(kind: int) -> bool:
     return TYPE_GAS <= kind <= TYPE_GAS_LAST or kind == TYPE_ANY
-
-
-def encode(
-    control: int,
-    identifier: int,
-    serial: int,
-    body: bytes = b"",
-    meter: bytes = ANY_METER,
-    kind: int = TYPE_GAS,
-    wake: int = WAKE_BYTES,
-) -> bytes:
-    """The bytes of one frame; ``wake`` FE bytes go ahead of it to rouse a sleeping UART (a pipe needs none).
-
-    ``meter`` is 7 bytes, high digits first. ValueError if a value has no room in its field.
-    """
-    size = len(body)
-    if size > MAX_BODY:
-        raise ValueError("body over 252 bytes")
-    if len(meter) != METER_BYTES:
-        raise ValueError("meter number not 7 bytes")
-    if not 0 <= control <= 0xFF or not 0 <= identifier <= 0xFFFF or not 0 <= serial <= 0xFF:
-        raise ValueError("control, identifier or serial out of range")
-    if not is_gas_type(kind):
-        raise ValueError("meter type is not a gas meter's")
-    if wake < 0:
-        raise ValueError("wake-up bytes below 0")
-    frame = bytearray(wake + SHORTEST + size)
-    for i in range(wake):
-        frame[i] = WAKE
-    frame[wake] = START
-    frame[wake + 1] = kind
-    frame[wake + 2 : wake + 9] = _reversed(meter)
-    frame[wake + 9] = control
-    frame[wake + _LENGTH_AT] = _DATA_MIN + size
-    frame[wake + 11] = identifier & 0xFF
-    frame[wake + 12] = identifier >> 8
-    frame[wake + 13] = serial
-    frame[wake + 14 : wake + 14 + size] = body
-    frame[wake + 14 + size] = sum(memoryview(frame)[wake : wake + 14 + size]) & 0xFF
-    frame[wake + 15 + size] = END
-    return bytes(frame)
 
 
 class Decoder:
@@ -178,10 +158,7 @@ class Decoder:
                 elif left < whole:
                     if patient:
                         break
-                elif (
-                    data[at + whole - 1] == END
-                    and sum(data[at : at + whole - 2]) & 0xFF == data[at + whole - 2]
-                ):
+                elif data[at + whole - 1] == END and sum(data[at : at + whole - 2]) & 0xFF == data[at + whole - 2]:
                     frames.append(_frame(data[at : at + whole]))
                     at += whole
                     continue
@@ -192,6 +169,4 @@ class Decoder:
 
 
 def _frame(raw: bytes) -> "Frame":
-    return Frame(
-        raw[9], raw[11] | raw[12] << 8, raw[13], raw[14 : len(raw) - _TAIL], _reversed(raw[2:9]), raw[1]
-    )
+    return Frame(raw[9], raw[11] | raw[12] << 8, raw[13], raw[14 : len(raw) - _TAIL], _reversed(raw[2:9]), raw[1])

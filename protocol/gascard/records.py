@@ -7,6 +7,10 @@ try:
 except ImportError:
     const = lambda x: x  # noqa: E731
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 # A kind is a type in the high half of a byte and a size in bytes in the low half. High byte first throughout.
 U8 = const(0x01)
 U16 = const(0x02)
@@ -80,17 +84,26 @@ STATUS_LOCKED_OUT = const(0x080000)
 STATUS_BATTERY_LOW = const(0x100000)
 STATUS_SENSOR = const(0x200000)
 
+
 def kind_size(kind: int) -> int:
     """Bytes a field of this kind takes."""
     return kind & 0x0F or 16
 
 
 class Layout:
-    """The table of one record. Iterating gives its rows, (name, kind); kept as two lines, it costs a meter a third."""
+    """The table of one record. Iterating gives its rows, (name, kind); kept as two lines, it costs a meter a third.
+
+    A board's build gives it as those lines: all names, then the kinds as bytes.
+    """
 
     def __init__(self, *rows: "tuple[str, int]") -> None:
-        self.names = tuple([row[0] for row in rows])
-        self.kinds = bytes([row[1] for row in rows])
+        lines: "Any" = rows
+        if isinstance(lines[-1], bytes):
+            self.names: "tuple[str, ...]" = lines[:-1]
+            self.kinds: bytes = lines[-1]
+        else:
+            self.names = tuple([row[0] for row in rows])
+            self.kinds = bytes([row[1] for row in rows])
         self.size = sum([kind_size(kind) for kind in self.kinds])
 
     def __iter__(self) -> "zip[tuple[str, int]]":

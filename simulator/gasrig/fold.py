@@ -123,6 +123,14 @@ def _host_only(statement: ast.stmt) -> bool:
     return False
 
 
+def _row(node: ast.expr) -> tuple[str, int] | None:
+    """The name and kind of a table's row, None if it is something else."""
+    if not isinstance(node, ast.Tuple) or len(node.elts) != 2:
+        return None
+    name, kind = [element.value if isinstance(element, ast.Constant) else None for element in node.elts]
+    return (name, kind) if isinstance(name, str) and type(kind) is int else None
+
+
 class _Folder(ast.NodeTransformer):
     def __init__(self, module: str, names: dict[str, int], modules: dict[str, dict[str, int]]) -> None:
         self._module = module
@@ -136,13 +144,15 @@ class _Folder(ast.NodeTransformer):
             raise FoldError(f"{self._module}, line {node.lineno}: {node.id} is a constant and assigned to")
         return ast.Constant(self._names[node.id])
 
-    def visit_Tuple(self, node: ast.Tuple) -> ast.expr:
+    def visit_Call(self, node: ast.Call) -> ast.expr:
         self.generic_visit(node)
-        kinds = [type(e.value) if isinstance(e, ast.Constant) else None for e in node.elts]
-        if kinds == [str, int]:
-            # A row of a record table. As a constant the .mpy would keep a string of its own for each name; built when
-            # the module is imported, the row shares the one name the VM interns.
-            node.elts[1] = ast.Call(ast.Name("int", ast.Load()), [node.elts[1]], [])
+        rows = [_row(argument) for argument in node.args]
+        if rows and isinstance(node.func, ast.Name) and node.func.id == "Layout" and None not in rows:
+            # A record table. As rows each would cost a call and a tuple, and as constant tuples the .mpy would keep a
+            # string of its own for each name; as an argument it is the one name the VM interns.
+            table = [row for row in rows if row is not None]
+            names: list[ast.expr] = [ast.Constant(name) for name, _ in table]
+            node.args = [*names, ast.Constant(bytes([kind for _, kind in table]))]
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:

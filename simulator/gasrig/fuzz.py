@@ -471,7 +471,7 @@ def seeds(name: str) -> list[bytes]:
     chips = [Chip(), opening, newer, same, refund, reported, *tool_cards()]
     images = [bytes(chip.main) for chip in chips]
     dumps = [chip.dump() for chip in chips]
-    stream = link.encode(link.READ, 0x901F, 7, b"\x01\x02\x03")
+    stream = link.Frame(link.READ, 0x901F, 7, b"\x01\x02\x03").encode()
     vector = [{"name": "a", "image": images[2].hex(), "keys": {"root": ROOT.hex(), "region": REGION, "key_version": 1}}]
     made: dict[str, list[bytes]] = {
         "codec": [bytes((i, 0)) + bytes(size_of(layout)) for i, layout in enumerate(hostile.LAYOUTS)],

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from gascard.link import MAX_BODY, READ, Decoder, encode
+from gascard.link import MAX_BODY, READ, Decoder, Frame
 from gasrig import mpy
 from gasrig.pipe import STOP, describe
 
@@ -292,7 +292,7 @@ class _VirtualMachine(Target):
         limit = self.timeout if timeout is None else timeout
         self._serial = serial = (self._serial + 1) & 0xFF
         try:
-            os.write(self._to, encode(READ, identifier, serial, body, wake=0))
+            os.write(self._to, Frame(READ, identifier, serial, body).encode(0))
         except BrokenPipeError:
             raise self._gone(identifier) from None
         wait_ms = int(limit * 1000)
@@ -325,8 +325,7 @@ class _VirtualMachine(Target):
     def _late(self, identifier: int, limit: float) -> TargetError:
         self._kill()
         fault = TargetError(
-            f"{self.name}: no answer to identifier {identifier:04X} within {limit:g} s; "
-            f"the VM was ended{self._words()}"
+            f"{self.name}: no answer to identifier {identifier:04X} within {limit:g} s; the VM was ended{self._words()}"
         )
         self.close()
         return fault
@@ -367,7 +366,7 @@ class _VirtualMachine(Target):
             assert process.stdin is not None and process.stdout is not None
             if process.poll() is None:
                 try:
-                    os.write(self._to, encode(READ, STOP, 0, wake=0))
+                    os.write(self._to, Frame(READ, STOP, 0).encode(0))
                     process.stdin.close()
                     process.wait(LEAVE_SECONDS)
                 except (OSError, subprocess.TimeoutExpired):

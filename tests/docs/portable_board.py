@@ -209,7 +209,7 @@ def play_people(loop_class, make):
     board.plan[330] = look
     board.plan[335] = lambda: setattr(board, "magnet_near", True)
     board.plan[375] = look
-    board.plan[376] = lambda: setattr(board, "sent", link.encode(link.READ, service.READ_COUNTERS, 7))
+    board.plan[376] = lambda: setattr(board, "sent", link.Frame(link.READ, service.READ_COUNTERS, 7).encode())
     loop = loop_class(board)
     meter = loop.meter
     limits = {name: 0 for name in GUARDS.names}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gascard import link
-from gascard.link import Decoder, Frame, encode
+from gascard.link import Decoder, Frame
 from gasrig.targets import run_script
 
 METER = bytes.fromhex("20240000000123")
@@ -23,7 +23,7 @@ CASES = [
     pytest.param(link.READ, 0, 0, b"\x68" * 252, METER, id="all-starts"),
     pytest.param(link.READ, 0x6868, 0x68, b"\xfe\xfe\xfe", b"\x68" * 7, id="starts-in-head"),
 ]
-SHORT = encode(link.READ, 0x901F, 7, b"\x01\x02\x03", METER)
+SHORT = Frame(link.READ, 0x901F, 7, b"\x01\x02\x03", METER).encode()
 
 
 def seen(frame: Frame) -> tuple[Any, ...]:
@@ -41,15 +41,13 @@ def expected(control: int, identifier: int, serial: int, body: bytes, meter: byt
 def test_encode_matches_the_frame_written_by_hand() -> None:
     checked = BY_HAND[:-2]
     assert sum(checked[3:]) & 0xFF == BY_HAND[-2]
-    assert encode(link.READ, 0x901F, 7, b"\x01\x02\x03", METER) == BY_HAND
+    assert Frame(link.READ, 0x901F, 7, b"\x01\x02\x03", METER).encode() == BY_HAND
 
 
 @pytest.mark.parametrize(("control", "identifier", "serial", "body", "meter"), CASES)
 @pytest.mark.parametrize("wake", [0, 3, 20])
-def test_frame_round_trips(
-    control: int, identifier: int, serial: int, body: bytes, meter: bytes, wake: int
-) -> None:
-    raw = encode(control, identifier, serial, body, meter, wake=wake)
+def test_frame_round_trips(control: int, identifier: int, serial: int, body: bytes, meter: bytes, wake: int) -> None:
+    raw = Frame(control, identifier, serial, body, meter).encode(wake)
     frames = Decoder().feed(raw)
     assert all_seen(frames) == expected(control, identifier, serial, body, meter)
     assert frames[0].encode(wake) == raw
@@ -60,7 +58,7 @@ def test_frame_fed_byte_by_byte_is_found_at_its_last_byte(
     control: int, identifier: int, serial: int, body: bytes, meter: bytes
 ) -> None:
     decoder = Decoder()
-    raw = encode(control, identifier, serial, body, meter)
+    raw = Frame(control, identifier, serial, body, meter).encode()
     for i in range(len(raw) - 1):
         assert decoder.feed(raw[i : i + 1]) == []
     assert all_seen(decoder.feed(raw[-1:])) == expected(control, identifier, serial, body, meter)
@@ -71,7 +69,7 @@ def test_reader_that_waits_for_missing_bytes_never_overruns(
     control: int, identifier: int, serial: int, body: bytes, meter: bytes
 ) -> None:
     for junk in (b"", b"\x00" * 5, b"\x68", b"\x68\x30", b"\xfe" * 40):
-        stream = junk + encode(control, identifier, serial, body, meter)
+        stream = junk + Frame(control, identifier, serial, body, meter).encode()
         decoder = Decoder()
         at = 0
         frames: list[Frame] = []
@@ -90,7 +88,7 @@ def test_reader_that_waits_for_missing_bytes_never_overruns(
 def test_truncated_frame_is_never_a_frame(
     control: int, identifier: int, serial: int, body: bytes, meter: bytes
 ) -> None:
-    raw = encode(control, identifier, serial, body, meter, wake=0)
+    raw = Frame(control, identifier, serial, body, meter).encode(0)
     for size in range(len(raw)):
         decoder = Decoder()
         assert decoder.feed(raw[:size]) == []
@@ -109,7 +107,7 @@ def test_truncated_frame_does_not_hide_the_one_behind_it() -> None:
 def test_flipped_bit_is_never_another_frame(
     control: int, identifier: int, serial: int, body: bytes, meter: bytes
 ) -> None:
-    raw = encode(control, identifier, serial, body, meter, wake=0)
+    raw = Frame(control, identifier, serial, body, meter).encode(0)
     for bit in range(len(raw) * 8):
         damaged = bytearray(raw)
         damaged[bit // 8] ^= 1 << bit % 8
@@ -143,14 +141,14 @@ def test_frames_between_junk_are_all_found_whatever_the_chunks(chunk: int) -> No
         sent.append((link.TYPE_GAS, METER, link.READ, i, i, body))
         # Junk without a start byte; a false start is a case of its own, above.
         stream += bytes(b for b in rng.randbytes(rng.randrange(40)) if b != link.START)
-        stream += encode(link.READ, i, i, body, METER)
+        stream += Frame(link.READ, i, i, body, METER).encode()
     decoder = Decoder()
     frames: list[Frame] = []
     for at in range(0, len(stream), chunk):
         frames += decoder.feed(stream[at : at + chunk])
         assert len(decoder._held) < link.LONGEST
     assert all_seen(frames) == sent
-    assert decoder.dropped == len(stream) - sum(len(encode(2, 0, 0, s[5], METER, wake=0)) for s in sent)
+    assert decoder.dropped == len(stream) - sum(len(Frame(2, 0, 0, s[5], METER).encode(0)) for s in sent)
 
 
 @given(st.lists(st.binary(max_size=400)))
@@ -197,15 +195,17 @@ def test_decoder_survives_streams_of_false_starts(parts: list[bytes]) -> None:
     ],
 )
 def test_encode_refuses_what_has_no_room(values: dict[str, Any]) -> None:
+    fields = {"control": link.READ, "identifier": 1, "serial": 0, "wake": 0} | values
+    wake = fields.pop("wake")
     with pytest.raises(ValueError):
-        encode(**({"control": link.READ, "identifier": 1, "serial": 0} | values))
+        Frame(**fields).encode(wake)
 
 
 ON_VM = """
-from gascard.link import ANSWER, READ, Decoder, Frame, encode
+from gascard.link import ANSWER, READ, Decoder, Frame
 from binascii import hexlify
 METER = b"\\x20\\x24\\x00\\x00\\x00\\x01\\x23"
-raw = encode(READ | ANSWER, 0x901F, 255, bytes(range(252)), METER)
+raw = Frame(READ | ANSWER, 0x901F, 255, bytes(range(252)), METER).encode()
 print(hexlify(raw).decode())
 one = Decoder()
 found = []
@@ -225,7 +225,7 @@ for bit in range(24, len(raw) * 8, 5):
         assert f.encode(0) != raw[3:]
 for n in (-1, 256):
     try:
-        encode(n, 0, 0)
+        Frame(n, 0, 0).encode()
         assert False
     except ValueError:
         pass
@@ -233,5 +233,5 @@ for n in (-1, 256):
 
 
 def test_link_runs_unchanged_on_every_target(target_name: str) -> None:
-    raw = encode(link.READ | link.ANSWER, 0x901F, 255, bytes(range(252)), METER)
+    raw = Frame(link.READ | link.ANSWER, 0x901F, 255, bytes(range(252)), METER).encode()
     assert run_script(target_name, ON_VM).strip() == raw.hex()

@@ -1,8 +1,13 @@
 """Folding of constants across modules: the same program, without the names."""
 
+import ast
+import importlib
+
 import pytest
 
+from gascard.records import Layout
 from gasrig.fold import FoldError, fold
+from gasrig.mpy import firmware_files
 
 SHIM = "try:\n    from micropython import const\nexcept ImportError:\n    const = lambda x: x\n\n"
 COLOURS = SHIM + "RED = const(1)\n_BLUE = const(RED + 1)\nNAMES = ('red', 'blue')\nWIDTH = 8 * 3\n"
@@ -67,3 +72,27 @@ def test_fold_name_of_a_constant_used_otherwise_is_refused(text):
 def test_fold_constant_assigned_twice_is_refused():
     with pytest.raises(FoldError, match="RED"):
         fold([("a.py", "RED = 1\nRED = 2\nprint(RED)\n")])
+
+
+def test_fold_tables_are_those_of_the_source():
+    texts = fold([(name, file.read_text(encoding="utf-8")) for name, file in firmware_files()])
+    compared = 0
+    for path, text in texts.items():
+        module = path.removesuffix(".py").replace("/", ".")
+        for statement in ast.parse(text).body:
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.value).startswith("Layout("):
+                call = statement.value
+                table = getattr(importlib.import_module(module), statement.targets[0].id)
+                if any(isinstance(argument, ast.Starred) for argument in call.args):
+                    continue  # made of another table's rows when it is imported
+                names = [ast.literal_eval(argument) for argument in call.args]
+                assert list(Layout(*names)) == list(table) == list(zip(names[:-1], names[-1], strict=True))
+                compared += 1
+    assert compared > 12
+
+
+def test_fold_rows_beside_others_stay_rows():
+    text = "from records import Layout\nU8 = 1\n"
+    text += "A = Layout(('a', U8))\nB = Layout(*A, ('b', U8))\nC = other(('a', U8))\n"
+    folded = fold([("a.py", text)])["a.py"].splitlines()[1:]
+    assert folded == ["A = Layout('a', b'\\x01')", "B = Layout(*A, ('b', 1))", "C = other(('a', 1))"]

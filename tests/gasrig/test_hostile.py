@@ -161,7 +161,7 @@ FORGED = STRANGER[2:]
 hostile.mend_frame(FORGED, ORDER_AT, size_of(ORDER))
 FORGED = bytes(FORGED)
 CHECKPOINT = bytes((hostile.LAYOUTS.index(layouts.CHECKPOINT), 0)) + b"\xff" * 8
-STREAM = b"\x05" + 3 * link.encode(link.READ, 1, 2, b"abc")
+STREAM = b"\x05" + 3 * link.Frame(link.READ, 1, 2, b"abc").encode()
 
 
 def broken_mac(patch):

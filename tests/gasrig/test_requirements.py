@@ -28,7 +28,7 @@ import pytest
 from gascard import codes, service
 from gascard.chip import Chip
 from gascard.codec import unpack
-from gascard.link import READ, Decoder, encode
+from gascard.link import READ, Decoder, Frame
 from gascard.records import (
     REPORT_DATA,
     SHUT_ALARM,
@@ -146,7 +146,7 @@ class Rig(Player):
         _compare(expected, unpack(REPORT_DATA, self._read(service.READ_STATUS)))
 
     def _read(self, identifier: int, body: bytes = b"") -> bytes:
-        (frame,) = Decoder().feed(self.meter.port(encode(READ, identifier, 0, body)))
+        (frame,) = Decoder().feed(self.meter.port(Frame(READ, identifier, 0, body).encode()))
         assert frame.is_answer() and not frame.is_error()
         return frame.body
 

@@ -2,7 +2,7 @@
 
 from gascard import codes, service
 from gascard.codec import unpack
-from gascard.link import ANSWER, ANY_METER, ERROR, LONGEST, MAX_BODY, READ, READ_ADDRESS, WRITE, Decoder, encode
+from gascard.link import ANSWER, ANY_METER, ERROR, LONGEST, MAX_BODY, READ, READ_ADDRESS, WRITE, Decoder, Frame
 from gascard.records import REPORT_DATA, SHUT_UNBOUND, size_of
 from gasrig.bench import MEMORY_FRAM, Bench
 from meter import events
@@ -53,7 +53,7 @@ def answers(data):
 
 def ask(port, identifier, body=b"", control=READ, meter=OWN, serial=7):
     """One question and the one answer to it: (body, the ERROR_ number or 0)."""
-    reply = port.receive(encode(control, identifier, serial, body, meter))
+    reply = port.receive(Frame(control, identifier, serial, body, meter).encode())
     assert len(reply) <= 3 + LONGEST
     (frame,) = answers(reply)
     assert frame.identifier == identifier and frame.serial == serial
@@ -126,17 +126,17 @@ def test_errors_are_told():
 def test_other_meters_and_answers_are_passed_over_in_silence():
     made, port = bench()
     for identifier in (service.READ_STATUS, 0, service.READ_LOG):
-        assert port.receive(encode(READ, identifier, 1, b"", OTHER)) == b""
-        assert port.receive(encode(READ | ANSWER, identifier, 1, b"", OWN)) == b""
-        assert port.receive(encode(READ | ANSWER | ERROR, identifier, 1, b"\x01", ANY_METER)) == b""
+        assert port.receive(Frame(READ, identifier, 1, b"", OTHER).encode()) == b""
+        assert port.receive(Frame(READ | ANSWER, identifier, 1, b"", OWN).encode()) == b""
+        assert port.receive(Frame(READ | ANSWER | ERROR, identifier, 1, b"\x01", ANY_METER).encode()) == b""
     # Whoever does not know the number asks any meter; the answer tells it.
-    (frame,) = answers(port.receive(encode(READ, service.READ_STATUS, 1)))
+    (frame,) = answers(port.receive(Frame(READ, service.READ_STATUS, 1).encode()))
     assert frame.meter == OWN and not frame.is_error()
 
 
 def test_frame_may_be_cut_at_every_byte():
     made, port = bench()
-    question = encode(READ, service.READ_COUNTERS, 9, b"", OWN)
+    question = Frame(READ, service.READ_COUNTERS, 9, b"", OWN).encode()
     whole = port.receive(question)
     assert len(answers(whole)) == 1
     for cut in range(len(question) + 1):
@@ -149,15 +149,15 @@ def test_frame_may_be_cut_at_every_byte():
 
 def test_several_frames_at_once_are_answered_in_their_order():
     made, port = bench()
-    asked = b"".join([encode(READ, service.READ_COUNTERS, serial, b"", OWN) for serial in range(5)])
-    foreign = encode(READ, service.READ_COUNTERS, 99, b"", OTHER)
+    asked = b"".join([Frame(READ, service.READ_COUNTERS, serial, b"", OWN).encode() for serial in range(5)])
+    foreign = Frame(READ, service.READ_COUNTERS, 99, b"", OTHER).encode()
     told = [frame.serial for frame in answers(port.receive(asked + foreign + asked))]
     assert told == [0, 1, 2, 3, 4] * 2
 
 
 def test_dirt_before_a_frame_hides_nothing():
     made, port = bench()
-    question = encode(READ, service.READ_COUNTERS, 9, b"", OWN, wake=0)
+    question = Frame(READ, service.READ_COUNTERS, 9, b"", OWN).encode(0)
     whole = port.receive(question)
     for dirt in (
         b"\x00",
@@ -180,9 +180,9 @@ def test_dirt_before_a_frame_hides_nothing():
 
 def test_start_of_a_frame_that_never_ends_is_given_up_in_silence():
     made, port = bench()
-    question = encode(READ, service.READ_COUNTERS, 9, b"", OWN, wake=0)
+    question = Frame(READ, service.READ_COUNTERS, 9, b"", OWN).encode(0)
     whole = port.receive(question)
-    head = bytearray(encode(READ, service.READ_LOG, 1, bytes(MAX_BODY), OWN, wake=0)[:14])
+    head = bytearray(Frame(READ, service.READ_LOG, 1, bytes(MAX_BODY), OWN).encode(0)[:14])
     assert port.receive(bytes(head) + question) == b""  # it may be a part of the long frame
     assert port.receive(b"") == whole
     assert port.receive(b"") == b""
@@ -244,7 +244,7 @@ def test_lost_store_is_an_error_and_the_number_is_told_where_it_is_known():
         assert made.power_on() == codes.STORE_LOST
         port = Service(made.meter)
         for identifier in (service.READ_STATUS, service.READ_COUNTERS, service.READ_LOG, 0x1234):
-            (frame,) = answers(port.receive(encode(READ, identifier, 3, b"\x00\x00\x00")))
+            (frame,) = answers(port.receive(Frame(READ, identifier, 3, b"\x00\x00\x00").encode()))
             assert frame.is_error() and frame.body == bytes((service.ERROR_STORE,))
             assert frame.meter == (ANY_METER if key_memory else OWN)
 
@@ -267,9 +267,9 @@ def test_no_answer_holds_a_part_of_a_key():
     told = b""
     for identifier in range(0x90F0, 0x9210):
         for body in (b"", bytes(3), b"\x00\x00\x20"):
-            told += port.receive(encode(READ, identifier, 1, body, OWN))
+            told += port.receive(Frame(READ, identifier, 1, body, OWN).encode())
     for number in range(48):
-        told += port.receive(encode(READ, service.READ_LOG, 1, number.to_bytes(3, "big"), OWN))
+        told += port.receive(Frame(READ, service.READ_LOG, 1, number.to_bytes(3, "big"), OWN).encode())
     assert len(told) > 9000
     for key in (KEY, TOOL_KEY):
         for at in range(len(key) - 3):
