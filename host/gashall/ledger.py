@@ -292,6 +292,7 @@ _grants = sa.Table(
     sa.Column("paid_at", sa.Integer),
     sa.Column("shift", sa.ForeignKey("shifts.number")),
     sa.Column("cancelled_at", sa.Integer),
+    sa.Column("last_sequence", sa.Integer),
 )
 # An account's holder or state as it was and as it became; rows are only added.
 _account_changes = sa.Table(
@@ -500,6 +501,7 @@ _SPANS: dict[tuple[str, str], tuple[int, int]] = {
     ("grants", "approved_at"): (0, TIME_MAX),
     ("grants", "paid_at"): (0, TIME_MAX),
     ("grants", "cancelled_at"): (0, TIME_MAX),
+    ("grants", "last_sequence"): (1, SEQUENCE_MAX),
     ("grants", "shift"): (1, 0x7FFFFFFF),
     ("account_changes", "at"): (0, TIME_MAX),
     ("shifts", "number"): (1, 0x7FFFFFFF),
@@ -1017,7 +1019,8 @@ class Order:
 class GrantRow:
     """Gas asked for: ``kind`` as gashall.grants has them, pulses the customer gains (of a refund: gives back).
 
-    ``written`` is its order's id; ``paid_at`` and ``shift`` are of a refund's money, ``fen``.
+    ``written`` is its order's id; ``paid_at`` and ``shift`` are of a refund's money, ``fen``; ``last_sequence`` is of
+    the binding's last order when a refund was asked for.
     """
 
     id: int
@@ -1035,6 +1038,7 @@ class GrantRow:
     paid_at: int | None = None
     shift: int | None = None
     cancelled_at: int | None = None
+    last_sequence: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -2288,7 +2292,16 @@ class Books:
         return [GrantRow(**_columns(row, _grants)) for row in self._all(_GRANTS)]
 
     def add_grant(
-        self, binding: Binding, *, kind: str, pulses: int, fen: int | None, reason: str, requester: str, at: int
+        self,
+        binding: Binding,
+        *,
+        kind: str,
+        pulses: int,
+        fen: int | None,
+        reason: str,
+        requester: str,
+        at: int,
+        last_sequence: int | None = None,
     ) -> GrantRow:
         """A new grant, asked for at the minute ``at``."""
         values: dict[str, Any] = dict.fromkeys(_KINDS["grants"]) | {
@@ -2300,6 +2313,7 @@ class Books:
             "reason": reason,
             "requester": requester,
             "requested_at": at,
+            "last_sequence": last_sequence,
         }
         values["id"] = self._number(_grants, {name: value for name, value in values.items() if name != "id"})
         self._tell(journal.GRANT_REQUESTED, binding.account, {"grants": [values]})

@@ -164,6 +164,7 @@ def upgrade() -> None:
         sa.Column("paid_at", sa.Integer),
         sa.Column("shift", sa.Integer, sa.ForeignKey("shifts.number")),
         sa.Column("cancelled_at", sa.Integer),
+        sa.Column("last_sequence", sa.Integer),
     )
     op.create_table(
         "account_changes",
