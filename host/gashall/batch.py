@@ -436,7 +436,7 @@ def _judge_by_ledger(
     there = stock.store(moves) if shift is None else stock.hand(moves, shift)
     if moves and needed > there:
         whose = "the store" if shift is None else f"shift {shift}"
-        told = f"By the stock {whose} has {there} blank cards; the rows need {needed}."
+        told = f"By the stock {whose} has {units.counted(there, 'blank card')}; the rows need {needed}."
         problems.append(Problem(0, LedgerError(errors.STOCK_SHORT, told)))
 
 

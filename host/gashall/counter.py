@@ -179,8 +179,8 @@ class Counter:
             if not adopting and is_ahead(books, binding, last, values):
                 raise LedgerError(
                     errors.LEDGER_BEHIND,
-                    f"The meter reports order {values['sequence']} and {values['bought_total']} pulses; "
-                    f"the ledger knows {last.sequence} and {last.released_pulses}.",
+                    f"The meter reports order {values['sequence']} and "
+                    f"{units.counted(values['bought_total'], 'pulse')}; the ledger knows {last.sequence} and {last.released_pulses}.",
                 )
             if report_rank(report) < rank:
                 report, code = None, errors.REPORT_OLDER

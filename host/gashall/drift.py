@@ -95,7 +95,7 @@ def compare(
     if abs(drift) > S24_MAX:
         raise RequestError(
             codes.RANGE,
-            f"The wheels are {drift} pulses from the index; no correction holds so much.",
+            f"The wheels are {units.counted(drift, 'pulse')} from the index; no correction holds so much.",
             "Read the wheels again; if it stays so, the meter is exchanged.",
         )
     allowed = TOLERANCE + failures - power_failures

@@ -438,7 +438,7 @@ def _settle(
     if left < -S24_MAX:
         raise LedgerError(
             codes.RANGE,
-            f"By the final record {-left} pulses were burned beyond zero: no meter takes so much over.",
+            f"The final record is {units.counted(-left, 'pulse')} below zero: no meter takes so much over.",
             "Declare the old meter dead (icgas hall exchange dead): its index settles the account.",
         )
     moved = min(max(left, 0), found(row.most))
@@ -574,7 +574,7 @@ def dead(
         left = entitled - used - carried(books, old)
         if left < -S24_MAX:
             raise RequestError(
-                codes.RANGE, f"By this index {-left} pulses were burned beyond zero.", "Read the wheels again."
+                codes.RANGE, f"This index is {units.counted(-left, 'pulse')} below zero.", "Read the wheels again."
             )
         if row is not None:
             tool = books.tool(found(row.tool))

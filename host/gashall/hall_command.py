@@ -204,6 +204,15 @@ def _parser() -> argparse.ArgumentParser:
         suspending.add_argument("--reading", metavar="M3", required=True, help="what the wheels show")
         if kind == "begin":
             suspending.add_argument("--reason", metavar="TEXT", required=True, help="why, for the file")
+    suspending = action("suspend cancel", _suspend_cancel, "the test under way was begun by mistake")
+    mending = action("suspend correct", _suspend_correct, "give the last test the right readings, approved")
+    mending.add_argument("--reading", metavar="M3", help="what the wheels showed at the beginning")
+    mending.add_argument("--end-reading", metavar="M3", help="what they showed at the end")
+    for who in ("requester", "approver"):
+        mending.add_argument(f"--{who}", metavar="NAME", required=True, help="who; not the same person twice")
+    for sub in (suspending, mending):
+        sub.add_argument("--account", metavar="NUMBER", required=True, help="10 digits")
+        sub.add_argument("--reason", metavar="TEXT", required=True, help="why, for the file")
 
     paper = action("receipt", _receipt, "print the receipt of a purchase, the account's last one if none is named")
     paper.add_argument("--account", metavar="NUMBER", required=True, help="10 digits")
@@ -556,7 +565,7 @@ def _recovering(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
         if arguments.sell is not None:
             hall.sell_while_recovering(arguments.sell == "yes")
         rows = hall.recovering()
-    lines = [*[row.line() for row in rows], f"{len(rows)} accounts are recovering"]
+    lines = [*[row.line() for row in rows], f"recovering: {units.counted(len(rows), 'account')}"]
     return DONE, {"recovering": [asdict(row) for row in rows]}, lines
 
 
@@ -569,6 +578,25 @@ def _suspend_begin(arguments: argparse.Namespace, clock: Clock | None) -> Answer
 def _suspend_end(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     with _hall(arguments, clock) as hall:
         told = hall.end_suspension(arguments.account, arguments.reading)
+    return DONE, asdict(told), told.lines()
+
+
+def _suspend_cancel(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.cancel_suspension(arguments.account, arguments.reason)
+    return DONE, asdict(told), told.lines()
+
+
+def _suspend_correct(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
+    with _hall(arguments, clock) as hall:
+        told = hall.correct_suspension(
+            arguments.account,
+            reading=arguments.reading,
+            end_reading=arguments.end_reading,
+            requester=arguments.requester,
+            approver=arguments.approver,
+            reason=arguments.reason,
+        )
     return DONE, asdict(told), told.lines()
 
 
@@ -715,7 +743,8 @@ def _batch(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
         }
         if judged.problems or arguments.dry_run:
             lines = [printable(str(problem)) for problem in judged.problems]
-            lines.append(f"{told['rows']} rows can be read, {judged.volume} m³; {len(judged.problems)} faults found")
+            faults = units.counted(len(judged.problems), "fault")
+            lines.append(f"{units.counted(told['rows'], 'row')} can be read, {judged.volume} m³; {faults} found")
             lines += ["Nothing was written."]
             if judged.problems and not arguments.resume and os.path.isdir(arguments.cards):
                 lines += [f"If this batch was begun in {arguments.cards}, go on with it: --resume."]
@@ -726,11 +755,16 @@ def _batch(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     earlier = sum(made.earlier for made in done.made)
     told |= {"opened": len(done.made) - earlier, "earlier": earlier, "left": len(done.left), "bad": len(done.bad)}
     told |= {"results": path, "stopped": None if done.stopped is None else str(done.stopped)}
-    lines = [f"{told['opened']} accounts opened" + (f", {earlier} were open already" if earlier else "")]
+    lines = [f"{units.counted(told['opened'], 'account')} opened" + (f", open already: {earlier}" if earlier else "")]
     if done.bad:
-        lines.append(f"{len(done.bad)} cards failed and lie in {BAD}: book them, icgas hall stock spoiled")
+        lines.append(
+            f"failed: {units.counted(len(done.bad), 'card')}, in {BAD}: to be booked, icgas hall stock spoiled"
+        )
     if done.stopped is not None:
-        lines += [printable(f"stopped at {done.stopped}"), f"{len(done.left)} rows left; --resume goes on with them"]
+        lines += [
+            printable(f"stopped at {done.stopped}"),
+            f"{units.counted(len(done.left), 'row')} left; --resume goes on from there",
+        ]
     return DONE if done.stopped is None else REFUSED, told, [*lines, f"results in {path}"]
 
 
@@ -762,7 +796,8 @@ def _audited(found: Audit, record: dict[str, Any], lines: list[str]) -> Answer:
     lines = [
         *lines,
         *[printable(str(finding)) for finding in found.findings],
-        f"{found.entries} rows of the journal and {found.rows} of the tables checked: {len(found.findings)} findings",
+        f"{units.counted(found.entries, 'row')} of the journal and {found.rows} of the tables checked: "
+        f"{units.counted(len(found.findings), 'finding')}",
         f"head {found.head}",
     ]
     if not found.clean:
@@ -813,7 +848,7 @@ def _history(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
             errors.FIELD, f"{folder} cannot be written to: {why}.", "Correct the folder, or make room."
         ) from None
     written = [str(path) for path in paths.values()]
-    return DONE, {"files": written}, [f"{len(written)} files written to {folder}"]
+    return DONE, {"files": written}, [f"{units.counted(len(written), 'file')} written to {folder}"]
 
 
 def _backup(arguments: argparse.Namespace, clock: Clock | None) -> Answer:

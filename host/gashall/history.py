@@ -66,7 +66,11 @@ class History:
             lines.append("       recovering: no report was adopted since the ledger was restored")
         lines += ["", "cards"]
         for card in self.cards:
-            state = "issued" if card.issued else f"not issued, {card.psc_bytes} bytes of its password announced"
+            state = (
+                "issued"
+                if card.issued
+                else f"not issued, {units.counted(card.psc_bytes, 'byte')} of its password announced"
+            )
             state += "" if card.reason is None else f", old card {card.reason}"
             state += "" if card.ended is None else f", taken back {_time(card.ended)}"
             lines.append(f"  {card.number:>10}  replacement {card.replacement}, batch {card.issue_batch}, {state}")
@@ -175,7 +179,10 @@ class History:
             if test.ended_at is not None and test.end_reading is not None:
                 end = f"to {_time(test.ended_at)} at {units.volume(test.end_reading, weight)} m³"
             begin = f"{numbers[test.binding]:>3}  {_time(test.at)} at {units.volume(test.reading, weight)} m³"
-            lines.append(f"  {begin}, {end}: {printable(test.reason)}")
+            void = "" if test.cancelled_for is None else f"; void: {printable(test.cancelled_for)}"
+            if test.requester is not None and test.approver is not None:
+                void += f", asked for by {printable(test.requester)}, approved by {printable(test.approver)}"
+            lines.append(f"  {begin}, {end}: {printable(test.reason)}{void}")
         if self.tools:
             lines += ["", "tool cards and final records"]
         for tool in self.tools:

@@ -358,7 +358,8 @@ _adoptions = sa.Table(
     sa.Column("reason", sa.String, nullable=False),
     sa.Column("at", sa.Integer, nullable=False),
 )
-# A binding whose meter is under test. Readings of its wheels in pulses.
+# A binding whose meter is under test. Readings of its wheels in pulses. cancelled_for: why it is void; with two
+# people's names where the row after it says what is right.
 _suspensions = sa.Table(
     "suspensions",
     metadata,
@@ -369,6 +370,10 @@ _suspensions = sa.Table(
     sa.Column("reason", sa.String, nullable=False),
     sa.Column("ended_at", sa.Integer),
     sa.Column("end_reading", sa.Integer),
+    sa.Column("cancelled_at", sa.Integer),
+    sa.Column("cancelled_for", sa.String),
+    sa.Column("requester", sa.String),
+    sa.Column("approver", sa.String),
 )
 
 # The company's own cards. Their numbers are of one row with the customers' cards'. frames: the exact bytes from 0x20
@@ -538,6 +543,7 @@ _SPANS: dict[tuple[str, str], tuple[int, int]] = {
     ("suspensions", "reading"): (0, TOTAL_MAX),
     ("suspensions", "ended_at"): (0, TIME_MAX),
     ("suspensions", "end_reading"): (0, TOTAL_MAX),
+    ("suspensions", "cancelled_at"): (0, TIME_MAX),
     ("restores", "services_above"): (0, SERVICE_MAX),
     ("tools", "number"): (1, CARD_MAX),
     ("tools", "service_number"): (1, SERVICE_MAX),
@@ -1148,7 +1154,10 @@ class AdoptionRow:
 
 @dataclass(frozen=True, slots=True)
 class SuspensionRow:
-    """A meter under test, from the reading at its beginning to that at its end, in pulses."""
+    """A meter under test, from the reading at its beginning to that at its end, in pulses; void once ``cancelled_at``.
+
+    ``requester`` and ``approver`` had it corrected: the next row is the same test with the right readings.
+    """
 
     id: int
     binding: int
@@ -1157,6 +1166,10 @@ class SuspensionRow:
     reason: str
     ended_at: int | None
     end_reading: int | None
+    cancelled_at: int | None = None
+    cancelled_for: str | None = None
+    requester: str | None = None
+    approver: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -1882,11 +1895,34 @@ class Books:
 
     def suspend(self, binding: Binding, at: int, reading: int, reason: str) -> SuspensionRow:
         """The binding's meter goes to a test. Whether one is under way is the caller's to judge."""
-        values: dict[str, Any] = {"binding": binding.id, "at": at, "reading": reading, "reason": reason}
-        values |= {"ended_at": None, "end_reading": None}
-        key = self._number(_suspensions, values)
-        self._tell(journal.SUSPENDED, binding.account, {"suspensions": [{"id": key, **values}]})
-        return SuspensionRow(id=key, **values)
+        row = self._add_suspension(binding=binding.id, at=at, reading=reading, reason=reason)
+        self._tell(journal.SUSPENDED, binding.account, {"suspensions": [row]})
+        return SuspensionRow(**row)
+
+    def _add_suspension(self, **given: Any) -> dict[str, Any]:
+        values: dict[str, Any] = {name: given.get(name) for name in _KINDS["suspensions"] if name != "id"}
+        return {"id": self._number(_suspensions, values), **values}
+
+    def cancel_suspension(self, binding: Binding, old: SuspensionRow, **cancelled: Any) -> None:
+        """A test that was begun by mistake is void, and over: ``cancelled`` as the columns of that name."""
+        changed = self._void_suspension(old, **cancelled)
+        self._tell(journal.SUSPENSION_CANCELLED, binding.account, {"suspensions": [changed]})
+
+    def correct_suspension(
+        self, binding: Binding, old: SuspensionRow, reading: int, end_reading: int | None, **cancelled: Any
+    ) -> SuspensionRow:
+        """The same test in a new row with the right readings; the old row is void. As ``cancel_suspension``."""
+        changed = self._void_suspension(old, **cancelled)
+        same = {name: getattr(old, name) for name in ("binding", "at", "reason", "ended_at")}
+        row = self._add_suspension(**same, reading=reading, end_reading=end_reading)
+        self._tell(journal.SUSPENSION_CORRECTED, binding.account, {"suspensions": [changed, row]})
+        return SuspensionRow(**row)
+
+    def _void_suspension(self, old: SuspensionRow, **values: Any) -> dict[str, Any]:
+        if old.ended_at is None:
+            values["ended_at"] = values["cancelled_at"]
+        self._connection.execute(sa.update(_suspensions).where(_suspensions.c.id == old.id).values(**values))
+        return {"id": old.id, **values}
 
     def end_suspension(self, binding: Binding, suspension: int, at: int, reading: int) -> None:
         """The meter is back on its wall."""

@@ -212,7 +212,9 @@ def text_lines(rows: Sequence[Line]) -> list[str]:
 def totals(rows: Sequence[Line]) -> list[str]:
     """How many accounts are in each category."""
     counts = [(category.value, sum(row.category is category for row in rows)) for category in Category]
-    return [f"{len(rows)} accounts: " + (", ".join(f"{n} {word}" for word, n in counts if n) or "none")]
+    return [
+        f"{units.counted(len(rows), 'account')}: " + (", ".join(f"{n} {word}" for word, n in counts if n) or "none")
+    ]
 
 
 def csv_text(rows: Sequence[Line]) -> str:

@@ -89,7 +89,7 @@ class Reconciliation:
         head = [f"account {self.account}, meter {self.meter}, index {initial} to {closing} m³"]
         body = [f"{words:<20}{cubic:>14} m³" for words, cubic in self.rows()]
         body += [] if self.drift is None else drift_lines(self.drift, self.pulse_weight)
-        return [*head, *body, f"difference {self.difference} pulses"]
+        return [*head, *body, f"difference {units.counted(self.difference, 'pulse')}"]
 
 
 def drift_lines(found: Drift, pulse_weight: int) -> list[str]:
@@ -97,10 +97,10 @@ def drift_lines(found: Drift, pulse_weight: int) -> list[str]:
     reading, index, correction = (
         units.volume(count, pulse_weight) for count in (found.wheels, found.index, found.correction)
     )
-    allowed = f"{found.allowed} pulses allowed" + (", perhaps more" if found.at_least else "")
+    allowed = f"{units.counted(found.allowed, 'pulse')} allowed" + (", perhaps more" if found.at_least else "")
     lines = [
         f"wheels {reading} m³, meter {index} m³ by its report of {found.moment:%Y-%m-%d %H:%M} UTC",
-        f"index: {found.verdict.value}; drift {found.drift} pulses, {allowed}",
+        f"index: {found.verdict.value}; drift {units.counted(found.drift, 'pulse')}, {allowed}",
     ]
     if found.verdict is not Verdict.AGREES:
         # What the customer gains is the correction with the other sign: that is what is typed.

@@ -190,7 +190,7 @@ def prove(counter: Counter, books: Books, card: Card) -> Values | None:
         return None
     values: Values = found(report.values)
     if is_ahead(books, binding, found(books.last_order(binding.id)), values):
-        raise LedgerError(errors.LEDGER_BEHIND, f"The meter reports {values['bought_total']} pulses.")
+        raise LedgerError(errors.LEDGER_BEHIND, f"The meter reports {units.counted(values['bought_total'], 'pulse')}.")
     kept = books.last_report(meter.number)
     if kept is None or report_rank(report) > (kept.binding, kept.report_number):
         row = ReportRow(

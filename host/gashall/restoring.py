@@ -27,7 +27,8 @@ class Restored:
     def lines(self) -> list[str]:
         """For people."""
         return [
-            f"ledger {self.ledger} restored, {self.entries} rows of the journal; {self.recovering} accounts recovering",
+            f"ledger {self.ledger} restored, {units.counted(self.entries, 'row')} of the journal; "
+            f"{units.counted(self.recovering, 'account')} recovering",
             f"head {self.head}",
             "Each needs a report of an order written from now on: icgas hall probe, then icgas hall reconcile adopt.",
         ]
@@ -115,7 +116,7 @@ def recovering(ledger: Ledger) -> list[Recovery]:
 def check(found: Audit, name: str) -> None:
     """Whether an audit found nothing. LedgerError LEDGER."""
     if not found.clean:
-        more = f" and {len(found.findings) - 1} findings more" if len(found.findings) > 1 else ""
+        more = f" and {units.counted(len(found.findings) - 1, 'finding')} more" if len(found.findings) > 1 else ""
         raise LedgerError(
             errors.LEDGER,
             f"{name} fails its audit: {found.findings[0]}{more}.",

@@ -301,6 +301,38 @@ class Hall:
         """
         return suspension.end(self.counter, account, reading)
 
+    def cancel_suspension(self, account: str, reason: str) -> Suspension:
+        """The test under way was begun by mistake, for the wrong account for instance: it is void, with its reason.
+
+        RequestError FIELD; LedgerError ACCOUNT_UNKNOWN, NOT_SUSPENDED.
+        """
+        return suspension.cancel(self.counter, account, reason)
+
+    def correct_suspension(
+        self,
+        account: str,
+        *,
+        reading: Volume | None = None,
+        end_reading: Volume | None = None,
+        requester: str,
+        approver: str,
+        reason: str,
+    ) -> Suspension:
+        """The last test's readings were mistyped: ``reading`` (m³) at its beginning, ``end_reading`` at its end.
+
+        Approved, since gas may be made up by them. The row before stays, void. RequestError FIELD, APPROVER and as
+        ``end_suspension``; LedgerError ACCOUNT_UNKNOWN, NOT_SUSPENDED.
+        """
+        return suspension.correct(
+            self.counter,
+            account,
+            reading=reading,
+            end_reading=end_reading,
+            requester=requester,
+            approver=approver,
+            reason=reason,
+        )
+
     def receipt(self, account: str, sequence: int | None = None, *, meter: str | None = None) -> Receipt:
         """The receipt of ``account``'s purchase ``sequence``, the last if not given; of ``meter`` if it had several.
 

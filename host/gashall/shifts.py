@@ -159,7 +159,7 @@ def close_shift(ledger: Ledger, cash: int, cards: int | None, reason: str | None
         if cards is not None and cards > max(there, 0):
             raise RequestError(
                 errors.FIELD,
-                f"{cards} blank cards cannot have been counted: hand and store together have {there}.",
+                f"{units.counted(cards, 'blank card')} cannot have been counted: hand and store together have {there}.",
                 "Count again; a delivery that was not booked is booked first: icgas hall stock in.",
             )
         if cards is not None and cards != left:

@@ -107,7 +107,9 @@ def _check(moves: Moves, shift: int | None, count: int) -> None:
     there = store(moves) if shift is None else hand(moves, shift)
     if count > there:
         whose = "the store" if shift is None else f"shift {shift}"
-        raise LedgerError(errors.STOCK_SHORT, f"By the stock {whose} has {there} blank cards, not {count}.")
+        raise LedgerError(
+            errors.STOCK_SHORT, f"By the stock {whose} has {units.counted(there, 'blank card')}, not {count}."
+        )
 
 
 def _stock(moves: Moves, rules: Rules) -> Stock:

@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from gashall import errors, stock, units
+from gashall.adoption import check_approval
 from gashall.counter import Counter, found
 from gashall.errors import LedgerError, RequestError
 from gashall.history import printable
@@ -30,9 +31,18 @@ class Suspension:
     """What the test took through the meter."""
     make_up: Decimal | None
     """What is suggested to be made up: the test gas, none below 1 m³."""
+    cancelled: str | None = None
+    """Why it is void; None: it is not."""
+    corrected: bool = False
+    """Whether this is an earlier test with other readings."""
 
     def lines(self) -> list[str]:
         """For people."""
+        if self.cancelled is not None:
+            return [
+                f"account {self.account}, meter {self.meter}: the test is cancelled ({printable(self.cancelled)})",
+                "It goes on as before; both the test and its cancelling stay in the account's history.",
+            ]
         state = "under test" if self.ended_at is None else "back from its test"
         head = f"account {self.account}, meter {self.meter}: {state} ({printable(self.reason)})"
         begun = f"begun {self.begun_at:%Y-%m-%d %H:%M} UTC at {self.reading_before} m³"
@@ -40,7 +50,10 @@ class Suspension:
             return [head, begun, "An ordinary meter takes its place, never another IC meter."]
         ended = f"ended {self.ended_at:%Y-%m-%d %H:%M} UTC at {self.reading_after} m³, test gas {self.test_gas} m³"
         advice = f"suggested make-up {self.make_up} m³, to be requested and approved as a make-up"
-        return [head, begun, ended, advice if self.make_up else "below 1 m³ of test gas nothing is made up"]
+        lines = [head, begun, ended, advice if self.make_up else "below 1 m³ of test gas nothing is made up"]
+        if self.corrected:
+            lines.append("A make-up that was asked for by the readings before is not changed by this: look it up.")
+        return lines
 
 
 def begin(counter: Counter, account: str, reading: Volume, reason: str) -> Suspension:
@@ -70,16 +83,84 @@ def end(counter: Counter, account: str, reading: Volume) -> Suspension:
         row = open_suspension(books, binding.id)
         if row is None:
             raise LedgerError(errors.NOT_SUSPENDED, f"Account {account} is not suspended.")
-        if (after - row.reading) % meter.wheel_pulses > meter.wheel_pulses // 2:
-            raise RequestError(
-                errors.FIELD,
-                f"The wheels cannot have gone from {units.volume(row.reading, meter.pulse_weight)} "
-                f"to {units.volume(after, meter.pulse_weight)} m³ in a test.",
-                "Read the wheels again: they never turn back. If the first reading was mistyped, give that one: "
-                "the test then took nothing, and what it took is made up by its slip.",
-            )
+        _check_turn(meter, row.reading, after)
         books.end_suspension(binding, row.id, counter.now(), after)
         return of_row(books.suspensions(binding.id)[-1], binding, meter)
+
+
+def cancel(counter: Counter, account: str, reason: str) -> Suspension:
+    """See ``Hall.cancel_suspension``."""
+    units.account_number(account)
+    stock.check_text(reason, "reason")
+    with counter.ledger.begin() as books:
+        binding, meter = _bound(books, account)
+        row = open_suspension(books, binding.id)
+        if row is None:
+            raise LedgerError(errors.NOT_SUSPENDED, f"Account {account} is not suspended.")
+        books.cancel_suspension(binding, row, cancelled_at=counter.now(), cancelled_for=reason)
+        return of_row(books.suspensions(binding.id)[-1], binding, meter)
+
+
+def correct(
+    counter: Counter,
+    account: str,
+    *,
+    reading: Volume | None,
+    end_reading: Volume | None,
+    requester: str,
+    approver: str,
+    reason: str,
+) -> Suspension:
+    """See ``Hall.correct_suspension``."""
+    units.account_number(account)
+    check_approval(requester, approver, reason)
+    with counter.ledger.begin() as books:
+        binding, meter = _bound(books, account)
+        rows = [row for row in books.suspensions(binding.id) if row.cancelled_at is None]
+        if not rows:
+            raise LedgerError(errors.NOT_SUSPENDED, f"The meter of account {account} was in no test.")
+        row, most = rows[-1], meter.wheel_pulses - 1
+        if end_reading is not None and row.end_reading is None:
+            raise RequestError(
+                errors.FIELD,
+                f"The test of account {account} has not ended: it has no reading at its end.",
+                "End it with that reading: icgas hall suspend end.",
+            )
+        before, after = row.reading, row.end_reading
+        if reading is not None:
+            before = units.pulses(reading, meter.pulse_weight, most=most, what="reading")
+        if end_reading is not None:
+            after = units.pulses(end_reading, meter.pulse_weight, most=most, what="reading")
+        if (before, after) == (row.reading, row.end_reading):
+            raise RequestError(
+                errors.FIELD,
+                "These are the readings the test has.",
+                "Give the right one: --reading of its beginning, --end-reading of its end.",
+            )
+        if after is not None:
+            _check_turn(meter, before, after)
+        row = books.correct_suspension(
+            binding,
+            row,
+            before,
+            after,
+            cancelled_at=counter.now(),
+            cancelled_for=reason,
+            requester=requester,
+            approver=approver,
+        )
+        return of_row(row, binding, meter, corrected=True)
+
+
+def _check_turn(meter: MeterRow, before: int, after: int) -> None:
+    if (after - before) % meter.wheel_pulses > meter.wheel_pulses // 2:
+        raise RequestError(
+            errors.FIELD,
+            f"The wheels cannot have gone from {units.volume(before, meter.pulse_weight)} "
+            f"to {units.volume(after, meter.pulse_weight)} m³ in a test.",
+            "Read the wheels again: they never turn back. If the first reading was mistyped, correct it: "
+            "icgas hall suspend correct.",
+        )
 
 
 def open_suspension(books: Books, binding: int) -> SuspensionRow | None:
@@ -87,7 +168,7 @@ def open_suspension(books: Books, binding: int) -> SuspensionRow | None:
     return next((row for row in books.suspensions(binding) if row.ended_at is None), None)
 
 
-def of_row(row: SuspensionRow, binding: Binding, meter: MeterRow) -> Suspension:
+def of_row(row: SuspensionRow, binding: Binding, meter: MeterRow, *, corrected: bool = False) -> Suspension:
     """A row, its readings in m³."""
     weight = meter.pulse_weight
     used = None if row.end_reading is None else (row.end_reading - row.reading) % meter.wheel_pulses
@@ -101,6 +182,8 @@ def of_row(row: SuspensionRow, binding: Binding, meter: MeterRow) -> Suspension:
         reading_after=None if row.end_reading is None else units.volume(row.end_reading, weight),
         test_gas=None if used is None else units.volume(used, weight),
         make_up=None if used is None else units.volume(used if used >= 10**weight else 0, weight),
+        cancelled=row.cancelled_for,
+        corrected=corrected,
     )
 
 

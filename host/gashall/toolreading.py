@@ -245,8 +245,9 @@ def check_not_ahead(books: Books, binding: Binding, values: Values) -> None:
     if is_ahead(books, binding, last, values):
         raise LedgerError(
             errors.LEDGER_BEHIND,
-            f"Meter {binding.meter} reports order {values['sequence']} and {values['bought_total']} pulses; the ledger "
-            f"knows {last.sequence} and {last.released_pulses}.",
+            f"Meter {binding.meter} reports order {values['sequence']} and "
+            f"{units.counted(values['bought_total'], 'pulse')}; "
+            f"the ledger knows {last.sequence} and {last.released_pulses}.",
             "Adopt the word of the account's own card first: icgas hall reconcile adopt.",
         )
 

@@ -36,6 +36,11 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else text[:80] + "…"
 
 
+def counted(count: int, one: str) -> str:
+    """``count`` of what ``one`` names, for messages: 1 pulse, 2 pulses, -1 pulse."""
+    return f"{count} {one}" if abs(count) == 1 else f"{count} {one}s"
+
+
 def check_weight(weight: int) -> int:
     """``weight`` itself if it is a pulse weight (0, 1 or 2 decimals); else RequestError WEIGHT."""
     if isinstance(weight, bool) or not isinstance(weight, int) or weight not in PULSE_WEIGHTS:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from gascard import codes
 from gascard.chip import Chip
 from gascard.meanings import CODES
-from gashall.units import yuan
+from gashall.units import counted, yuan
 from gasrig.customer import CLERK, VOLUMES, Customer, cubic, left, valve
 from gasrig.targets import TargetError
 
@@ -65,7 +65,7 @@ def power_cut(customer: Customer) -> None:
         world.tick()
     after = world.power_on()
     if after["remaining"] != before["remaining"]:
-        raise TargetError(f"the power cut cost {before['remaining'] - after['remaining']} pulses")
+        raise TargetError(f"the power cut cost {counted(before['remaining'] - after['remaining'], 'pulse')}")
     after = world.tick(VALVE_MS)
     customer.say(f"power back after {CUT_HOURS} hours; {left(world, after)}, valve {valve(after)}")
     customer.seen = world.press_key()["reasons"]
@@ -159,7 +159,7 @@ def last_report(customer: Customer) -> None:
     back = world.hall.read_back(world.reader(customer.card))
     customer.say(f"last report at the hall: {back.remaining} m³ left, index {cubic(world, reading)} m³")
     drift = world.hall.reconcile(customer.account, cubic(world, reading % world.wheels)).drift
-    customer.say(f"wheels against the report: {drift.verdict.value}, drift {drift.drift} pulses")
+    customer.say(f"wheels against the report: {drift.verdict.value}, drift {counted(drift.drift, 'pulse')}")
     if world.chance.randrange(LEAVES_IT) == 0:
         with customer.shift():
             sold = customer.buy(world.chance.choice(VOLUMES))
@@ -176,7 +176,7 @@ def month_end(customer: Customer) -> None:
     write(world.folder / f"{name}.html", told.page())
     write(world.folder / f"{name}.csv", told.csv())
     figures = told.total()
-    said = f"{figures.orders} orders, {figures.volume} m³, {yuan(figures.money)} yuan"
+    said = f"{counted(figures.orders, 'order')}, {figures.volume} m³, {yuan(figures.money)} yuan"
     customer.say(f"month end {told.first:%Y-%m}: {said}; {name}.html to be signed, {name}.csv")
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gascard.records import IMAGE_SIZE
+from gashall.units import counted
 from gasrig.chapters import CHAPTERS, counter_opens
 from gasrig.customer import Customer, cubic
 from gasrig.handset import VALVE_NAMES
@@ -33,6 +34,7 @@ DAYS_MOST = 3650
 SEED = 1
 DIFFERENCE = 3  # exit code: the books do not balance, or the audit found something
 CHAPTER_HOUR = 10  # of the day: the hall is open
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -349,8 +351,8 @@ def _print_summary(result: Result, folder: Path | None) -> None:
         f"sold {result.bought_pulses} + granted {result.granted_pulses} = used by the index {result.index_pulses}"
         f" + left on the meter {result.remaining_pulses} + on the card {result.on_card_pulses}"
         f" + held {result.held_pulses} + paid back {result.paid_back_pulses}"
-        f" + corrections {result.correction_pulses}, difference {result.difference_pulses} pulses",
+        f" + corrections {result.correction_pulses}, difference {counted(result.difference_pulses, 'pulse')}",
         soft_wrap=True,
     )
     findings = result.audit_findings
-    console.print("audit clean" if not findings else f"audit: {findings} findings", soft_wrap=True)
+    console.print("audit clean" if not findings else f"audit: {counted(findings, 'finding')}", soft_wrap=True)

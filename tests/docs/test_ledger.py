@@ -40,7 +40,7 @@ def test_every_kind_has_its_row():
         r"^\| `([a-z ]+)` \| ", TEXT.split("| kind | what changed |")[1].split("**Body.**")[0], re.MULTILINE
     )
     assert rows == KINDS
-    assert len(KINDS) == 41
+    assert len(KINDS) == 43
 
 
 def test_version_is_todays():

@@ -315,7 +315,7 @@ def test_reconcile_gives_the_slip(counter):
     assert (told["difference"], told["drift"]["verdict"], told["drift"]["correction"]) == (-5, "apart", 5)
     assert counter.fine("reconcile", "--account", ACCOUNT, "--reading", "0.05").splitlines()[-4:-1] == [
         "wheels 0.05 m³, meter 0.00 m³ by its report of 2026-03-02 10:15 UTC",
-        "index: apart; drift 5 pulses, 1 pulses allowed",
+        "index: apart; drift 5 pulses, 1 pulse allowed",
         "proposed correction: 0.05 m³, to be approved with its reason: "
         "icgas hall makeup request --kind drift --volume -0.05",
     ]

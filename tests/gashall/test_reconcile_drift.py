@@ -6,7 +6,7 @@ from tests.conftest import require_part
 
 from gascard import codes
 from gascard.records import REPORT_AT
-from gashall import errors
+from gashall import errors, units
 from gashall.drift import Verdict
 from gashall.errors import RequestError
 
@@ -67,7 +67,8 @@ def test_first_comparison_has_its_verdict(visit, failures, reading, verdict, dri
     found = told.drift
     assert (found.verdict, found.drift, found.allowed, found.correction) == (verdict, drift, allowed, correction)
     text = "\n".join(told.lines())
-    assert f"index: {verdict.value}; drift {drift} pulses, {allowed} pulses allowed" in text
+    counts = units.counted(drift, "pulse"), units.counted(allowed, "pulse")
+    assert f"index: {verdict.value}; drift {counts[0]}, {counts[1]} allowed" in text
     assert ("proposed correction" in text) == (correction != 0)
     (row,) = visit.kept()
     assert (row.binding, row.report_number, row.power_failures) == (1, 2, failures)

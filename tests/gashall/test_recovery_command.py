@@ -54,7 +54,7 @@ def test_from_copy_to_sale(counter):
     counter.fine("backup", "--to", copy)
     counter.fine("sell", "--card", counter.card, "--volume", "20")
     out = counter.fine("restore", "--from", copy, "--to", new, places=False)
-    assert out.startswith(f"ledger {new} restored") and "1 accounts recovering" in out
+    assert out.startswith(f"ledger {new} restored") and "1 account recovering" in out
     counter.ledger = "new.db"
     assert "no probe yet" in counter.fine("recovering")
     for action in ("probe", "sell"):
@@ -78,8 +78,8 @@ def test_from_copy_to_sale(counter):
 
 
 def test_database_restored_elsewhere_is_marked(counter):
-    assert "1 accounts recovering" in counter.fine("restore", "--mark")
-    assert "1 accounts are recovering" in counter.fine("recovering", "--sell", "yes")
+    assert "1 account recovering" in counter.fine("restore", "--mark")
+    assert "recovering: 1 account\n" in counter.fine("recovering", "--sell", "yes")
     assert "order 101" in counter.fine("sell", "--card", counter.card, "--volume", "1")
 
 
@@ -90,6 +90,12 @@ def test_suspension(counter):
     assert code == 1 and "SUSPENDED (-166)" in err
     out = counter.fine("suspend", "end", "--account", ACCOUNT, "--reading", "5.5")
     assert "suggested make-up 2.50 m³" in out
+    people = ("--requester", "Li Ming", "--approver", "Wang Fang", "--reason", "8 read as 5")
+    out = counter.fine("suspend", "correct", "--account", ACCOUNT, "--end-reading", "8.5", *people)
+    assert "suggested make-up 5.50 m³" in out
+    counter.fine(*words)
+    assert "is cancelled" in counter.fine("suspend", "cancel", "--account", ACCOUNT, "--reason", "the neighbour's")
+    assert "sold: 1" in counter.fine("sell", "--card", counter.card, "--volume", "1")
 
 
 USAGE = [
@@ -102,6 +108,8 @@ USAGE = [
     ("reconcile", "nothing"),
     ("suspend",),
     ("suspend", "begin", "--account", ACCOUNT, "--reading", "1"),
+    ("suspend", "cancel", "--account", ACCOUNT),
+    ("suspend", "correct", "--account", ACCOUNT, "--reading", "1", "--reason", "x"),
     ("recovering", "--sell", "perhaps"),
     ("probe",),
 ]

@@ -125,7 +125,7 @@ def test_copy_is_restored_under_a_passphrase(window):
     given = ("--passphrase-file", "@secret")
     assert window.run("backup", "--to", "@copy.db", *given)[0] == 0
     code, said = window.run("restore", "--from", "@copy.db", "--to", "@new.db", *given, ledger=None)
-    assert (code, "1 accounts recovering" in said) == (0, True)
+    assert (code, "1 account recovering" in said) == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_without_shifts_cards_are_used_from_the_store(desk):
         ("spoiled", 1, None, None, "bent"),
     ]
     refused(hall, lambda: hall.stock_out(1), errors.SHIFT_MISSING, "No shift is open to hand cards out to.")
-    refused(hall, lambda: hall.stock_spoiled(2), errors.STOCK_SHORT, "the store has 1 blank cards, not 2.")
+    refused(hall, lambda: hall.stock_spoiled(2), errors.STOCK_SHORT, "the store has 1 blank card, not 2.")
     assert hall.audit().clean
 
 

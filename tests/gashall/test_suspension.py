@@ -105,3 +105,101 @@ def test_refusal_changes_nothing(desk, attempt, code):
 
 def test_what_was_not_begun_does_not_end(desk):
     assert code_of(lambda: desk.opened().end_suspension(ACCOUNT, 1)) == errors.NOT_SUSPENDED
+
+
+# ---------------------------------------------------------------------- what was typed wrongly
+
+PEOPLE = {"requester": "Li Ming", "approver": "Wang Fang", "reason": "7 read as 1"}
+
+
+def rows_of(hall):
+    with hall.ledger.look() as books:
+        return books.suspensions(1)
+
+
+def test_test_begun_for_the_wrong_account_is_cancelled_and_stays_on_file(desk):
+    hall = desk.opened()
+    hall.suspend(ACCOUNT, 10, "complaint")
+    told = hall.cancel_suspension(ACCOUNT, "it was the neighbour's")
+    assert (told.cancelled, told.make_up) == ("it was the neighbour's", None)
+    assert "cancelled (it was the neighbour's)" in told.lines()[0]
+    assert hall.sell(desk.card, 10).state == "written"
+    text = "\n".join(hall.history(ACCOUNT).lines())
+    assert "at 10.00 m³, not ended: complaint; void: it was the neighbour's" in text
+    assert code_of(lambda: hall.cancel_suspension(ACCOUNT, "again")) == errors.NOT_SUSPENDED
+    assert code_of(lambda: hall.end_suspension(ACCOUNT, 11)) == errors.NOT_SUSPENDED
+    # The next test is one of its own.
+    hall.suspend(ACCOUNT, 20, "complaint")
+    assert hall.end_suspension(ACCOUNT, 22).test_gas == 2
+    assert hall.audit().clean
+
+
+# What was typed, what is right -> test gas by it, make-up.
+CORRECTIONS = [
+    ("the reading at the beginning", (17, 18), {"reading": 11}, "7", "7"),
+    ("the reading at the end", (11, 11), {"end_reading": 17}, "6", "6"),
+    ("both", (17, 18), {"reading": "11.5", "end_reading": 12}, "0.5", "0"),
+]
+
+
+@pytest.mark.parametrize(
+    ("typed", "right", "gas", "make_up"), [row[1:] for row in CORRECTIONS], ids=[row[0] for row in CORRECTIONS]
+)
+def test_mistyped_reading_is_corrected_by_two_people_and_both_rows_stay(desk, typed, right, gas, make_up):
+    hall = desk.opened()
+    hall.suspend(ACCOUNT, typed[0], "complaint")
+    hall.end_suspension(ACCOUNT, typed[1])
+    told = hall.correct_suspension(ACCOUNT, **right, **PEOPLE)
+    assert (told.test_gas, told.make_up) == (Decimal(gas), Decimal(make_up))
+    assert "look it up" in told.lines()[-1]
+    void, row = rows_of(hall)
+    assert (void.reading, void.end_reading) == tuple(100 * n for n in typed)
+    assert (void.cancelled_for, void.requester, void.approver) == ("7 read as 1", "Li Ming", "Wang Fang")
+    assert (row.at, row.ended_at, row.reason) == (void.at, void.ended_at, void.reason)
+    assert row.cancelled_at is None
+    assert "void: 7 read as 1, asked for by Li Ming, approved by Wang Fang" in "\n".join(hall.history(ACCOUNT).lines())
+    assert hall.sell(desk.card, 10).state == "written"
+    assert hall.audit().clean
+
+
+def test_reading_at_the_beginning_is_corrected_while_the_meter_is_away(desk):
+    hall = desk.opened()
+    hall.suspend(ACCOUNT, 17, "complaint")
+    assert hall.correct_suspension(ACCOUNT, reading=11, **PEOPLE).ended_at is None
+    assert code_of(lambda: hall.sell(desk.card, 10)) == errors.SUSPENDED
+    assert hall.end_suspension(ACCOUNT, 12).test_gas == 1
+    # And once more afterwards: the last row that holds is the one corrected.
+    assert hall.correct_suspension(ACCOUNT, end_reading=13, **PEOPLE).test_gas == 2
+    assert [row.cancelled_at is None for row in rows_of(hall)] == [False, False, True]
+    assert hall.audit().clean
+
+
+WRONG_CORRECTIONS = [
+    ("one person", {"reading": 11, **PEOPLE, "approver": "li ming"}, errors.APPROVER),
+    ("no reason", {"reading": 11, **PEOPLE, "reason": ""}, errors.FIELD),
+    ("nothing differs", {"reading": 17, **PEOPLE}, errors.FIELD),
+    ("no reading at all", PEOPLE, errors.FIELD),
+    ("the test has not ended", {"end_reading": 18, **PEOPLE}, errors.FIELD),
+    ("beyond the wheels", {"reading": 100_000, **PEOPLE}, codes.RANGE),
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"), [row[1:] for row in WRONG_CORRECTIONS], ids=[r[0] for r in WRONG_CORRECTIONS]
+)
+def test_wrong_correction_changes_nothing(desk, asked, code):
+    hall = desk.opened()
+    assert code_of(lambda: hall.correct_suspension(ACCOUNT, reading=11, **PEOPLE)) == errors.NOT_SUSPENDED
+    hall.suspend(ACCOUNT, 17, "complaint")
+    head = hall.audit().head
+    assert code_of(lambda: hall.correct_suspension(ACCOUNT, **asked)) == code
+    assert hall.audit().head == head
+
+
+def test_corrected_wheels_do_not_turn_back_either(desk):
+    hall = desk.opened()
+    hall.suspend(ACCOUNT, 17, "complaint")
+    with pytest.raises(GasError, match="suspend correct"):
+        hall.end_suspension(ACCOUNT, 12)
+    hall.end_suspension(ACCOUNT, 18)
+    assert code_of(lambda: hall.correct_suspension(ACCOUNT, reading=19, **PEOPLE)) == errors.FIELD

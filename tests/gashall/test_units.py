@@ -195,3 +195,8 @@ def test_money_that_is_none_is_refused(yuan):
 )
 def test_money_is_shown_in_yuan(fen, yuan):
     assert units.yuan(fen) == yuan
+
+
+@pytest.mark.parametrize(("count", "told"), [(0, "0 pulses"), (1, "1 pulse"), (-1, "-1 pulse"), (2, "2 pulses")])
+def test_counted_things_are_one_or_many(count, told):
+    assert units.counted(count, "pulse") == told

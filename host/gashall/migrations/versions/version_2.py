@@ -228,6 +228,10 @@ def upgrade() -> None:
         sa.Column("reason", sa.String, nullable=False),
         sa.Column("ended_at", sa.Integer),
         sa.Column("end_reading", sa.Integer),
+        sa.Column("cancelled_at", sa.Integer),
+        sa.Column("cancelled_for", sa.String),
+        sa.Column("requester", sa.String),
+        sa.Column("approver", sa.String),
     )
     op.create_table(
         "transfers",
