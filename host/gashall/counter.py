@@ -180,7 +180,8 @@ class Counter:
                 raise LedgerError(
                     errors.LEDGER_BEHIND,
                     f"The meter reports order {values['sequence']} and "
-                    f"{units.counted(values['bought_total'], 'pulse')}; the ledger knows {last.sequence} and {last.released_pulses}.",
+                    f"{units.counted(values['bought_total'], 'pulse')}; "
+                    f"the ledger knows {last.sequence} and {last.released_pulses}.",
                 )
             if report_rank(report) < rank:
                 report, code = None, errors.REPORT_OLDER

@@ -399,6 +399,7 @@ _tools = sa.Table(
     sa.Column("issued", sa.Boolean, nullable=False),
     sa.Column("seen_at", sa.Integer),
     sa.Column("ended", sa.Integer),
+    sa.Column("shift", sa.Integer),
 )
 # An account's meter exchanged: from one binding to the next, by a transfer card, or with the index of a dead meter
 # (closing). most: the most that may be moved; then what was moved, what the old meter had not loaded (of a dead one:
@@ -553,6 +554,7 @@ _SPANS: dict[tuple[str, str], tuple[int, int]] = {
     ("tools", "psc_bytes"): (0, 3),
     ("tools", "seen_at"): (0, TIME_MAX),
     ("tools", "ended"): (0, TIME_MAX),
+    ("tools", "shift"): (1, 0x7FFFFFFF),
     ("finals", "binding"): (1, BINDING_MAX),
     ("finals", "card"): (1, CARD_MAX),
     ("finals", "seen_at"): (0, TIME_MAX),
@@ -623,6 +625,13 @@ _BOUGHT = (
 )
 _SHIFT = _first(_shifts, _shifts.c.number == _KEY)
 _LAST_SHIFT = _first(_shifts, sa.true(), _shifts.c.number.desc())
+# Whether an order is the first on its card: the card was issued with it.
+_earlier = _orders.alias()
+_FIRST_ON_CARD = (
+    ~sa.exists()
+    .where(_earlier.c.account == _orders.c.account, _earlier.c.card == _orders.c.card, _earlier.c.id < _orders.c.id)
+    .correlate(_orders)
+).label("issues_card")
 _SHIFT_ORDERS = (
     sa.select(
         _orders.c.sequence,
@@ -631,6 +640,7 @@ _SHIFT_ORDERS = (
         _orders.c.fen,
         _orders.c.kind,
         _meters.c.pulse_weight,
+        _FIRST_ON_CARD,
     )
     .join_from(_orders, _bindings, _bindings.c.id == _orders.c.binding)
     .join(_meters, _meters.c.number == _bindings.c.meter)
@@ -640,6 +650,7 @@ _PERIOD_ORDERS = (
     sa.select(
         *[_orders.c[name] for name in ("made_at", "sequence", "state", "paid_pulses", "fen", "kind")],
         _meters.c.pulse_weight,
+        _FIRST_ON_CARD,
     )
     .join_from(_orders, _bindings, _bindings.c.id == _orders.c.binding)
     .join(_meters, _meters.c.number == _bindings.c.meter)
@@ -650,6 +661,12 @@ _PERIOD_PAID = (
     sa.select(_grants.c.paid_at, _grants.c.fen)
     .where(_grants.c.paid_at >= sa.bindparam("_since"), _grants.c.paid_at < sa.bindparam("_until"))
     .order_by(_grants.c.id)
+)
+_SHIFT_TOOLS = sa.select(_tools.c.kind).where(_tools.c.shift == _KEY).order_by(_tools.c.number)
+_PERIOD_TOOLS = (
+    sa.select(_tools.c.made_at, _tools.c.kind)
+    .where(_tools.c.made_at >= sa.bindparam("_since"), _tools.c.made_at < sa.bindparam("_until"))
+    .order_by(_tools.c.number)
 )
 _PERIOD_STOCK = (
     sa.select(_stock.c.at, _stock.c.count)
@@ -941,6 +958,7 @@ class ToolRow:
     """When what it was for came back on it: a final record, a report made with new keys."""
     ended: int | None = None
     """When it was taken back."""
+    shift: int | None = None
 
     issue_batch = 0  # tool cards are made one by one
 
@@ -1099,6 +1117,8 @@ class ShiftOrder:
     hundredths: int
     fen: int | None
     kind: str | None = None
+    issues_card: bool = False
+    """Whether its card was issued with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -1111,6 +1131,8 @@ class PeriodOrder:
     hundredths: int
     fen: int | None
     kind: str | None
+    issues_card: bool = False
+    """Whether its card was issued with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -1732,8 +1754,20 @@ class Books:
                 hundredths=_hundredths(row),
                 fen=_checked("orders", "fen", row["fen"]),
                 kind=_checked("orders", "kind", row["kind"]),
+                issues_card=bool(row["issues_card"]),
             )
             for row in self._all(_SHIFT_ORDERS, _key=number)
+        ]
+
+    def shift_tools(self, number: int) -> list[str]:
+        """The kinds of the company's own cards a shift has made, by their numbers."""
+        return [_checked("tools", "kind", row["kind"]) for row in self._all(_SHIFT_TOOLS, _key=number)]
+
+    def tools_between(self, since: int, until: int) -> list[tuple[int, str]]:
+        """Minute and kind of the company's own cards made from ``since`` on and before ``until``."""
+        return [
+            (_checked("tools", "made_at", row["made_at"]), _checked("tools", "kind", row["kind"]))
+            for row in self._all(_PERIOD_TOOLS, _since=since, _until=until)
         ]
 
     def orders_between(self, since: int, until: int) -> list[PeriodOrder]:
@@ -1742,6 +1776,7 @@ class Books:
         return [
             PeriodOrder(
                 hundredths=_hundredths(row),
+                issues_card=bool(row["issues_card"]),
                 **{name: _checked("orders", name, row[name]) for name in names},
             )
             for row in self._all(_PERIOD_ORDERS, _since=since, _until=until)

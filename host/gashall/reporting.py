@@ -33,6 +33,7 @@ from gashall.ledger import (
     PeriodOrder,
 )
 from gashall.page import Table, page
+from gashall.shifts import by_kind
 
 OPENING = "opening"
 PURCHASE = "purchase"
@@ -108,6 +109,10 @@ class Report:
     """Day, kind of order, what it came to; days and kinds without orders are left out."""
     spoiled: tuple[tuple[date, int], ...]
     """Blank cards that were booked as spoiled, by day."""
+    issued: int
+    """Customers' cards issued: with openings, replacements and exchanges."""
+    tools: tuple[tuple[date, str, int], ...]
+    """Day and kind of the company's own cards made, and how many."""
     made_at: datetime
     """When the report was made, UTC."""
     over: bool
@@ -128,11 +133,13 @@ class Report:
 
     @property
     def cards(self) -> dict[str, int]:
-        """How many cards were issued (replacements too, as on a slip), replaced, made up, gifted and spoiled."""
-        counts = {"issued": OPENING, "replaced": REPLACEMENT, "made up": MAKEUP, "gifted": GIFT}
-        cards = {words: self.total(kind).orders for words, kind in counts.items()}
-        cards["issued"] += cards["replaced"]
-        return cards | {"spoiled": sum(count for _, count in self.spoiled)}
+        """How many cards were issued (replacements too, as on a slip), replaced, made up, gifted and spoiled, and of
+        the company's own cards how many of each kind were made."""
+        counts = {"replaced": REPLACEMENT, "made up": MAKEUP, "gifted": GIFT}
+        cards = {"issued": self.issued} | {words: self.total(kind).orders for words, kind in counts.items()}
+        cards["spoiled"] = sum(count for _, count in self.spoiled)
+        made = [kind for _, kind, count in self.tools for _ in range(count)]
+        return cards | {f"{kind} cards": count for kind, count in by_kind(made)}
 
     def record(self) -> dict[str, Any]:
         """The report as JSON holds it: fen, m³ as text."""
@@ -146,6 +153,7 @@ class Report:
             "totals": {kind: _plain(self.total(kind)) for kind in self._kinds()},
             "total": _plain(self.total()),
             "cards": {words.replace(" ", "_"): count for words, count in self.cards.items()},
+            "tools": [{"day": day.isoformat(), "kind": kind, "count": count} for day, kind, count in self.tools],
             "spoiled": [{"day": day.isoformat(), "count": count} for day, count in self.spoiled],
             "entries": self.entries,
             "head": self.head,
@@ -157,11 +165,11 @@ class Report:
         lines += _set([_HEAD, *self._rows()])
         if self.first != self.last and self.days:
             lines += ["", *_set([("day", *_HEAD[1:]), *self._by_day()])]
-        lines += ["", *[f"cards {words:<14}{count:>8}" for words, count in self.cards.items()]]
+        lines += ["", *[f"{_card_words(words):<20}{count:>8}" for words, count in self.cards.items()]]
         return [*lines, f"journal row {self.entries}", f"head {self.head}"]
 
     def csv(self) -> str:
-        """The figures by day and kind, without totals; a spoiled card is a row of that kind."""
+        """The figures by day and kind, without totals; spoiled cards and tool cards are rows of their kinds."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("day", "kind", "count", "m3", "yuan", "without_money"))
@@ -170,6 +178,8 @@ class Report:
             writer.writerow((day.isoformat(), kind, figures.orders, figures.volume, yuan, figures.unpaid))
         for day, count in self.spoiled:
             writer.writerow((day.isoformat(), SPOILED, count, "", "", ""))
+        for day, kind, count in self.tools:
+            writer.writerow((day.isoformat(), f"{kind} card", count, "", "", ""))
         return text.getvalue()
 
     def page(self) -> str:
@@ -250,9 +260,10 @@ def _report(counter: Counter, wanted: date | None, *, monthly: bool) -> Report:
             last = first.replace(day=calendar.monthrange(first.year, first.month)[1])
         since = (first - _FIRST).days * _DAY - offset
         until = (last - _FIRST).days * _DAY + _DAY - offset
-        sums: dict[tuple[date, str], Figures] = {}
+        issued, sums = 0, dict[tuple[date, str], Figures]()
         for order in books.orders_between(since, until):
             key = day_of(order.made_at), kind_of(order)
+            issued += order.issues_card
             if order.kind == TRANSFER:
                 continue
             # What goes from one meter to the next has been counted when it was bought or given.
@@ -265,6 +276,9 @@ def _report(counter: Counter, wanted: date | None, *, monthly: bool) -> Report:
         spoiled: dict[date, int] = {}
         for at, count in books.stock_between(stock.SPOILED, since, until):
             spoiled[day_of(at)] = spoiled.get(day_of(at), 0) + count
+        made: dict[tuple[date, str], int] = {}
+        for at, kind in books.tools_between(since, until):
+            made[day_of(at), kind] = made.get((day_of(at), kind), 0) + 1
         entries, head = books.head()
     known = list(WORDS)
     return Report(
@@ -276,6 +290,8 @@ def _report(counter: Counter, wanted: date | None, *, monthly: bool) -> Report:
             for day, kind in sorted(sums, key=lambda key: (key[0], known.index(key[1]) if key[1] in known else 99))
         ),
         spoiled=tuple(sorted(spoiled.items())),
+        issued=issued,
+        tools=tuple((day, kind, made[day, kind]) for day, kind in sorted(made)),
         made_at=units.moment(now),
         over=now >= until,
         entries=entries,
@@ -298,6 +314,10 @@ def _plain(figures: Figures) -> dict[str, Any]:
         "yuan": units.yuan(figures.money),
         "unpaid": figures.unpaid,
     }
+
+
+def _card_words(words: str) -> str:
+    return words if words.endswith(" cards") else f"cards {words}"
 
 
 def _row(words: str, figures: Figures) -> tuple[str, ...]:

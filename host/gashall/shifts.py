@@ -4,6 +4,7 @@ A ledger has at most one open shift; every order made meanwhile carries its numb
 has never opened one sells without.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +13,18 @@ from typing import Any
 from gashall import errors, stock, units
 from gashall.errors import LedgerError, RequestError
 from gashall.history import printable
-from gashall.ledger import GIFT, MAKEUP, PENDING, REPLACEMENT, STOCK_MOST, Books, Ledger, Rules, ShiftRow
+from gashall.ledger import (
+    GIFT,
+    MAKEUP,
+    PENDING,
+    REPLACEMENT,
+    STOCK_MOST,
+    TOOL_CARDS,
+    Books,
+    Ledger,
+    Rules,
+    ShiftRow,
+)
 
 WIDTH = 42
 """Columns of a slip: receipt printers have 42 or more."""
@@ -37,6 +49,10 @@ class Shift:
     granted_volume: Decimal
     replaced: int
     """Cards replaced."""
+    issued: int
+    """Customers' cards issued: openings, replacements, and of an exchange what takes a lost card's place."""
+    tools: tuple[tuple[str, int], ...]
+    """The company's own cards made, by kind."""
     refunds: int
     """Refunds paid out."""
     refunded: Decimal
@@ -89,7 +105,8 @@ class Shift:
             lines.append(_row("orders not finished", str(self.unfinished)))
         if self.replaced:
             lines.append(_row("cards replaced", str(self.replaced)))
-        lines.append(_row("cards issued", str(self.openings + self.replaced)))
+        lines.append(_row("cards issued", str(self.issued)))
+        lines += [_row(f"{kind} cards made", str(count)) for kind, count in self.tools]
         left = self.handed_out - self.used - self.spoiled
         if self.handed_out or self.cards is not None:
             rows = [("handed out", self.handed_out), ("spoiled", self.spoiled), ("left", left)]
@@ -200,6 +217,11 @@ def check(rules: Rules) -> int | None:
     return rules.shift
 
 
+def by_kind(kinds: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """How many there are of each kind of the company's own cards, in the order of TOOL_CARDS."""
+    return tuple((kind, kinds.count(kind)) for kind in TOOL_CARDS if kind in kinds)
+
+
 def _left(moves: stock.Moves, cards: int | None, shift: int) -> int:
     """Blank cards that must be left with the shift. RequestError FIELD if they were not counted, or are not kept."""
     if moves and cards is None:
@@ -232,6 +254,8 @@ def _shift(books: Books, row: ShiftRow) -> Shift:
         granted=len(grants),
         granted_volume=units.volume(sum(order.hundredths for order in grants), 2),
         replaced=sum(order.kind == REPLACEMENT for order in orders),
+        issued=sum(order.issues_card for order in orders),
+        tools=by_kind(books.shift_tools(row.number)),
         refunds=len(paid_out),
         refunded=units.volume(sum(hundredths for hundredths, _ in paid_out), 2),
         paid_out=sum(fen for _, fen in paid_out),

@@ -123,6 +123,7 @@ def _book(counter: Counter, books: Books, kind: str, meter: str | None, wanted: 
             requester=wanted.requester,
             approver=wanted.approver,
             pulses=wanted.pulses,
+            shift=shift,
         )
     )
     if uses_stock:

@@ -2,22 +2,24 @@
 
 An SLE4442 is read without its password, its error counter too. The password is presented only where it is asked for,
 and only to a card that could be no stranger's: identity ours, order authentic, nothing forged, issued by this ledger
-(RULES 1, last try; DOMAIN 3, "check must avoid burning password tries").
+(RULES 1, last try; DOMAIN 3, "check must avoid burning password tries"). Of the company's own cards the ledger has the
+exact bytes.
 """
 
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gascard import codes
+from gascard import codes, tools
 from gascard.records import IMAGE_SIZE
 from gascard.sle4442 import tries_left
-from gashall import errors
+from gashall import encode, errors
 from gashall.counter import Counter, card_words, check_ours, check_reader, found
 from gashall.encode import Card, Part, decode_card
-from gashall.errors import CardError, GasError, ReaderError, RequestError
+from gashall.errors import CardError, GasError, LedgerError, ReaderError, RequestError
 from gashall.history import printable
-from gashall.ledger import Books, Order, Place
+from gashall.ledger import TOOL_CARDS, Books, Order, Place, ToolRow
 from gashall.readers.base import Reader
+from gashall.toolcards import Tool, behind, check_tool, told
 
 NOT_ASKED = "not asked"
 NOT_PRESENTED = "not presented"
@@ -56,6 +58,8 @@ class Verification:
     state: str | None
     findings: tuple[GasError, ...]
     """All that is wrong, each with its code and what to do next."""
+    tool: Tool | None = None
+    """What the ledger knows of a card of the company's own; None for a customer's or a stranger's."""
 
     @property
     def good(self) -> bool:
@@ -64,8 +68,9 @@ class Verification:
 
     def record(self) -> dict[str, Any]:
         """The same as JSON holds it: verdicts by name, null where one was not reached."""
-        plain = [name for name in self.__slots__ if name not in ("parts", "findings")]
+        plain = [name for name in self.__slots__ if name not in ("parts", "findings", "tool")]
         return {name: getattr(self, name) for name in (*plain, "good")} | {
+            "tool": None if self.tool is None else self.tool.record(),
             "parts": [
                 {"name": part.name, "written": part.written}
                 | {
@@ -95,7 +100,9 @@ class Verification:
         region = "" if self.region is None else f" of region {self.region:#06x}"
         rows.append(("card", "blank" if self.blank else number + region))
         rows += [(part.name, _told(part)) for part in self.parts]
-        if self.account is None:
+        if self.tool is not None:
+            rows.append(("ledger", self.tool.line().strip()))
+        elif self.account is None:
             rows.append(("ledger", "does not know it"))
         else:
             whose = f"account {self.account}, {printable(self.name or 'no name')}"
@@ -121,10 +128,15 @@ def verify(counter: Counter, reader: Reader, *, password: bool = False, rescue: 
             place = None if card.number is None or card.region_code else books.place(card.number)
             if place is not None and place.meter is not None:
                 card = decode_card(card.image, counter.signer, key_version=place.meter.key_version)
-            findings = _findings(counter, books, card, place)
+            row = None if card.number is None or card.region_code else books.tool(card.number)
+            tool = None if row is None else told(books, row)
+            findings = _findings(counter, books, card, place) if row is None else _tool_findings(counter, card, row)
+            if row is None and card.kind in TOOL_CARDS.values() and not card.region_code:
+                findings = [CardError(errors.TOOL_UNKNOWN, f"The ledger has no tool card {card.number}.")]
             last = None if place is None or place.binding is None else books.last_order(place.binding.id)
         asked = NOT_PRESENTED if password else NOT_ASKED
-        if password and _genuine(card, place) and before is not None and before >= (1 if rescue else 2):
+        genuine = _genuine(card, place) if row is None else _genuine_tool(card, row)
+        if password and genuine and before is not None and before >= (1 if rescue else 2):
             try:
                 counter.unlock(reader, card, rescue)
                 asked = RIGHT
@@ -138,7 +150,7 @@ def verify(counter: Counter, reader: Reader, *, password: bool = False, rescue: 
             findings.append(ReaderError(errors.READER, "The card's error counter cannot be read."))
         elif left < 2:
             findings.append(CardError(errors.LAST_TRY if left else errors.CARD_DEAD))
-    return _verification(card, place, last, before, left, asked, findings)
+    return _verification(card, place, last, before, left, asked, findings, tool)
 
 
 def _tries(reader: Reader) -> int | None:
@@ -160,6 +172,54 @@ def _genuine(card: Card, place: Place | None) -> bool:
         return False
     forged = any(part.code == codes.MAC for part in card.parts)
     return card.order.authentic and not forged and place is not None and place.card.issued
+
+
+def _genuine_tool(card: Card, row: ToolRow) -> bool:
+    """The same of a card of the company's own: what it orders is what the ledger made, byte by byte, or taken off."""
+    try:
+        check_tool(card, row)
+    except CardError:
+        return False
+    forged = any(part.code == codes.MAC for part in card.parts)
+    return row.issued and not forged and _own_bytes(card, row) is not None
+
+
+def _own_bytes(card: Card, row: ToolRow) -> bool | None:
+    """Whether the card bears what the ledger made it with; False if that was taken off it, None if it is else."""
+    there = card.image[tools.TOOL_AT : tools.TOOL_AT + len(row.frames)]
+    # Behind the frames a meter writes; between them nothing is written.
+    if there == row.frames:
+        return True
+    return False if there == encode.BLANK_IMAGE[tools.TOOL_AT : tools.TOOL_AT + len(row.frames)] else None
+
+
+def _tool_findings(counter: Counter, card: Card, row: ToolRow) -> list[GasError]:
+    """What is wrong with a card of the company's own."""
+    try:
+        check_tool(card, row)
+    except CardError as error:
+        return [error]
+    if not row.issued:
+        return [CardError(errors.CARD_HALF_MADE)]
+    findings: list[GasError] = []
+    if row.ended is not None:
+        findings.append(LedgerError(errors.TOOL_ENDED, f"Tool card {row.number} was taken back."))
+    own = _own_bytes(card, row)
+    if own is None or (not own and row.ended is None):
+        findings.append(
+            CardError(
+                errors.READ_BACK_DIFFERS,
+                f"Tool card {row.number} does not bear what it was made with.",
+                "Take it back (icgas hall tool end) and make another.",
+            )
+        )
+    for part in behind(card):
+        if part.written and part.code:
+            _, english, _, remedy = errors.words(part.code)
+            findings.append(CardError(part.code, f"The {part.name} is not genuine and whole: {english}", remedy))
+    if row.expires is not None and row.expires < counter.now():
+        findings.append(CardError(codes.EXPIRED))
+    return findings
 
 
 def _findings(counter: Counter, books: Books, card: Card, place: Place | None) -> list[GasError]:
@@ -195,6 +255,7 @@ def _verification(
     left: int | None,
     password: str,
     findings: list[GasError],
+    tool: Tool | None,
 ) -> Verification:
     values = card.identity.values
     foreign = values is not None and bool(card.region_code)
@@ -208,15 +269,20 @@ def _verification(
         tries_before=before,
         tries_left=left,
         password=password,
-        account=None if place is None else place.account.number,
+        account=tool.account if tool is not None else None if place is None else place.account.number,
         name=None if place is None else place.account.name,
-        meter=None if place is None or place.binding is None else place.binding.meter,
+        meter=tool.meter if tool is not None else _meter(place),
         replacement=None if place is None else place.card.replacement,
         replaced=None if place is None else place.replaced,
         sequence=None if last is None else last.sequence,
         state=None if last is None else last.state,
         findings=tuple(findings),
+        tool=tool,
     )
+
+
+def _meter(place: Place | None) -> str | None:
+    return None if place is None or place.binding is None else place.binding.meter
 
 
 def _told(part: Part) -> str:

@@ -375,6 +375,9 @@ def test_customers_card_that_is_lost_meanwhile_is_made_anew(house):
     refused(lambda: house.hall.exchange_card(house.blank("card.bin")), errors.FIELD, RequestError)
     told = house.hall.exchange_card(house.customer, account=ACCOUNT, reason="lost in use")
     assert (told.state, told.card) == ("through", 3)
+    # It is a card issued, though no purchase was made with it; so is the transfer card, by its kind.
+    report = house.hall.daily_report()
+    assert (report.cards["issued"], report.cards["replaced"], report.cards["transfer cards"]) == (2, 0, 1)
     refused(lambda: house.hall.read_back(FileReader(house.folder / "lost.bin")), codes.REPLACED)
     house.load()
     assert house.new.meter.remaining == 4300

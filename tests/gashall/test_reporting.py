@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from html import unescape
@@ -180,7 +181,7 @@ def test_kind_new_to_the_report_is_counted_and_named_last(desk, monkeypatch):
     for number in range(5):
         office.hall.open_account(ChipReader(Chip()), meter=f"{int(METER) + number}", volume=1)
     told = office.hall.daily_report()
-    assert told.cards == {"issued": 1, "replaced": 1, "made up": 1, "gifted": 1, "spoiled": 0}
+    assert told.cards == {"issued": 5, "replaced": 1, "made up": 1, "gifted": 1, "spoiled": 0}
     known = ["opening", "purchase", "replacement", "makeup", "gift", "refund"]
     assert list(told.record()["totals"]) == [*known, "transfer"]
     assert told.total().orders == 5
@@ -293,3 +294,37 @@ def test_command_refuses_what_is_no_day_or_month(office, capsys, words):
 def test_empty_ledger_has_a_report(desk):
     told = Office(desk).hall.monthly_report()
     assert (told.days, told.total().volume) == ((), Decimal("0.00"))
+
+
+def test_the_companys_own_cards_are_counted_by_kind(office):
+    hall, desk, time = office.hall, office.desk, office.time
+    time.set("2026-04-02T09:00+08:00")
+    hall.open_shift("Wang")
+    hall.stock_out(2)
+    hall.issue_management(desk.blank("m.bin"), purpose="inspection")
+    hall.issue_setting(desk.blank("s.bin"), purpose="clocks", clock=time.now)
+    slip = hall.close_shift(0, cards=0)
+    # What was handed out is on the slip: 2 cards, none of them a customer's.
+    assert (slip.handed_out, slip.used, slip.issued, slip.tools) == (2, 2, 0, (("management", 1), ("setting", 1)))
+    text = "\n".join(slip.lines())
+    assert re.search("management cards made +1\nsetting cards made +1\nblank cards handed out +2\n", text)
+    time.set("2026-04-03T09:00+08:00")
+    hall.open_shift("Wang")
+    hall.stock_out(1)
+    hall.issue_setting(desk.blank("t.bin"), purpose="clocks again", clock=time.now)
+    hall.close_shift(0, cards=0)
+    told = hall.monthly_report()
+    assert told.cards == {"issued": 1, "replaced": 0, "made up": 0, "gifted": 0, "spoiled": 1} | {
+        "management cards": 1,
+        "setting cards": 2,
+    }
+    second, third = date(2026, 4, 2), date(2026, 4, 3)
+    assert told.tools == ((second, "management", 1), (second, "setting", 1), (third, "setting", 1))
+    assert told.csv().endswith(
+        "2026-04-02,management card,1,,,\n2026-04-02,setting card,1,,,\n2026-04-03,setting card,1,,,\n"
+    )
+    assert re.search("setting cards +2\n", "\n".join(told.lines()))
+    # Whatever uses a blank card is in the report, whoever the card is for.
+    shifts = [hall.shift(number) for number in (3, 4, 5)]
+    assert told.cards["issued"] + sum(count for *_, count in told.tools) == sum(row.used for row in shifts)
+    assert hall.audit().clean

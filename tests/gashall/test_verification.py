@@ -1,6 +1,7 @@
 """Looking a card over: what is said of every kind of card, and what its error counter holds afterwards, exactly."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from paper import METER, NEIGHBOUR, REGION, ROOT, put
@@ -16,6 +17,7 @@ from gashall.signer import KeyFileSigner
 
 require_part("alembic")
 from gashall import hall_command, services  # noqa: E402
+from gashall.exchange import NewMeter  # noqa: E402
 from gashall.ledger import Ledger  # noqa: E402
 
 COUNTERS = {3: 7, 2: 3, 1: 1, 0: 0}
@@ -306,3 +308,117 @@ def test_text_of_a_name_cannot_move_the_cursor(desk):
     lines = "\n".join(desk.hall().verify(FileReader(desk.card_path)).lines())
     assert "\x1b" not in lines and "王" in lines
     assert len(desk.card_path.read_bytes()) == IMAGE_SIZE
+
+
+# ---------------------------------------------------------------------- the company's own cards
+
+PEOPLE = {"requester": "Li Ming", "approver": "Wang Fang", "reason": "moved out"}
+
+
+def at_noon(hour=12):
+    return datetime(2026, 3, 1, hour, 0, tzinfo=UTC)
+
+
+# Kind -> how it is made on the card in the reader.
+TOOLS = {
+    "management": lambda hall, reader: hall.issue_management(reader, purpose="inspection", expires=at_noon(13)),
+    "setting": lambda hall, reader: hall.issue_setting(reader, meter=METER, purpose="clocks", clock=at_noon()),
+    "key": lambda hall, reader: hall.issue_key(reader, meter=METER, purpose="new keys"),
+    "test": lambda hall, reader: hall.issue_test(reader, meter=NEIGHBOUR, volume=1, purpose="bench"),
+    "clear": lambda hall, reader: hall.issue_clear(reader, account="0000000001", **PEOPLE),
+    "transfer": lambda hall, reader: hall.begin_exchange(
+        reader, account="0000000001", meter=NewMeter(NEIGHBOUR, 0), **PEOPLE
+    ),
+}
+
+
+def tool(desk, kind):
+    """A hall, and a reader with the tool card of that kind in it."""
+    genuine(desk)
+    hall = desk.hall()
+    hall.add_meter(NEIGHBOUR)
+    TOOLS[kind](hall, desk.blank("tool.bin"))
+    desk.card_path = desk.folder / "tool.bin"
+    return hall
+
+
+@pytest.mark.parametrize("kind", TOOLS)
+def test_tool_card_that_is_good_is_called_what_it_is(desk, kind):
+    told = tool(desk, kind).verify(desk.card, password=True)
+    assert (told.findings, told.password, told.tool.kind, told.tool.state) == ((), "right", kind, "out")
+    assert (told.card, told.replacement, told.sequence) == (2, None, None)
+    assert told.meter == {"management": None, "test": NEIGHBOUR}.get(kind, METER)
+    text = "\n".join(told.lines())
+    assert f"whole, batch 0, {kind} card" in text and f"  {kind}" in text and ": out  (" in text
+    assert told.lines()[-1] == "The card is good."
+    assert told.record()["tool"]["kind"] == kind
+
+
+def test_command_ends_with_0_for_a_tool_card_too(desk, capsys):
+    tool(desk, "clear")
+    code, out, err = run(desk, capsys)
+    assert (code, err) == (0, "")
+    assert "2  2026-03-01  clear, meter 32060012345678, account 0000000001: out  (moved out)" in out
+    tool_end = desk.hall().end_tool(2, desk.card)
+    assert tool_end.state == "taken back"
+    code, out, _ = run(desk, capsys, "--json")
+    assert (code, [row["name"] for row in json.loads(out)["findings"]]) == (1, ["TOOL_ENDED"])
+
+
+def spoil(desk, hall):
+    put(desk.card_path, ORDER_AT + 20, b"\x55")
+
+
+def of_another_ledger(desk, hall):
+    with hall.ledger.begin() as books:
+        books._connection.exec_driver_sql("DELETE FROM tools")
+
+
+def half_made(desk, hall):
+    with hall.ledger.begin() as books:
+        books._connection.exec_driver_sql("UPDATE tools SET issued = 0")
+
+
+def expire(desk, hall):
+    hall.counter.clock = lambda: at_noon(14)
+
+
+def empty(desk, hall):
+    put(desk.card_path, ORDER_AT, b"\xff" * 61)
+
+
+def forge_a_report(desk, hall):
+    put(desk.card_path, REPORT_AT[0], desk.meter.report(desk.meter.report_number, register=9)[:-10] + bytes(10))
+
+
+# What was done to a management card -> the finding; whether it is still given its password.
+FOUND_ON_TOOLS = [
+    ("damaged", spoil, errors.READ_BACK_DIFFERS, False),
+    ("its order taken off by nobody the ledger knows", empty, errors.READ_BACK_DIFFERS, True),
+    ("another ledger's", of_another_ledger, errors.TOOL_UNKNOWN, False),
+    ("never finished", half_made, errors.CARD_HALF_MADE, False),
+    ("no meter takes it any more", expire, codes.EXPIRED, True),
+    ("what a meter wrote is damaged", forge_a_report, codes.SHAPE, True),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "given"), [row[1:] for row in FOUND_ON_TOOLS], ids=[row[0] for row in FOUND_ON_TOOLS]
+)
+def test_what_is_wrong_with_a_tool_card_is_found(desk, change, code, given):
+    hall = tool(desk, "management")
+    change(desk, hall)
+    told = hall.verify(desk.card, password=True)
+    assert [error.name for error in told.findings] == [errors.words(code)[0]]
+    assert told.password == ("right" if given else "not presented")
+    assert told.tries_left == 3
+
+
+def test_copy_of_a_tool_card_refuses_its_password(desk):
+    hall = tool(desk, "clear")
+    image = desk.card_path.read_bytes()
+    desk.blank("copy.bin")
+    desk.card_path = desk.folder / "copy.bin"
+    desk.card_path.write_bytes(image)
+    told = hall.verify(desk.card, password=True)
+    assert ([error.code for error in told.findings], told.tries_left) == ([codes.PASSWORD_REFUSED], 2)

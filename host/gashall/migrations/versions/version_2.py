@@ -122,6 +122,7 @@ def upgrade() -> None:
         sa.Column("issued", sa.Boolean, nullable=False),
         sa.Column("seen_at", sa.Integer),
         sa.Column("ended", sa.Integer),
+        sa.Column("shift", sa.Integer),
     )
     op.create_table(
         "finals",
