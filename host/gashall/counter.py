@@ -522,6 +522,20 @@ def check_exchange(row: TransferRow | None, account: str) -> None:
     )
 
 
+def check_bound(known: Values | None, account: str) -> None:
+    """Whether a report shows that the meter is bound: what ends a binding is refused by a meter that never began it.
+
+    CardError OPENING_NOT_LOADED.
+    """
+    if known is None:
+        raise CardError(
+            errors.OPENING_NOT_LOADED,
+            f"No report shows that the meter of account {account} is bound.",
+            "Put the customer's card into the meter and read it back (icgas hall read). If the meter is dead, declare "
+            "it dead: icgas hall exchange dead.",
+        )
+
+
 def check_not_ending(tool: int | None, account: str) -> None:
     """An order stays good for a whole binding: none is made while a card is out that may end it. BINDING_ENDS."""
     if tool is not None:

@@ -18,6 +18,7 @@ from gashall import encode, errors, journal, refunds, shifts, stock, toolmaking,
 from gashall.adoption import check_approval
 from gashall.counter import (
     Counter,
+    check_bound,
     check_exchange,
     check_free,
     check_not_closed,
@@ -212,6 +213,7 @@ def _may_begin(counter: Counter, books: Books, account: str) -> tuple[Binding, P
             f"Order {here.last.sequence} of account {account} is not finished.",
             "Finish it with the customer's card, or replace that card; then begin the exchange.",
         )
+    check_bound(here.known, account)
     return old, here
 
 

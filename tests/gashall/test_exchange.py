@@ -1042,6 +1042,66 @@ def test_transfer_card_at_another_service_is_called_what_it_is(house):
     for service in (house.hall.read_back, lambda card: house.hall.sell(card, 1, fen=1)):
         refusal = refused(lambda service=service: service(house.transfer), codes.KIND, CardError)
         assert "transfer card of the company" in str(refusal)
+        assert "icgas hall tool read, a transfer card by exchange read" in str(refusal)
     told = house.hall.verify(house.transfer).lines()
     assert any(line.startswith("identity") and line.endswith("transfer card") for line in told)
-    assert any("icgas hall tool read, a transfer card by exchange read" in line for line in told)
+
+
+@pytest.fixture
+def unread(tmp_path, signer):
+    """A house whose customer has opened the account, and whose card the hall has not seen since."""
+    house = House.__new__(House)
+    house.folder = tmp_path / "house"
+    house.folder.mkdir()
+    house.desk = Desk(house.folder, signer)
+    house.old, house.new = Stand(signer), Stand(signer, NEIGHBOUR)
+    house.hall = house.desk.hall()
+    house.hall.open_account(house.desk.blank(), meter=METER, volume=30, fen=7500)
+    house.start_old, house.sold = house.old.meter.register.value, 3000
+    yield house
+    house.desk.close()
+
+
+def test_no_exchange_begins_before_the_meter_is_known_to_be_bound(unread):
+    # RULES 1, transfer: a meter that is not bound has nothing to transfer, and an exchange cannot be taken back.
+    head = unread.hall.audit().head
+    told = refused(unread.begin, errors.OPENING_NOT_LOADED, CardError)
+    assert "icgas hall read" in told.remedy and "icgas hall exchange dead" in told.remedy
+    assert unread.hall.audit().head == head
+    assert decode_card((unread.folder / "transfer.bin").read_bytes()).blank
+    (unread.folder / "transfer.bin").unlink()
+    (unread.folder / "transfer.bin.chip").unlink()
+    assert unread.show(unread.old) == codes.OK
+    unread.hall.read_back(unread.customer)
+    assert unread.through().moved == 30
+    unread.load()
+    unread.adds_up()
+
+
+def test_meter_that_is_dead_before_its_first_card_is_exchanged_by_its_index(unread):
+    told = declare(unread, closing="0")
+    assert told.owed == 30
+    unread.hall.exchange_card(unread.customer)
+    assert unread.load().meter == NEIGHBOUR
+    make_up(unread, "30")
+    unread.load()
+    assert unread.new.meter.remaining == unread.sold
+    assert unread.hall.audit().clean
+
+
+def test_clear_of_an_opening_nobody_has_seen_loaded_is_allowed_and_can_be_taken_back(unread):
+    # Nothing is lost by it: the meter refuses the card, or says in its final record what it had loaded.
+    hall = unread.hall
+    hall.issue_clear(unread.blank("clear.bin"), account=ACCOUNT, **PEOPLE)
+    assert unread.show(unread.old, "clear.bin") == codes.NOT_BOUND
+    assert hall.end_tool(2, FileReader(unread.folder / "clear.bin")).state == "taken back"
+    assert unread.show(unread.old) == codes.OK
+    assert hall.read_back(unread.customer).remaining == 30
+    unread.sell(20)
+    hall.issue_clear(unread.blank("again.bin"), account=ACCOUNT, **PEOPLE)
+    assert unread.show(unread.old, "again.bin") == codes.OK
+    # An order that waits on the card is settled by the final record and paid back with the rest.
+    ended = hall.read_tool(FileReader(unread.folder / "again.bin")).ended
+    assert (ended.remaining, ended.not_loaded) == (30, 20)
+    assert hall.close_account(ACCOUNT, **PEOPLE, fen=100).paid_back == 50
+    assert hall.audit().clean

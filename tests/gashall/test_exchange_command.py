@@ -62,6 +62,9 @@ def window(tmp_path, capsys):
 
 def test_exchange_by_transfer_card(window):
     card = window.file("transfer.bin")
+    code, _, err = window.run("exchange", "begin", "--card", card, "--blank", *NEW)
+    assert code == 1 and "OPENING_NOT_LOADED" in err
+    window.fine("read", "--card", window.file("card.bin"))
     out = window.fine("exchange", "begin", "--card", card, "--blank", *NEW)
     assert "30.00 m³ at most" in out
     code, _, err = window.run("sell", "--card", window.file("card.bin"), "--volume", "5")
