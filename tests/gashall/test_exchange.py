@@ -199,6 +199,7 @@ CASES = [
 def test_gas_goes_to_the_new_meter_once(house, case):
     moved, owed, corrected = case(house)
     told = house.through()
+    assert told.unproven is None
     assert (told.moved, told.owed, told.corrected) == tuple(Decimal(n) / 100 for n in (moved, owed, corrected))
     assert (house.old.state, house.old.meter.remaining) == (TRANSFERRED, 0)
     assert house.new.meter.remaining == moved - (corrected if case not in (correction_on_the_card,) else 0)
@@ -445,7 +446,8 @@ def test_new_meters_report_stands_for_a_final_record_that_never_comes_back(house
     assert (row.kept, row.account) == (True, ACCOUNT)
     assert house.binding().meter == METER
     told = house.hall.exchange_proven(ACCOUNT)
-    assert (told.state, told.moved, told.owed) == ("read", Decimal("23.00"), Decimal(0))
+    assert (told.state, told.moved, told.owed, told.unproven) == ("read", Decimal("23.00"), Decimal(0), 20)
+    assert any("had loaded 20.00 m³" in line and "icgas hall makeup request" in line for line in told.lines())
     house.hall.exchange_card(house.customer)
     house.load()
     assert house.new.meter.remaining == 2300
@@ -455,6 +457,23 @@ def test_new_meters_report_stands_for_a_final_record_that_never_comes_back(house
     ).number
     house.hall.approve_grant(number, "Wang Fang")
     house.hall.write_grant(house.customer, number)
+    house.load()
+    house.adds_up()
+
+
+def test_nothing_is_called_unproven_where_the_old_meter_has_shown_it_all(house):
+    assert house.show(house.old) == codes.REPEAT
+    house.hall.read_back(house.customer)
+    house.begin()
+    house.show(house.old, "transfer.bin")
+    house.show(house.new, "transfer.bin")
+    house.hall.issue_management(house.blank("round.bin"), purpose="round")
+    house.show(house.new, "round.bin")
+    house.hall.read_tool(FileReader(house.folder / "round.bin"))
+    told = house.hall.exchange_proven(ACCOUNT)
+    assert told.unproven == 0
+    assert not any("makeup" in line for line in told.lines())
+    house.hall.exchange_card(house.customer)
     house.load()
     house.adds_up()
 
