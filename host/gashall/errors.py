@@ -79,6 +79,7 @@ EXCHANGE = -190
 EXCHANGE_MISSING = -191
 METER_DEAD = -192
 DEAD_METER_LIMIT = -193
+REPLACEMENT_UNSEEN = -197
 
 # Code -> (name, what it means, 中文, what the person does next): the same shape as gascard.meanings.CODES.
 HOST_CODES: dict[int, tuple[str, str, str, str]] = {
@@ -519,6 +520,12 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "No dead meter of this account had so much left by its closing index.",
         "超过死表剩余气量",
         "Ask for at most what the exchange has told (icgas hall exchange show).",
+    ),
+    REPLACEMENT_UNSEEN: (
+        "REPLACEMENT_UNSEEN",
+        "The account's present card is a replacement itself, and its meter has not been seen to load it.",
+        "现用卡为补卡，尚未插表",
+        "If that card is the one just made, hand it out. If it is lost or broken too, say so (--again, again=True).",
     ),
 }
 

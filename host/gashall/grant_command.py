@@ -84,6 +84,7 @@ def add(
     replacing.add_argument("--reason", choices=REASONS, required=True, help="what became of the old card")
     replacing.add_argument("--old-card", metavar="FILE", help="the old card, if it can still be read")
     replacing.add_argument("--issue-batch", metavar="N", type=whole, default=0, help="batch the card belongs to; 0")
+    replacing.add_argument("--again", action="store_true", help="the present card, a new replacement, is gone as well")
     taking = action("take-back", service(_take_back), "take a replaced card back that has turned up")
     taking.add_argument("--card", metavar="FILE", required=True, help="the old card's file")
 
@@ -175,7 +176,12 @@ def _replace(hall: Hall, given: Arguments, blank: Blank) -> Answer:
     old = None if given.old_card is None else FileReader(given.old_card)
     with blank(given) as reader:
         told = hall.replace(
-            reader, account=given.account, reason=given.reason, old_card=old, issue_batch=given.issue_batch
+            reader,
+            account=given.account,
+            reason=given.reason,
+            old_card=old,
+            issue_batch=given.issue_batch,
+            again=given.again,
         )
     lines = [
         f"card {told.card} is account {told.account}'s, replacement {told.replacement}: {told.state}",

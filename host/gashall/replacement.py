@@ -93,6 +93,7 @@ def replace_card(
     reason: str,
     old_card: Reader | None,
     issue_batch: int,
+    again: bool,
 ) -> Replaced:
     """See ``Hall.replace``."""
     check_reader(reader)
@@ -111,6 +112,10 @@ def replace_card(
         card = counter.read_card(reader)
         with counter.ledger.begin() as books:
             begun = _begun(books, account)
+            if begun is None and _is_made(books, account, card, reason):
+                # A program that died behind its last commit is asked again: the card is made.
+                counter.keep(books, counter.judge(books, card))
+                return _replaced(counter, books, account, None, resumed=True)
             if begun is None:
                 _take_proof(counter, books, account, old)
             elif card.number == begun.row.number:
@@ -122,6 +127,8 @@ def replace_card(
             # In a transaction of its own: what the old card proves is kept even where no card can be made.
             with counter.ledger.begin() as books:
                 _check(counter, books, account)
+                if old is None and not again:
+                    _check_seen(books, account)
             check_blank(card, reader)
             check_image(reader, card)
             if not reader.present(DEFAULT_PSC):
@@ -133,6 +140,8 @@ def replace_card(
             with counter.ledger.begin() as books:
                 if _begun(books, account) is not None:
                     raise LedgerError(errors.PENDING_ELSEWHERE)
+                if old is None and not again:
+                    _check_seen(books, account)
                 made = _book(counter, books, account, reason, issue_batch, taken=old is not None)
         else:
             made = begun
@@ -215,6 +224,28 @@ def _begun(books: Books, account: str) -> _Made | None:
     if last is None or row is None or last.kind != REPLACEMENT or last.state != PENDING or row.issued:
         return None
     return _Made(None, row, last)
+
+
+def _is_made(books: Books, account: str, card: Card, reason: str) -> bool:
+    """Whether the card in the reader is the account's present one, was made for that reason and bears nothing since."""
+    row, binding = books.card_of(account), books.binding_of(account)
+    last = None if binding is None else books.last_order(binding.id)
+    if row is None or last is None or card.region_code or card.number != row.number:
+        return False
+    return last.kind == REPLACEMENT and last.card == row.number and row.reason == reason
+
+
+def _check_seen(books: Books, account: str) -> None:
+    """Whether the account's present card is no replacement of a moment ago: asked twice, one is made. LedgerError."""
+    binding = books.binding_of(account)
+    last = None if binding is None else books.last_order(binding.id)
+    if last is not None and last.kind == REPLACEMENT and last.state != DONE:
+        made = units.moment(last.made_at)
+        raise LedgerError(
+            errors.REPLACEMENT_UNSEEN,
+            f"Account {account} was given replacement card {last.card} at {made:%Y-%m-%d %H:%M} UTC, and its meter has "
+            "not been seen to load it.",
+        )
 
 
 def _take_proof(counter: Counter, books: Books, account: str, old: Card | None) -> None:

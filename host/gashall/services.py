@@ -506,21 +506,36 @@ class Hall:
         return refunds.cancel(self.counter, number, reader, rescue)
 
     def replace(
-        self, reader: Reader, *, account: str, reason: str, old_card: Reader | None = None, issue_batch: int = 0
+        self,
+        reader: Reader,
+        *,
+        account: str,
+        reason: str,
+        old_card: Reader | None = None,
+        issue_batch: int = 0,
+        again: bool = False,
     ) -> Replaced:
         """Make the blank card in ``reader`` the account's card in place of a lost or broken one (补卡, 换卡).
 
         ``reason`` is one of ``gashall.replacement.REASONS``; ``old_card`` holds the old card if it can be read: it is
         taken back. The new card bears what a report proves loaded; what was paid beyond that is held until the new
         card's report, or an approved make-up. A refund not proven is cancelled by it. Repeated after a death, with that
-        card or another blank one, it is finished.
+        card or another blank one, it is finished; with the card that was made it tells what was done. While the present
+        card is a replacement no report shows loaded, another is made only with that card as ``old_card``, or ``again``.
 
         RequestError FIELD; LedgerError ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, NUMBER_USED_UP, REFUND_UNPAID,
-        PENDING_ELSEWHERE (the opening is unfinished), SHIFT_MISSING, STOCK_SHORT; CardError as ``open_account``, and
-        GRANT_ACCOUNT for an old card that is not the account's; ReaderError. Rule: RULES 1, paid and released.
+        REPLACEMENT_UNSEEN, PENDING_ELSEWHERE (the opening is unfinished), SHIFT_MISSING, STOCK_SHORT; CardError as
+        ``open_account``, and GRANT_ACCOUNT for an old card that is not the account's; ReaderError. Rule: RULES 1, paid
+        and released.
         """
         return replacement.replace_card(
-            self.counter, reader, account=account, reason=reason, old_card=old_card, issue_batch=issue_batch
+            self.counter,
+            reader,
+            account=account,
+            reason=reason,
+            old_card=old_card,
+            issue_batch=issue_batch,
+            again=again,
         )
 
     def take_back(self, reader: Reader) -> TakenBack:

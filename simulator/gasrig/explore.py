@@ -216,7 +216,7 @@ class Counter(Desk):
         if (refund := self._open_grant(account, "refund", written=True)) is not None:
             with suppress(GasError):  # what is proven is paid first; what is not is cancelled by the new card
                 hall.pay_refund(refund)
-        told = hall.replace(ChipReader(chip), account=account, reason="lost in use")
+        told = hall.replace(ChipReader(chip), account=account, reason="lost in use", again=True)
         if told.held:
             asked = hall.request_makeup(account, told.held, kind="held", reason="not loaded", requester="Li Ming")
             hall.approve_grant(asked.number, "Wang Fang")

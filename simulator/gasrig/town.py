@@ -298,7 +298,7 @@ class Desk:
         """The card is lost: its account gets another, a blank one until now."""
         account = self._account_of(image)
         return self._serve(
-            Chip(), lambda reader: self._hall.replace(reader, account=account, reason="lost in use"), None
+            Chip(), lambda reader: self._hall.replace(reader, account=account, reason="lost in use", again=True), None
         )
 
     def probe(self, image: bytes) -> Served:

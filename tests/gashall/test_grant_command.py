@@ -118,7 +118,7 @@ def test_replacement_tells_of_the_refund_it_cancels_and_of_no_other(window):
     window.fine("refund", "write", number, "--card", window.card)
     words = ("replace", "--blank", "--account", ACCOUNT, "--reason", "lost in use", "--card")
     assert f"Refund {number} is cancelled by it" in window.fine(*words, str(window.folder / "new.bin"))
-    assert "cancelled" not in window.fine(*words, str(window.folder / "newer.bin"))
+    assert "cancelled" not in window.fine(*words, str(window.folder / "newer.bin"), "--again")
 
 
 def test_blank_made_for_a_refused_replacement_is_taken_away_again(window):

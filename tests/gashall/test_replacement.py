@@ -205,7 +205,7 @@ def lost_twice(home):
     home.opened()
     home.hall.sell(home.reader(), 20, fen=5000)
     home.replace()
-    told = home.replace("lost in use")
+    told = home.replace("lost in use", again=True)
     assert (told.replacement, told.held) == (2, 20)
     home.load()
     home.load(1, codes.REPLACED)
@@ -445,6 +445,48 @@ def test_replacement_needs_a_blank_card_and_the_right_old_one(home):
     stranger = home.hall.open_account(ChipReader(other), meter=METER, volume=1)
     refused(lambda: home.replace("broken", old_card=ChipReader(other)), errors.GRANT_ACCOUNT)
     assert home.hall.replace(ChipReader(Chip()), account=stranger.account, reason="broken").held == 1
+
+
+def test_replacement_asked_for_twice_is_made_once(home):
+    """A sale asked for twice is GAS_ON_CARD: a card just made is handed out, and no second one beside it."""
+    home.opened()
+    home.hall.sell(home.reader(), 20, fen=5000)
+    told = home.replace()
+    head, chip = home.hall.audit().head, Chip()
+    # The answer was lost: the card that was made is in the reader, and another blank one.
+    again = home.hall.replace(home.reader(), account=home.account, reason="lost in use")
+    assert (again.resumed, again.card, again.replacement, again.held) == (True, told.card, 1, 20)
+    refusal = refused(
+        lambda: home.hall.replace(ChipReader(chip), account=home.account, reason="lost in use"),
+        errors.REPLACEMENT_UNSEEN,
+        LedgerError,
+        "replacement card 2 at",
+    )
+    assert "--again" in refusal.remedy
+    refused(lambda: home.hall.replace(home.reader(), account=home.account, reason="broken"), errors.REPLACEMENT_UNSEEN)
+    assert (home.hall.audit().head, chip.dump()) == (head, Chip().dump())
+    home.load()
+    home.hall.read_back(home.reader())
+    assert home.replace().replacement == 2, "seen, and lost later on"
+    home.adds_up()
+
+
+@pytest.mark.parametrize("how", ["said so", "shown"])
+def test_replacement_that_is_lost_or_broken_at_once_is_replaced(home, how):
+    home.opened()
+    home.hall.sell(home.reader(), 20, fen=5000)
+    home.replace()
+    options = {"again": True} if how == "said so" else {"old_card": home.reader()}
+    told = home.replace("broken", **options)
+    assert (told.replacement, told.card, told.held) == (2, 3, 20)
+    home.load()
+    for place in (0, 1):
+        home.load(place, codes.REPLACED)
+    home.hall.read_back(home.reader())
+    home.make_up(20)
+    home.load()
+    home.hall.read_back(home.reader())
+    assert home.adds_up().held == 0
 
 
 def test_last_replacement_number_is_not_passed(home):
