@@ -87,6 +87,7 @@ def add(
     replacing.add_argument("--again", action="store_true", help="the present card, a new replacement, is gone as well")
     taking = action("take-back", service(_take_back), "take a replaced card back that has turned up")
     taking.add_argument("--card", metavar="FILE", required=True, help="the old card's file")
+    taking.add_argument("--clear", action="store_true", help="take its order off it too, once it is booked")
 
     for name, work, words in (
         ("transfer-account", _transfer, "enter another holder of an account"),
@@ -199,13 +200,15 @@ def _replace(hall: Hall, given: Arguments, blank: Blank) -> Answer:
 
 
 def _take_back(hall: Hall, given: Arguments) -> Answer:
-    told = hall.take_back(FileReader(given.card))
+    told = hall.take_back(FileReader(given.card), clear=given.clear)
     lines = [f"card {told.card} of account {told.account}, replaced by card {told.replaced_by}, is taken back"]
     if told.report is None:
         lines.append("It bears no report of the meter.")
     else:
         lines.append(f"Its report {told.report['report_number']} tells of order {told.report['sequence']}.")
     lines.append(f"gas on it that no report shows loaded: {told.waiting} m³; held: {told.held} m³")
+    if told.cleared is not None:
+        lines.append("Its order is off it." if told.cleared else "Its order is still on it: cut the card up.")
     return 0, asdict(told), lines
 
 

@@ -6,12 +6,13 @@ card's own report settles it: the meter then has it, or never will, and it is ma
 the old card, totals are cumulative and no gas is given twice (RULES 1, paid and released; DOMAIN 1).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from gascard import codes, records
 from gascard.chip import DEFAULT_PSC
-from gashall import errors, journal, shifts, stock, units
+from gascard.records import ORDER_AT
+from gashall import encode, errors, journal, shifts, stock, units
 from gashall.counter import (
     Counter,
     check_blank,
@@ -19,10 +20,12 @@ from gashall.counter import (
     check_image,
     check_not_closed,
     check_ours,
+    check_read_back,
     check_reader,
     found,
     is_ahead,
     newest_report,
+    spliced,
 )
 from gashall.encode import Card, Values, decode_card, report_rank
 from gashall.errors import CardError, LedgerError, RequestError
@@ -83,6 +86,8 @@ class TakenBack:
     """Gas of its own order that no report on it shows loaded; by itself no proof that it was not."""
     held: Decimal
     """What the account has held, this card's report taken into account."""
+    cleared: bool | None = None
+    """Whether its order is off it; None: it was not asked for."""
 
 
 def replace_card(
@@ -150,11 +155,44 @@ def replace_card(
         return _replaced(counter, books, account, made.old, resumed=begun is not None)
 
 
-def take_back(counter: Counter, reader: Reader) -> TakenBack:
+def take_back(counter: Counter, reader: Reader, *, clear: bool) -> TakenBack:
     """See ``Hall.take_back``."""
     check_reader(reader)
     with reader:
         card = counter.read_card(reader)
+        told = _take_back(counter, card)
+        # What it said is booked first: nothing of it is lost with the order.
+        return replace(told, cleared=_clear(counter, reader, card)) if clear else told
+
+
+def _clear(counter: Counter, reader: Reader, card: Card) -> bool:
+    """Take the order off a card that was taken back; False where it is not ours, or takes its password no more.
+
+    A card on which this was begun bears the order with some bytes, or bits of one, erased.
+    """
+    blank = encode.BLANK_IMAGE[ORDER_AT : ORDER_AT + encode.ORDER_FRAME_SIZE]
+    if card.order.raw == blank:
+        return True
+    with counter.ledger.look() as books:
+        place = found(books.place(found(card.number)))
+        frames = [row.frame for row in books.orders(place.account.number) if row.card == card.number and row.frame]
+    if not any(all(b & f == f for b, f in zip(card.order.raw, frame, strict=True)) for frame in frames):
+        return False
+    check_image(reader, card)
+    try:
+        if not reader.present(counter.signer.card_psc(found(card.number))):
+            return False
+    except CardError as error:
+        if error.code not in (errors.LAST_TRY, errors.CARD_DEAD):
+            raise
+        return False
+    check_image(reader, card)
+    reader.write(ORDER_AT, blank)
+    check_read_back(reader, spliced(card.image, ORDER_AT, blank))
+    return True
+
+
+def _take_back(counter: Counter, card: Card) -> TakenBack:
     with counter.ledger.begin() as books:
         check_ours(card)
         place = books.place(found(card.number))
@@ -169,7 +207,7 @@ def take_back(counter: Counter, reader: Reader) -> TakenBack:
         if binding is None or meter is None:
             return TakenBack(place.account.number, place.card.number, present, None, Decimal(0), Decimal(0))
         here = position(counter, books, binding)
-        order = card.order.values if card.order.authentic else None
+        order = card.order.values if card.order.authentic else _last_on(books, binding, place.card.number)
         waiting = 0
         if order is not None and order["binding"] == binding.number and order["meter"] == meter.number:
             loaded = report is not None and report["sequence"] >= order["sequence"]
@@ -182,6 +220,12 @@ def take_back(counter: Counter, reader: Reader) -> TakenBack:
             waiting=units.volume(waiting, meter.pulse_weight),
             held=units.volume(here.held, meter.pulse_weight),
         )
+
+
+def _last_on(books: Books, binding: Binding, card: int) -> Values | None:
+    """What the ledger put on a card last, where the card does not say it any more: it was cleared."""
+    rows = [row for row in books.orders(binding.account) if row.binding == binding.id and row.card == card]
+    return encode.decode_order(rows[-1].frame) if rows and rows[-1].frame else None
 
 
 def prove(counter: Counter, books: Books, card: Card) -> Values | None:

@@ -538,12 +538,13 @@ class Hall:
             again=again,
         )
 
-    def take_back(self, reader: Reader) -> TakenBack:
-        """Take back an old card that turned up again: its report is taken as proof, nothing is written to it.
+    def take_back(self, reader: Reader, *, clear: bool = False) -> TakenBack:
+        """Take back an old card that turned up again: its report is taken as proof. Nothing is written to it, unless
+        ``clear``: then its order is taken off it afterwards, if its chip lets us.
 
         CardError CARD_IN_USE, CARD_UNKNOWN or for a card that is not ours; LedgerError LEDGER_BEHIND. Rule: DOMAIN 1.
         """
-        return replacement.take_back(self.counter, reader)
+        return replacement.take_back(self.counter, reader, clear=clear)
 
     def begin_exchange(
         self, reader: Reader, *, account: str, meter: NewMeter, requester: str, approver: str, reason: str

@@ -6,11 +6,12 @@ from decimal import Decimal
 
 import pytest
 from paper import METER
+from test_services_cuts import DeadError, stop
 from tests.conftest import require_part
 
 from gascard import codes, records
 from gascard.chip import SECURITY, Chip
-from gascard.records import ORDER_AT
+from gascard.records import IMAGE_SIZE, ORDER_AT
 from gashall import encode, errors
 from gashall.encode import decode_card
 from gashall.errors import CardError, GasError, LedgerError, RequestError
@@ -396,6 +397,77 @@ def test_old_card_that_is_read_is_taken_back_and_told(home):
     with home.hall.ledger.look() as books:
         assert [row.ended is not None for row in books.cards(home.account)] == [True, False]
     assert home.hall.audit().clean
+
+
+def lost_with_gas(home):
+    """A card with an order nobody loaded, replaced and found again; its chip as it was found."""
+    home.opened()
+    home.hall.sell(home.reader(), 20, fen=5000)
+    home.replace()
+    return home.chips[0]
+
+
+def test_old_card_is_cleared_when_it_is_taken_back(home):
+    # DOMAIN 1: "take back and clear the old one".
+    chip = lost_with_gas(home)
+    before = bytes(chip.main)
+    told = home.hall.take_back(home.reader(0), clear=True)
+    assert (told.waiting, told.held, told.cleared) == (20, 20, True)
+    card = decode_card(bytes(chip.main), home.world.signer)
+    assert not card.order.written
+    changed = [i for i in range(IMAGE_SIZE) if chip.main[i] != before[i]]
+    assert min(changed) >= ORDER_AT and max(changed) < ORDER_AT + encode.ORDER_FRAME_SIZE
+    home.load(0, codes.SHAPE)
+    # Asked again it tells the same; the card is no blank one of the stock, its number cannot be taken off it.
+    again = home.hall.take_back(home.reader(0), clear=True)
+    assert (again.waiting, again.held, again.cleared) == (20, 20, True)
+    refused(lambda: home.hall.open_account(home.reader(0), meter=METER, volume=1), errors.CARD_NOT_BLANK, CardError)
+    home.load()
+    home.make_up(20)
+    home.load()
+    home.hall.read_back(home.reader())
+    assert home.adds_up().held == 0
+
+
+def test_card_taken_back_and_pulled_at_every_byte_is_cleared_when_it_is_shown_again(home):
+    chip = lost_with_gas(home)
+    start, stops = chip.dump(), 0
+    for mode in ("dead", "torn"):
+        for byte in range(10 * IMAGE_SIZE):
+            chip.restore(start)
+            reader = home.reader(0)
+            stop(reader, mode, byte)
+            try:
+                home.hall.take_back(reader, clear=True)
+            except DeadError:
+                stops += 1
+            else:
+                break
+            chip.power_off()
+            told = home.hall.take_back(home.reader(0), clear=True)
+            assert (told.waiting, told.held, told.cleared) == (20, 20, True), (mode, byte)
+            assert not decode_card(bytes(chip.main), home.world.signer).order.written
+        else:
+            raise AssertionError("it never came to its end")
+    assert stops > 2 * 40
+    assert home.hall.audit().clean
+
+
+@pytest.mark.parametrize("counter", [0b001, 0])
+def test_old_card_that_takes_no_password_is_taken_back_uncleared(home, counter):
+    chip = lost_with_gas(home)
+    chip.security[0] = counter
+    before = chip.dump()
+    assert home.hall.take_back(home.reader(0), clear=True).cleared is False
+    assert chip.dump() == before
+
+
+def test_order_that_is_not_the_ledgers_is_not_taken_off(home):
+    chip = lost_with_gas(home)
+    chip.main[ORDER_AT + 20] ^= 0xFF
+    before = chip.dump()
+    assert home.hall.take_back(home.reader(0), clear=True).cleared is False
+    assert chip.dump() == before
 
 
 def test_old_card_of_an_account_without_a_meter_is_taken_back(home):
