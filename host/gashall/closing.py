@@ -20,9 +20,9 @@ from gashall.counter import (
     check_ours,
     check_reader,
     check_settled,
-    correction_total,
     found,
 )
+from gashall.ending import ended, reckoned
 from gashall.errors import CardError, LedgerError
 from gashall.grants import of_account
 from gashall.ledger import CLEAR, CLOSE, CLOSED, PENDING, Binding, Books, GrantRow, ToolRow
@@ -31,7 +31,6 @@ from gashall.readers.base import Reader
 from gashall.refunds import bought_left, money_of_account
 from gashall.toolcards import Tool, told
 from gashall.toolmaking import Wanted, make
-from gashall.toolreading import not_loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +170,11 @@ def close_account(
         if known.state == CLOSED and done is not None:
             return _told(books, done, resumed=True)
         check_not_closed(known)
-        binding = _ended(books, account)
+        binding = ended(books, account)
         own = books.card_of(account)
         if number is not None and (own is None or own.number != number):
             raise CardError(errors.GRANT_ACCOUNT, f"Card {number} is not account {account}'s present card.")
-        count, _ = _reckoned(books, binding)
+        count, _ = reckoned(books, binding)
         weight = found(books.meter(binding.meter)).pulse_weight
         payable = min(max(count, 0), _bought(books, account) // 10 ** (2 - weight))
         if fen is None:
@@ -205,22 +204,6 @@ def _shown(counter: Counter, reader: Reader) -> int:
     return number
 
 
-def _ended(books: Books, account: str) -> Binding:
-    """The account's last binding, which is over by its final record. LedgerError FINAL_MISSING and what else stands
-    open."""
-    bindings = books.bindings(account)
-    binding = bindings[-1] if bindings else None
-    if binding is None or binding.open or books.final(binding.meter, binding.number) is None:
-        if binding is not None and binding.open:
-            check_free(books, binding)
-        raise LedgerError(errors.FINAL_MISSING, f"No final record is known of the meter of account {account}.")
-    last = found(books.last_order(binding.id))
-    check_free(books, binding, ending=False)
-    if last.state == PENDING:
-        raise LedgerError(errors.PENDING_ELSEWHERE, f"Order {last.sequence} of account {account} is pending.")
-    return binding
-
-
 def _bought(books: Books, account: str) -> int:
     """What the account bought and was not paid back, for whichever meter, in hundredths of a m³."""
     return sum(
@@ -229,19 +212,9 @@ def _bought(books: Books, account: str) -> int:
     )
 
 
-def _reckoned(books: Books, binding: Binding) -> tuple[int, int]:
-    """Pulses the customer has left, below zero where he owes them; and how many of them never came to the meter."""
-    final = encode.decode_frame(found(books.final(binding.meter, binding.number)).frame, tools.FINAL)
-    last = found(books.last_order(binding.id))
-    waiting = not_loaded(books, binding, last, final)
-    # A correction the meter never got is the customer's or the company's all the same.
-    missing = correction_total(last, final) - final["correction_total"]
-    return encode.remaining(final) - missing + waiting, waiting
-
-
 def _told(books: Books, row: GrantRow, *, resumed: bool) -> Closure:
     binding = next(binding for binding in books.bindings(row.account) if binding.id == row.binding)
-    count, waiting = _reckoned(books, binding)
+    count, waiting = reckoned(books, binding)
     weight = found(books.meter(binding.meter)).pulse_weight
     return Closure(
         account=row.account,

@@ -385,7 +385,7 @@ class Counter:
     def finish(self, reader: Reader, standing: Standing, order: Order, rescue: bool) -> None:
         """Bring a begun order to its end: the same frame, whatever the card says (RULES 1, settling)."""
         card = standing.card
-        if not standing.row.issued and (order.sequence == 1 or order.kind in (REPLACEMENT, EXCHANGE)):
+        if not standing.row.issued:
             self.issue(reader, card, standing.row, order, presented=False)
         elif card.order.raw == order.frame:
             with self.ledger.begin() as books:

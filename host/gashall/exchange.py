@@ -43,11 +43,11 @@ from gashall.ledger import (
     ToolRow,
     TransferRow,
 )
-from gashall.opening import check_meter_free, unlock_blank
+from gashall.opening import REPLACEMENT_MOST, check_meter_free, unlock_blank
 from gashall.placing import Position, position
 from gashall.readers.base import Reader
 from gashall.reconciliation import carried
-from gashall.replacement import REASONS, REPLACEMENT_MOST
+from gashall.replacement import REASONS
 from gashall.toolmaking import Wanted
 from gashall.toolreading import take_final
 from gashall.units import Volume
@@ -796,7 +796,9 @@ def exchange_of(counter: Counter, account: str) -> Exchange:
     units.account_number(account)
     with counter.ledger.look() as books:
         _account(books, account)
-        rows = books.transfers(account)
+        # What came along when a cleared account got a meter again is no exchange.
+        cards = {row.number for row in books.tools() if row.kind == TRANSFER}
+        rows = [row for row in books.transfers(account) if row.tool is None or row.tool in cards]
         if not rows:
             raise LedgerError(errors.EXCHANGE_MISSING, f"Account {account} has had no exchange.")
         return _told(books, rows[-1])

@@ -147,7 +147,9 @@ def _parser() -> argparse.ArgumentParser:
     opening.add_argument("--money", metavar="YUAN", type=_money, help=money)
     opening.add_argument("--price-agreed", action="store_true", help=agreed)
     opening.add_argument("--name", default="", help="the customer's name")
-    opening.add_argument("--account", metavar="NUMBER", help="10 digits; the next free number if not given")
+    opening.add_argument(
+        "--account", metavar="NUMBER", help="10 digits, a free number or one whose meter was cleared; the next free one"
+    )
     for option, default, words in (
         ("initial-reading", "0", "the meter's index, m³"),
         ("alarm", "5", "alarm limit, m³"),
@@ -447,7 +449,11 @@ def _open(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
             key_version=arguments.key_version,
             issue_batch=arguments.issue_batch,
         )
-    return _sold(sale, "account opened")
+    code, record, lines = _sold(sale, "account opened")
+    if sale.bought_total > sale.pulses:
+        left = units.volume(sale.bought_total - sale.pulses, arguments.pulse_weight)
+        lines.append(f"and {left} m³ that were left when its meter was cleared")
+    return code, record, lines
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from gashall import encode, errors, units
 from gashall.encode import Values
 from gashall.errors import GasError, LedgerError
 from gashall.ledger import (
+    CLEAR,
     Account,
     AccountChange,
     AdoptionRow,
@@ -115,9 +116,12 @@ class History:
             )
         if self.transfers:
             lines += ["", "meters exchanged"]
+        cleared = {tool.number for tool in self.tools if tool.kind == CLEAR}
         meters = {binding.id: binding.meter for binding, _ in self.bindings}
         for moving in self.transfers:
             weight, how = weights[moving.new], "by transfer card" if moving.tool is not None else "dead"
+            if moving.tool in cleared:
+                how = "after a clear"
             if moving.closing is not None:
                 how += f" at index {units.volume(moving.closing, weight)} m³"
             far = (

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from gascard import codes, records
 from gascard.chip import DEFAULT_PSC
-from gascard.records import S24_MAX
+from gascard.records import S24_MAX, TOTAL_MAX
 from gashall import errors, stock, units
 from gashall.counter import (
     Counter,
@@ -14,17 +14,20 @@ from gashall.counter import (
     check_fen,
     check_image,
     check_reader,
+    check_state,
     found,
     order_told,
     sale_of,
 )
 from gashall.encode import Card
+from gashall.ending import ended, reckoned
 from gashall.errors import CardError, LedgerError, RequestError
-from gashall.ledger import DONE, PENDING, WRITTEN, Binding, Books, CardRow, MeterRow, Order
+from gashall.ledger import DONE, PENDING, TRANSFER, WRITTEN, Binding, Books, CardRow, MeterRow, Order
 from gashall.readers.base import Reader
 from gashall.units import Volume
 
 NAME_MOST = 200
+REPLACEMENT_MOST = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +123,7 @@ def begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[Car
         raise RequestError(codes.WEIGHT, f"Meter {number} is booked with a pulse weight of {known.pulse_weight}.")
     binding = books.binding_on(number)
     if binding is None:
-        if request.account is not None and books.account(request.account) is not None:
-            raise LedgerError(codes.ALREADY_BOUND, f"There is an account {request.account} already.")
+        _before(books, request)
         if known is not None and known.wheel_pulses != request.meter.wheel_pulses:
             raise RequestError(
                 errors.FIELD,
@@ -131,7 +133,7 @@ def begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[Car
         check_meter_free(books, number)
         return None
     order, row = found(books.last_order(binding.id)), found(books.card_of(binding.account))
-    if order.sequence != 1 or order.state != PENDING or row.issued:
+    if order.kind is not None or order.state != PENDING or row.issued:
         told = order_told(order, request.meter.pulse_weight)
         raise LedgerError(
             codes.ALREADY_BOUND,
@@ -143,6 +145,32 @@ def begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[Car
     if begun != request:
         raise LedgerError(errors.OPENING_DIFFERS)
     return row, binding, order
+
+
+def _before(books: Books, request: Opening) -> Binding | None:
+    """The last binding of an account that exists and whose meter was cleared; None for a new account.
+
+    LedgerError ALREADY_BOUND (it has a meter), ACCOUNT_CLOSED, ACCOUNT_STOPPED, FINAL_MISSING; RequestError FIELD for
+    another holder's name.
+    """
+    account = None if request.account is None else books.account(request.account)
+    if account is None:
+        return None
+    bound = books.binding_of(account.number)
+    if bound is not None:
+        raise LedgerError(
+            codes.ALREADY_BOUND,
+            f"There is an account {account.number} already, with meter {bound.meter}.",
+            "Its meter must be cleared, and the clear card read back, before it gets a meter again.",
+        )
+    check_state(account)
+    if request.name not in ("", account.name):
+        raise RequestError(
+            errors.FIELD,
+            f"Account {account.number} is another customer's.",
+            "Leave the name out, or enter the new holder first: icgas hall transfer-account.",
+        )
+    return ended(books, account.number)
 
 
 def check_meter_free(books: Books, number: str) -> None:
@@ -167,7 +195,8 @@ def finished_opening(books: Books, request: Opening) -> tuple[CardRow, Binding, 
     known, binding = books.meter(request.meter.number), books.binding_on(request.meter.number)
     if known is None or binding is None:
         return None
-    order = found(next((row for row in books.orders(binding.account) if row.binding == binding.id), None))
+    orders = books.orders(binding.account)
+    order = found(next((row for row in orders if row.binding == binding.id and row.kind is None), None))
     row = found(books.card(order.card))
     if not row.issued or _as_requested(books, known, binding, order, row, request) != request:
         return None
@@ -179,11 +208,13 @@ def _as_requested(
 ) -> Opening:
     """The opening in the ledger as the request it was made by; what ``request`` left open is left open."""
     account = found(books.account(binding.account))
+    again = books.bindings(binding.account)[0].id != binding.id
     return Opening(
         # A meter that was booked before has the keys the ledger knows, whatever is entered.
         meter=replace(meter, highest_binding=0, key_version=min(meter.key_version, request.meter.key_version)),
-        name=account.name,
-        account=None if request.account is None else account.number,
+        # An account that had a meter before has its name, and is always asked for by its number.
+        name="" if again and not request.name else account.name,
+        account=None if request.account is None and not again else account.number,
         pulses=order.paid_pulses,
         # What the price list said when it was begun is the money, whatever it says now.
         fen=None if request.fen is None and order.price is not None else order.fen,
@@ -202,20 +233,28 @@ def book_opening(counter: Counter, books: Books, request: Opening) -> tuple[Card
     if meter is None:
         meter = request.meter
         books.add_meter(meter)
-    account = books.add_account(request.name, counter.now(), request.account)
+    before = _before(books, request)
+    if before is None:
+        account, replacement, left = books.add_account(request.name, counter.now(), request.account), 0, 0
+    else:
+        account, replacement = found(books.account(before.account)), _next_replacement(books, before.account)
+        left = _left(books, before, meter, request.pulses)
     binding = books.bind(meter, account.number, request.initial_reading, request.parameters)
-    row = books.add_card(account.number, request.issue_batch)
+    row = books.add_card(account.number, request.issue_batch, replacement=replacement)
     if terms.uses_stock:
         books.move_stock(stock.USED, 1, at=terms.now, shift=terms.shift, card=row.number, account=account.number)
+    if before is not None and left:
+        _carry(books, before, binding, row, left, terms)
     order = counter.add_order(
         books,
         binding,
         meter,
         row,
         kind=records.ORDER_OPENING,
-        sequence=1,
+        sequence=2 if left else 1,
         count=request.pulses,
-        released=request.pulses,
+        released=max(left, 0) + request.pulses,
+        correction=max(-left, 0) or None,
         fen=terms.fen,
         price=terms.price,
         shift=terms.shift,
@@ -223,6 +262,74 @@ def book_opening(counter: Counter, books: Books, request: Opening) -> tuple[Card
         flags=records.FLAG_PARAMETERS,
     )
     return row, binding, order
+
+
+def _next_replacement(books: Books, account: str) -> int:
+    """The new card's: the account's earlier ones are replaced by it."""
+    number = int(found(books.card_of(account)).replacement) + 1
+    if number > REPLACEMENT_MOST:
+        raise LedgerError(
+            codes.NUMBER_USED_UP,
+            f"Account {account} has had {REPLACEMENT_MOST} replacement cards.",
+            "Close it, and open a new account.",
+        )
+    return number
+
+
+def _left(books: Books, before: Binding, meter: MeterRow, pulses: int) -> int:
+    """What the customer has left of a binding that is over, in pulses; below zero he owes it."""
+    left, _ = reckoned(books, before)
+    old = found(books.meter(before.meter))
+    if left and old.pulse_weight != meter.pulse_weight:
+        raise RequestError(
+            codes.WEIGHT,
+            f"Account {before.account} has {units.volume(left, old.pulse_weight)} m³ left, in a pulse weight of "
+            f"{old.pulse_weight}; meter {meter.number} counts in one of {meter.pulse_weight}.",
+            "Take a meter of the same pulse weight, or close the account and open a new one.",
+        )
+    if left < -S24_MAX or left + pulses > TOTAL_MAX:
+        raise RequestError(codes.RANGE, f"No order can bear the {left} pulses left of account {before.account}.")
+    return left
+
+
+def _carry(books: Books, before: Binding, binding: Binding, row: CardRow, left: int, terms: Terms) -> None:
+    """Book what comes into ``binding`` from the one before, as of an exchange: no purchase, and once.
+
+    Its row has no frame of its own: the opening order behind it bears the total.
+    """
+    clear = found(books.tool(found(books.final(before.meter, before.number)).card))
+    moved, owed = max(left, 0), max(-left, 0)
+    order = books.add_order(
+        binding,
+        row.number,
+        b"",
+        sequence=1,
+        paid=moved,
+        released=moved,
+        fen=None,
+        made_at=terms.now,
+        shift=terms.shift,
+        kind=TRANSFER,
+        correction=owed or None,
+    )
+    books.mark_written(order.id)
+    books.add_transfer(
+        before.account,
+        old=before.id,
+        new=binding.id,
+        tool=clear.number,
+        most=None,
+        requester=clear.requester or "",
+        approver=clear.approver or "",
+        reason=clear.purpose,
+        at=terms.now,
+        closing=None,
+        moved_at=terms.now,
+        moved_pulses=moved,
+        owed_pulses=0,
+        correction=owed,
+        ended_at=terms.now,
+    )
 
 
 def opening_terms(counter: Counter, books: Books, request: Opening) -> Terms:

@@ -42,12 +42,12 @@ from gashall.ledger import (
     Order,
     ReportRow,
 )
+from gashall.opening import REPLACEMENT_MOST
 from gashall.placing import Position, position
 from gashall.readers.base import Reader
 from gashall.refunds import proven
 
 REASONS = ("lost never used", "lost in use", "broken", "broken after purchase", "other")
-REPLACEMENT_MOST = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +316,7 @@ def _check(
     check_not_closed(known)
     check_free(books, binding)
     here = position(counter, books, binding)
-    if here.last.sequence == 1 and not here.row.issued:
+    if here.last.kind is None and not here.row.issued:
         raise LedgerError(
             errors.PENDING_ELSEWHERE,
             f"The opening of account {account} is not finished.",

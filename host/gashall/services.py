@@ -136,11 +136,14 @@ class Hall:
 
         ``volume`` m³ is the first gas (0 for none). ``initial_reading``, ``alarm``, ``ceiling`` and
         ``overdraft`` are m³, ``wheel_digits`` the counter's digits before the decimal point, ``fen`` the
-        money taken: as for ``sell``. Repeated after it failed or died, with the same particulars and that card
-        or another blank one, it is finished.
+        money taken: as for ``sell``. An ``account`` that is there gets a meter again, the same or another, once its
+        last one was cleared and the clear card read back: under the meter's next binding number, with what was left
+        and never loaded, unpaid; what is owed is taken off. Repeated after it failed or died, with the same particulars
+        and that card or another blank one, it is finished.
 
         Raises RequestError (anything impossible, nothing written; PRICE_DIFFERS, OVER_LIMIT); LedgerError
-        ALREADY_BOUND, OPENING_DIFFERS, SHIFT_MISSING or STOCK_SHORT; CardError CARD_NOT_BLANK, PASSWORD_REFUSED,
+        ALREADY_BOUND, OPENING_DIFFERS, SHIFT_MISSING or STOCK_SHORT, of an account that is there FINAL_MISSING,
+        ACCOUNT_CLOSED, ACCOUNT_STOPPED; CardError CARD_NOT_BLANK, PASSWORD_REFUSED,
         CARD_DEAD, LAST_TRY, READ_BACK_DIFFERS; ReaderError.
         """
         return opening.open_account(

@@ -12,8 +12,9 @@ from gascard import codes, tools
 from gashall import encode, errors, journal, units
 from gashall.counter import Counter, check_reader, found, is_ahead, kept_report
 from gashall.encode import Card, Part, Values
+from gashall.ending import not_loaded
 from gashall.errors import CardError, GasError, LedgerError
-from gashall.ledger import CLEAR, MANAGEMENT, Binding, Books, FinalRow, Order, ReportRow, ToolRow
+from gashall.ledger import CLEAR, MANAGEMENT, Binding, Books, FinalRow, ReportRow, ToolRow
 from gashall.readers.base import Reader
 from gashall.toolcards import Tool, check_tool, put, told
 from gashall.toolmaking import tool_row
@@ -232,12 +233,6 @@ def take_final(counter: Counter, books: Books, binding: Binding, card: int, fina
     return False
 
 
-def not_loaded(books: Books, binding: Binding, last: Order, final: Values) -> int:
-    """Pulses of the binding that were paid or given and that its final record does not show loaded."""
-    entitled = max(last.released_pulses, sum(books.paid(binding.id).values()))
-    return max(0, entitled - int(final["bought_total"]))
-
-
 def check_not_ahead(books: Books, binding: Binding, values: Values) -> None:
     last = books.last_order(binding.id)
     if last is None:
@@ -257,4 +252,4 @@ def binding_numbered(books: Books, meter: str, number: int) -> Binding | None:
     return next((binding for binding in books.bindings_on(meter) if binding.number == number), None)
 
 
-__all__ = ["Ended", "ToolRead", "ToolReport", "binding_numbered", "not_loaded", "read_tool", "take_final"]
+__all__ = ["Ended", "ToolRead", "ToolReport", "binding_numbered", "read_tool", "take_final"]

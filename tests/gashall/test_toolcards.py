@@ -1,6 +1,7 @@
 """The hall's side of the company's own cards, end to end: made by the hall, taken by a real meter, read back."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 from paper import METER, NEIGHBOUR, REGION, Desk
@@ -643,3 +644,142 @@ def test_taking_a_clear_card_back_stopped_at_every_byte_keeps_the_account_shut_t
             break
         count += 1
     assert count > 30
+
+
+# ---------------------------------------------------------------------- the same customer's meter again
+
+
+def again(desk, hall, volume=5, file="again.bin", **changed):
+    given = {"meter": METER, "account": FIRST, "volume": volume, "fen": volume * 250} | changed
+    return hall.open_account(desk.blank(file), **given)
+
+
+def reopened(desk, burned=700, sold=0, loaded=0):
+    """A hall and a meter that was cleared and bound again for the same customer: pulses burned, m³ sold before."""
+    hall, stand, _ = customers(desk)
+    hall.read_back(desk.card)
+    if sold:
+        hall.sell(desk.card, sold, fen=sold * 300)
+    stand.meter.pulses(burned)
+    cleared(desk, hall, stand)
+    return hall, stand, again(desk, hall, initial_reading=Decimal(burned) / 100)
+
+
+# Why, pulses burned, m³ on the card that were never loaded -> what the meter has after the new opening of 5 m³.
+CARRIED = [
+    ("RULES no number wraps: clear and open again", 700, 0, 2300 + 500),
+    ("what was never loaded comes along", 700, 10, 2300 + 1000 + 500),
+    ("everything is burned", 3000, 0, 500),
+    ("burned beyond zero: it is taken off", 3150, 0, 350),
+    ("both", 3150, 10, 1000 - 150 + 500),
+]
+
+
+@pytest.mark.parametrize(("burned", "sold", "left"), [row[1:] for row in CARRIED], ids=[row[0] for row in CARRIED])
+def test_cleared_account_gets_its_meter_again_with_what_was_left(desk, burned, sold, left):
+    hall, stand, sale = reopened(desk, burned, sold)
+    carried = left - 500
+    assert (sale.account, sale.volume, sale.fen) == (FIRST, 5, 1250)
+    assert sale.bought_total == max(carried, 0) + 500
+    assert visit(stand, desk.folder / "again.bin") == codes.OK
+    assert (stand.meter.remaining, stand.meter.account.values["binding"]) == (left, 2)
+    back = hall.read_back(reader_of(desk, "again.bin"))
+    assert (back.remaining * 100, back.state, back.held) == (left, "done", 0)
+    assert hall.reconcile(FIRST).difference == 0
+    # The old card is replaced, and gives nothing anywhere.
+    refused(codes.REPLACED, hall.sell, desk.card, 1, fen=1)
+    assert visit(stand, desk.card_path) == codes.BINDING
+    assert stand.meter.remaining == left
+    assert hall.sell(reader_of(desk, "again.bin"), 1, fen=250).sequence == (3 if carried else 2)
+    assert visit(stand, desk.folder / "again.bin") == codes.OK
+    assert hall.read_back(reader_of(desk, "again.bin")).remaining * 100 == left + 100
+    # What was sold, once: the gas that came along is no purchase.
+    told = hall.daily_report()
+    assert told.total().volume == 30 + 20 + sold + 5 + 1
+    assert (told.cards["issued"], told.cards["clear cards"]) == (3, 1)
+    assert "after a clear, through" in "\n".join(hall.history(FIRST).lines()) or not carried
+    refused(errors.EXCHANGE_MISSING, hall.exchange, FIRST)
+    assert hall.audit().clean
+
+
+def test_gas_that_came_along_is_paid_back_for_what_it_cost_when_the_account_is_closed(desk):
+    hall, stand, _ = reopened(desk, sold=10)
+    assert visit(stand, desk.folder / "again.bin") == codes.OK
+    hall.issue_clear(desk.blank("clear.bin"), account=FIRST, **APPROVED)
+    assert visit(stand, desk.folder / "clear.bin") == codes.OK
+    ended = hall.read_tool(reader_of(desk, "clear.bin")).ended
+    assert (ended.remaining, ended.not_loaded) == (23 + 10 + 5, 0)
+    closure = hall.close_account(FIRST, **APPROVED)
+    # The last 5 m³ cost 12.50 yuan, 10 before them 30, 23 of the first 30 cost 2.50 each.
+    assert (closure.paid_back, closure.fen) == (38, 1250 + 3000 + 23 * 250)
+    assert hall.audit().clean
+
+
+def test_opening_again_that_died_is_finished_and_nothing_comes_along_twice(desk):
+    hall, stand, _ = customers(desk)
+    hall.read_back(desk.card)
+    stand.meter.pulses(700)
+    cleared(desk, hall, stand)
+    reader = desk.blank("again.bin")
+    stop(reader, "dead", 40)
+    with pytest.raises(DeadError):
+        hall.open_account(reader, meter=METER, account=FIRST, volume=5, fen=1250)
+    refused(errors.OPENING_DIFFERS, hall.open_account, desk.blank("x.bin"), meter=METER, volume=5, fen=1250)
+    refused(errors.OPENING_DIFFERS, again, desk, hall, 6, "y.bin")
+    sale = hall.open_account(reader_of(desk, "again.bin"), meter=METER, account=FIRST, volume=5, fen=1250)
+    assert sale.resumed
+    assert visit(stand, desk.folder / "again.bin") == codes.OK
+    assert stand.meter.remaining == 2800
+    assert hall.read_back(reader_of(desk, "again.bin")).remaining == 28
+    with hall.ledger.look() as books:
+        assert [(row.old, row.moved_pulses) for row in books.transfers(FIRST)] == [(1, 2300)]
+    refused(codes.ALREADY_BOUND, again, desk, hall, 5, "z.bin")
+    assert hall.audit().clean
+
+
+def test_another_meter_is_as_good_if_it_counts_alike(desk):
+    hall, stand, _ = customers(desk)
+    stand.meter.pulses(700)
+    cleared(desk, hall, stand)
+    third = Stand(desk.signer, METER[:-1] + "5")
+    error = refused(codes.WEIGHT, again, desk, hall, 5, "x.bin", meter=third.number, pulse_weight=1)
+    assert "23.00 m³ left" in str(error)
+    again(desk, hall, 0, meter=third.number)
+    assert visit(third, desk.folder / "again.bin") == codes.OK
+    assert third.meter.remaining == 2300
+    assert hall.audit().clean
+
+
+def closed(desk, hall, stand):
+    cleared(desk, hall, stand)
+    hall.close_account(FIRST, **APPROVED)
+
+
+def held_up(desk, hall, stand):
+    cleared(desk, hall, stand)
+    hall.stop_account(FIRST, reason="moved out", approver="王芳")
+
+
+# Why, what was done before -> the code.
+NOT_AGAIN = [
+    ("it has a meter", lambda desk, hall, stand: None, codes.ALREADY_BOUND, {}),
+    (
+        "the clear card was not read back",
+        lambda desk, hall, stand: hall.issue_clear(desk.blank("tool.bin"), account=FIRST, **APPROVED),
+        codes.ALREADY_BOUND,
+        {},
+    ),
+    ("the account is closed", closed, errors.ACCOUNT_CLOSED, {}),
+    ("the customer is stopped", held_up, errors.ACCOUNT_STOPPED, {}),
+    ("another name", cleared, errors.FIELD, {"name": "Zhao"}),
+]
+
+
+@pytest.mark.parametrize(("before", "code", "changed"), [row[1:] for row in NOT_AGAIN], ids=[r[0] for r in NOT_AGAIN])
+def test_account_that_gets_no_meter_again_is_refused(desk, before, code, changed):
+    hall, stand, _ = customers(desk)
+    hall.read_back(desk.card)
+    before(desk, hall, stand)
+    head = hall.audit().head
+    refused(code, again, desk, hall, **changed)
+    assert hall.audit().head == head
