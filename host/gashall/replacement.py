@@ -117,11 +117,8 @@ def replace_card(
         card = counter.read_card(reader)
         with counter.ledger.begin() as books:
             begun = _begun(books, account)
-            if begun is None and _is_made(books, account, card, reason):
-                # A program that died behind its last commit is asked again: the card is made.
-                counter.keep(books, counter.judge(books, card))
-                return _replaced(counter, books, account, None, resumed=True)
             if begun is None:
+                _check_not_made(books, account, card)
                 _take_proof(counter, books, account, old)
             elif card.number == begun.row.number:
                 standing = counter.judge(books, card)
@@ -270,25 +267,35 @@ def _begun(books: Books, account: str) -> _Made | None:
     return _Made(None, row, last)
 
 
-def _is_made(books: Books, account: str, card: Card, reason: str) -> bool:
-    """Whether the card in the reader is the account's present one, was made for that reason and bears nothing since."""
-    row, binding = books.card_of(account), books.binding_of(account)
+def _made_last(books: Books, account: str) -> Order | None:
+    """The order of the account's replacement card, where it is the last one."""
+    binding = books.binding_of(account)
     last = None if binding is None else books.last_order(binding.id)
-    if row is None or last is None or card.region_code or card.number != row.number:
-        return False
-    return last.kind == REPLACEMENT and last.card == row.number and row.reason == reason
+    return None if last is None or last.kind != REPLACEMENT else last
+
+
+def _given(account: str, order: Order) -> str:
+    made = units.moment(order.made_at)
+    return f"Account {account} was given replacement card {order.card} at {made:%Y-%m-%d %H:%M} UTC"
+
+
+def _check_not_made(books: Books, account: str, card: Card) -> None:
+    """Whether the card in the reader is no replacement that was made already: whoever repeats it is told. CardError."""
+    made = _made_last(books, account)
+    if made is not None and card.number == made.card and not card.region_code:
+        raise CardError(
+            errors.CARD_NOT_BLANK,
+            f"{_given(account, made)}: this one.",
+            "Hand it out. If it does not work, take a blank card, and this one as the old card (--old-card, old_card).",
+        )
 
 
 def _check_seen(books: Books, account: str) -> None:
     """Whether the account's present card is no replacement of a moment ago: asked twice, one is made. LedgerError."""
-    binding = books.binding_of(account)
-    last = None if binding is None else books.last_order(binding.id)
-    if last is not None and last.kind == REPLACEMENT and last.state != DONE:
-        made = units.moment(last.made_at)
+    made = _made_last(books, account)
+    if made is not None and made.state != DONE:
         raise LedgerError(
-            errors.REPLACEMENT_UNSEEN,
-            f"Account {account} was given replacement card {last.card} at {made:%Y-%m-%d %H:%M} UTC, and its meter has "
-            "not been seen to load it.",
+            errors.REPLACEMENT_UNSEEN, f"{_given(account, made)}, and its meter has not been seen to load it."
         )
 
 
