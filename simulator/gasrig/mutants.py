@@ -2466,7 +2466,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 "gashall/verification.py",
-                "        if password and _genuine(card, place) and before",
+                "        if password and genuine and before",
                 "        if password and card.number is not None and before",
             ),
         ),
