@@ -404,7 +404,8 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "RECOVERING",
         "The ledger was restored from a copy, and the account's meter has not reported since.",
         "台账恢复中，待表具回报",
-        "Write a probe (icgas hall probe), have the meter read it, then adopt its report: icgas hall reconcile adopt.",
+        "Write a probe (icgas hall probe; for a lost card icgas hall replace), have the meter read it, then adopt its "
+        "report: icgas hall reconcile adopt.",
     ),
     SUSPENDED: (
         "SUSPENDED",

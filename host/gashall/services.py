@@ -480,8 +480,8 @@ class Hall:
 
         ``reason`` is one of ``gashall.replacement.REASONS``; ``old_card`` holds the old card if it can be read: it is
         taken back. The new card bears what a report proves loaded; what was paid beyond that is held until the new
-        card's report, or an approved make-up. A refund not proven is cancelled by it. Repeated after a death, with that
-        card or another blank one, it is finished.
+        card's report, or an approved make-up. A refund not proven is cancelled by it. While the account is recovering
+        it bears nothing, and is the probe. Repeated after a death, with that card or another blank one, it is finished.
 
         RequestError FIELD; LedgerError ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, NUMBER_USED_UP, REFUND_UNPAID,
         PENDING_ELSEWHERE (the opening is unfinished), SHIFT_MISSING, STOCK_SHORT; CardError as ``open_account``, and
