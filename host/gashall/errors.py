@@ -489,7 +489,7 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "FINAL_MISSING",
         "No authentic final record shows how the binding ended.",
         "无有效终止记录",
-        "Clear the meter and read the clear card back: icgas hall tool issue clear, then tool read.",
+        "Clear the meter and read the clear card back: icgas hall clear, then tool read.",
     ),
     ORDER_WAITS: (
         "ORDER_WAITS",
