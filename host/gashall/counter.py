@@ -498,12 +498,14 @@ def check_not_closed(account: Account) -> None:
         raise LedgerError(errors.ACCOUNT_CLOSED, f"Account {account.number} is closed.")
 
 
-def check_free(books: Books, binding: Binding, *, ending: bool = True) -> None:
-    """As ``Standing.check_free``, with no card there. Without ``ending`` a card that ends the binding may be out."""
+def check_free(books: Books, binding: Binding, *, ending: bool = True, recovering: bool = False) -> None:
+    """As ``Standing.check_free``, with no card there. Without ``ending`` a card that ends the binding may be out; with
+    ``recovering`` the account may be recovering.
+    """
     check_exchange(books.transfer_of(binding.account), binding.account)
     if any(row.ended_at is None for row in books.suspensions(binding.id)):
         raise LedgerError(errors.SUSPENDED, f"Meter {binding.meter} is under test.")
-    if books.recovery(binding.id) is not None:
+    if not recovering and books.recovery(binding.id) is not None:
         raise LedgerError(errors.RECOVERING, f"Account {binding.account} is recovering.")
     out = books.ending(binding.id) if ending else None
     check_not_ending(None if out is None else out.number, binding.account)

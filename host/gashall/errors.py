@@ -405,7 +405,8 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "RECOVERING",
         "The ledger was restored from a copy, and the account's meter has not reported since.",
         "台账恢复中，待表具回报",
-        "Write a probe (icgas hall probe), have the meter read it, then adopt its report: icgas hall reconcile adopt.",
+        "Write a probe (icgas hall probe; for a lost card icgas hall replace), have the meter read it, then adopt its "
+        "report: icgas hall reconcile adopt.",
     ),
     SUSPENDED: (
         "SUSPENDED",
@@ -489,7 +490,7 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "FINAL_MISSING",
         "No authentic final record shows how the binding ended.",
         "无有效终止记录",
-        "Clear the meter and read the clear card back: icgas hall tool issue clear, then tool read.",
+        "Clear the meter and read the clear card back: icgas hall clear, then tool read.",
     ),
     ORDER_WAITS: (
         "ORDER_WAITS",

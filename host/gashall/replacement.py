@@ -4,6 +4,8 @@ The new card bears the next replacement number: from then on hall and, once it h
 old one. It releases what an authentic report proves loaded, no more; what was paid beyond that is *held*. The new
 card's own report settles it: the meter then has it, or never will, and it is made up with approval. Whatever became of
 the old card, totals are cumulative and no gas is given twice (RULES 1, paid and released; DOMAIN 1).
+
+While an account is recovering the new card is a probe as well: it releases nothing at all.
 """
 
 from dataclasses import dataclass, replace
@@ -11,7 +13,7 @@ from decimal import Decimal
 
 from gascard import codes, records
 from gascard.chip import DEFAULT_PSC
-from gascard.records import ORDER_AT
+from gascard.records import ORDER_AT, SEQUENCE_MAX
 from gashall import encode, errors, journal, shifts, stock, units
 from gashall.counter import (
     Counter,
@@ -321,7 +323,7 @@ def _check(
     """Whether the account may be given another card, on which shift, and whether it uses one of the stock."""
     known, binding, meter = of_account(books, account)
     check_not_closed(known)
-    check_free(books, binding)
+    check_free(books, binding, recovering=True)
     here = position(counter, books, binding)
     if here.last.kind is None and not here.row.issued:
         raise LedgerError(
@@ -335,6 +337,8 @@ def _check(
             f"Account {account} has had {REPLACEMENT_MOST} replacement cards.",
             "The meter is to be cleared and bound anew.",
         )
+    if _next_sequence(books, here) > SEQUENCE_MAX:
+        raise LedgerError(codes.NUMBER_USED_UP, "This binding has had all the orders it can have.")
     if here.unpaid is not None and proven(books, here.unpaid, here.last):
         raise LedgerError(
             errors.REFUND_UNPAID,
@@ -343,6 +347,11 @@ def _check(
         )
     shift = shifts.check(books.rules(counter.now()))
     return known, binding, meter, here, shift, stock.check(books, shift)
+
+
+def _next_sequence(books: Books, here: Position) -> int:
+    recovery = books.recovery(here.binding.id)
+    return max(here.last.sequence + 1, 0 if recovery is None else recovery.floor)
 
 
 def _book(counter: Counter, books: Books, account: str, reason: str, issue_batch: int, *, taken: bool) -> _Made:
@@ -361,16 +370,19 @@ def _book(counter: Counter, books: Books, account: str, reason: str, issue_batch
     if uses_stock:
         books.move_stock(stock.USED, 1, at=now, shift=shift, card=row.number, account=account)
     opening = here.known is None
+    # A ledger out of a copy does not know the meter's total: a refund may have lowered it since. So it says 0, which
+    # takes nothing, under a number above whatever was lost (docs/ledger.md, "Restored").
+    known = None if books.recovery(binding.id) else here.known
     order = counter.add_order(
         books,
         binding,
         meter,
         row,
         kind=records.ORDER_OPENING if opening else records.ORDER_USER,
-        sequence=here.last.sequence + 1,
+        sequence=_next_sequence(books, here),
         count=count,
         amount=0,
-        released=0 if here.known is None else here.known["bought_total"],
+        released=0 if known is None else known["bought_total"],
         fen=None,
         flags=records.FLAG_PARAMETERS if opening else 0,
         now=now,

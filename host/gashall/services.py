@@ -522,9 +522,10 @@ class Hall:
 
         ``reason`` is one of ``gashall.replacement.REASONS``; ``old_card`` holds the old card if it can be read: it is
         taken back. The new card bears what a report proves loaded; what was paid beyond that is held until the new
-        card's report, or an approved make-up. A refund not proven is cancelled by it. Repeated after a death, with that
-        card or another blank one, it is finished; once finished, CARD_NOT_BLANK says so of the card that was made, and
-        while no report shows that card loaded another is made only with it as ``old_card``, or ``again``.
+        card's report, or an approved make-up. A refund not proven is cancelled by it. While the account is recovering
+        it bears nothing, and is the probe. Repeated after a death, with that card or another blank one, it is finished;
+        once finished, CARD_NOT_BLANK says so of the card that was made, and while no report shows that card loaded
+        another is made only with it as ``old_card``, or ``again``.
 
         RequestError FIELD; LedgerError ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, NUMBER_USED_UP, REFUND_UNPAID,
         REPLACEMENT_UNSEEN, PENDING_ELSEWHERE (the opening is unfinished), SHIFT_MISSING, STOCK_SHORT; CardError as

@@ -1,4 +1,4 @@
-"""``icgas hall tool ...`` and ``close``: the company's own cards, and the end of an account."""
+"""``icgas hall tool ...``, ``clear`` and ``close``: the company's own cards, a binding's end and an account's."""
 
 import argparse
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from gashall import errors
 from gashall.errors import RequestError
-from gashall.ledger import CLEAR, KEY, MANAGEMENT, SETTING, TEST, Clock
+from gashall.ledger import KEY, MANAGEMENT, SETTING, TEST, Clock
 from gashall.readers.base import Reader
 from gashall.readers.file import FileReader
 from gashall.services import Hall
@@ -31,7 +31,6 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     KEY: (("purpose", "meter", "version", "factory_keys"), ("purpose", "meter")),
     TEST: (("purpose", "meter", "volume"), ("purpose", "meter", "volume")),
-    CLEAR: (("account", "requester", "approver", "reason", "meter"), ("account", "requester", "approver", "reason")),
 }
 
 
@@ -57,15 +56,10 @@ def add(
     group("tool", "the company's own cards")
     issuing = action("tool issue", service(lambda hall, given: _issue(hall, given, blank, moment)), "make a tool card")
     issuing.add_argument("kind", choices=KINDS, help="what the card does")
-    issuing.add_argument("--card", metavar="FILE", required=True, help="card file of a blank card")
-    issuing.add_argument("--blank", action="store_true", help="make the card file first: a new blank card")
+    _takes_blank(issuing)
     for option, sign, words in (
-        ("purpose", "TEXT", "for whom or what; not of a clear card"),
-        ("meter", "NUMBER", "14 digits: setting (every meter if not given), key, test, clear (one it had)"),
-        ("account", "NUMBER", "10 digits: clear"),
-        ("requester", "NAME", "who asks: clear"),
-        ("approver", "NAME", "who approves, not who asks: clear"),
-        ("reason", "TEXT", "why: clear"),
+        ("purpose", "TEXT", "for whom or what"),
+        ("meter", "NUMBER", "14 digits: setting (every meter if not given), key, test"),
         ("expires", "TIME", "the last minute meters take it: management, setting"),
         ("clock", "TIME", "the clock is put to this: setting"),
         ("index", "M3", "the shown index, of one meter bound to nobody: setting"),
@@ -101,13 +95,28 @@ def add(
     keying.add_argument("--card", metavar="FILE", required=True, help="the customer's card file")
     keying.add_argument("--rescue", action="store_true", help="spend the card's last password try")
 
+    clearing = action("clear", service(lambda hall, given: _clear(hall, given, blank)), "make a clear card")
+    _takes_blank(clearing)
+    clearing.add_argument("--account", metavar="NUMBER", required=True, help="10 digits")
+    clearing.add_argument("--meter", metavar="NUMBER", help="14 digits: one the account had, if not its present one")
+    _takes_approval(clearing)
+
     closing = action("close", service(_close), "close an account whose meter was cleared, and pay back what is left")
     closing.add_argument("--account", metavar="NUMBER", required=True, help="10 digits")
     closing.add_argument("--card", metavar="FILE", help="the customer's card file, which is taken back")
     closing.add_argument("--money", metavar="YUAN", type=money, help="what is paid back, if not what the gas cost")
+    _takes_approval(closing)
+
+
+def _takes_blank(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--card", metavar="FILE", required=True, help="card file of a blank card")
+    parser.add_argument("--blank", action="store_true", help="make the card file first: a new blank card")
+
+
+def _takes_approval(parser: argparse.ArgumentParser) -> None:
     for who in ("requester", "approver"):
-        closing.add_argument(f"--{who}", metavar="NAME", required=True, help="who; not the same person twice")
-    closing.add_argument("--reason", metavar="TEXT", required=True, help="why, for the file")
+        parser.add_argument(f"--{who}", metavar="NAME", required=True, help="who; not the same person twice")
+    parser.add_argument("--reason", metavar="TEXT", required=True, help="why, for the file")
 
 
 def _issue(hall: Hall, given: Arguments, blank: Blank, moment: Callable[[str], datetime]) -> Answer:
@@ -125,7 +134,16 @@ def _issue(hall: Hall, given: Arguments, blank: Blank, moment: Callable[[str], d
         words["guards"] = _guards(words.pop("limit"))
     service: Callable[..., Tool] = getattr(hall, f"issue_{given.kind}")
     with blank(given) as reader:
-        tool = service(reader, **words)
+        return _made(service(reader, **words))
+
+
+def _clear(hall: Hall, given: Arguments, blank: Blank) -> Answer:
+    words = {name: getattr(given, name) for name in ("account", "meter", "requester", "approver", "reason")}
+    with blank(given) as reader:
+        return _made(hall.issue_clear(reader, **words))
+
+
+def _made(tool: Tool) -> Answer:
     lines = [tool.line().strip()]
     if tool.resumed:
         lines.append("This card had been begun earlier and was finished now; it was not made twice.")

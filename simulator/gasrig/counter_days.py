@@ -413,7 +413,6 @@ def _restored(day: Day) -> None:
     for what, service in (
         ("a sale", lambda: hall.sell(day.reader(), 1)),
         ("a gift", lambda: hall.write_grant(day.reader(), gift)),
-        ("a replacement", lambda: hall.replace(day.reader(Chip()), account=ACCOUNT, reason="broken")),
     ):
         day.refused(errors.RECOVERING, what, service)
     settled = day.ledger.connection.serialize()
@@ -449,6 +448,56 @@ def _sold_meanwhile(day: Day) -> None:
     day.so("at the end", hall.adopt(day.reader(), **APPROVED).recovering, False)
     hall.sell(day.reader(), 10)
     day.loads(6000)
+
+
+def _lost_while_recovering(day: Day) -> None:
+    # The card is lost while the ledger does not know what came after the copy: the new one is a probe. It takes nothing
+    # and gives nothing, whatever was lost, and its report says what the meter has.
+    for what, meanwhile, bought, raised, held in (
+        ("nothing", (), 3000, 0, 0),
+        ("a sale that was loaded", (("sell", 20), "load"), 5000, 20, 0),
+        ("a sale that was not", (("sell", 20),), 3000, 0, 0),
+        ("a refund that was loaded", (("refund", 10), "load"), 2000, 0, 1000),
+        ("a sale, and a card lost and replaced", (("sell", 20), "load", "replace", "load"), 5000, 20, 0),
+    ):
+        day.so("recovering, " + what, _lost_after(day, meanwhile, bought), (Decimal(raised), held))
+
+
+def _lost_after(day: Day, meanwhile: tuple[Any, ...], bought: int) -> tuple[Decimal, int]:
+    # From the day's begin: a copy, what comes ``meanwhile``, the copy restored, the card lost. What was adopted and is
+    # held at last. Afterwards ledger, meter and card are as they were.
+    hall, ledger = day.hall, day.ledger.connection
+    copy, card = ledger.serialize(), day.card
+    dump = card.dump()
+    day.meter.keep()
+    for step in meanwhile:
+        if step == "load":
+            day.visit()
+        elif step == "replace":
+            day.replaced()
+        elif step[0] == "sell":
+            hall.sell(day.reader(), step[1])
+        else:
+            hall.write_grant(day.reader(), day.asked(step[1], "refund"))
+    lost = day.card
+    ledger.deserialize(copy)
+    hall.mark_restored()
+    told = day.replaced()[1]
+    day.so("a replacement's sequence and total", (told.sequence > 100, told.released), (True, Decimal(0)))
+    day.so("the new card at the meter", day.visit(), codes.OK)
+    day.so("bought", day.meter.store().bought_total, bought)
+    day.so("the lost card at the meter", day.visit(_copied(lost)) == codes.OK, False)
+    adopted = hall.adopt(day.reader(), **APPROVED)
+    day.so("recovering", adopted.recovering, False)
+    held = hall.reconcile(ACCOUNT).held
+    hall.sell(day.reader(), 10)
+    day.loads(bought + 1000)
+    day.audited()
+    ledger.deserialize(copy)
+    day.meter.back()
+    day.card = card
+    card.restore(dump)
+    return adopted.raised, held
 
 
 def _suspended(day: Day) -> None:
@@ -741,6 +790,7 @@ DAYS: dict[str, Callable[[Day], None]] = {
     "refund cancelled": _cancelled,
     "restored": _restored,
     "sold while recovering": _sold_meanwhile,
+    "lost while recovering": _lost_while_recovering,
     "suspended": _suspended,
     "shift": _shift,
     "tampered": _tampered,

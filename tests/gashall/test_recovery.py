@@ -410,8 +410,28 @@ def test_sequences_that_would_pass_their_end_are_refused(desk):
     hall.adopt(desk.card, **APPROVED)
     hall = Restoring(desk).restore()
     hall.sell_while_recovering(True)
-    for attempt in (lambda: hall.probe(desk.card), lambda: hall.sell(desk.card, 1)):
+    replace = lambda: hall.replace(desk.blank("new.bin"), account=ACCOUNT, reason="lost in use")  # noqa: E731
+    for attempt in (lambda: hall.probe(desk.card), lambda: hall.sell(desk.card, 1), replace):
         assert code_of(attempt) == codes.NUMBER_USED_UP
+
+
+def test_card_lost_while_recovering_is_replaced_by_a_probe(desk):
+    hall = desk.opened()
+    hall.read_back(desk.card)
+    hall = Restoring(desk, lambda hall: (hall.sell(desk.card, 20), load(desk))).restore()
+    reader = desk.blank("new.bin")
+    told = hall.replace(reader, account=ACCOUNT, reason="lost in use")
+    assert (told.sequence, told.released, told.opening) == (101, 0, False)
+    new = desk.folder / "new.bin"
+    order = decode_card(new.read_bytes(), desk.signer).order.values
+    assert (order["bought_total"], order["amount"], order["replacement"], order["flags"]) == (0, 0, 1, 0)
+    assert code_of(lambda: hall.sell(reader, 1)) == errors.RECOVERING
+    assert [row.probed for row in hall.recovering()] == [True]
+    desk.meter.insert(new)
+    adopted = hall.adopt(reader, **APPROVED)
+    assert (adopted.recovering, adopted.raised, adopted.released) == (False, 20, 50)
+    assert hall.sell(reader, 10).bought_total == 6000
+    assert hall.audit().clean
 
 
 def spoil(desk):

@@ -46,7 +46,8 @@ def test_round_clear_and_close(window):
     out = window.fine("tool", "read", "--card", path)
     assert f"meter {METER}, account {ACCOUNT}, 30.00 m³ left" in out and "used again" in out
     assert "2  2026-03-01  management" in window.fine("tool", "list")
-    path, out = issue(window, "clear", "--account", ACCOUNT, *WHO)
+    path = str(window.folder / "clear.bin")
+    out = window.fine("clear", "--card", path, "--blank", "--account", ACCOUNT, *WHO)
     assert f"clear, meter {METER}, account {ACCOUNT}: out" in out
     refused(window, "BINDING_ENDS", "sell", "--card", window.card, "--volume", "1")
     refused(window, "TOOL_OUT", "tool", "end", "3")
