@@ -57,9 +57,7 @@ def _required() -> set[str]:
 def pytest_configure(config: pytest.Config) -> None:
     unknown = _required() - PARTS.keys()
     if unknown:
-        raise pytest.UsageError(
-            f"ICGAS_REQUIRE names {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}"
-        )
+        raise pytest.UsageError(f"ICGAS_REQUIRE names {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
 
 
 def require_part(part: str) -> None:
@@ -86,8 +84,7 @@ def require() -> Callable[[str], None]:
 
 @pytest.fixture(
     params=[
-        pytest.param(name, marks=[] if name == "cpython" else [pytest.mark.needs(name)])
-        for name in targets.TARGETS
+        pytest.param(name, marks=[] if name == "cpython" else [pytest.mark.needs(name)]) for name in targets.TARGETS
     ]
 )
 def target_name(request: pytest.FixtureRequest) -> str:
@@ -96,9 +93,7 @@ def target_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(
-    params=[
-        pytest.param(name, marks=pytest.mark.needs(name)) for name in targets.TARGETS if name != "cpython"
-    ]
+    params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in targets.TARGETS if name != "cpython"]
 )
 def vm_name(request: pytest.FixtureRequest) -> str:
     """Runs the test once on every real MicroPython VM."""

@@ -162,9 +162,7 @@ def _lost(standing: Standing, since: int, paid: int) -> _Lost:
     return lost
 
 
-def _add(
-    lost: _Lost, standing: Standing, values: Values, own: int, *, frame: bytes, state: str, made_at: int
-) -> None:
+def _add(lost: _Lost, standing: Standing, values: Values, own: int, *, frame: bytes, state: str, made_at: int) -> None:
     """A row of a lost order, of which card or report give ``values``; the total never falls, whatever they say.
 
     Of its total ``own`` pulses are the order's alone, the rest may have been paid for before.

@@ -98,7 +98,6 @@ def check(books: Books, rules: Rules, account: str, count: int, now: int) -> Non
         )
 
 
-
 def _limit(rules: Rules, period: str) -> int | None:
     limit: int | None = getattr(rules, f"limit_{period}")
     return limit

@@ -221,9 +221,7 @@ class KeyFileSigner:
     def _tool_key(self, key_version: int) -> bytes:
         return _derive(self._root, b"tool", self._region_bytes + bytes((key_version,)))
 
-    def _transfer_key(
-        self, meter: str, binding: int, new_meter: str, new_key_version: int, new_binding: int
-    ) -> bytes:
+    def _transfer_key(self, meter: str, binding: int, new_meter: str, new_key_version: int, new_binding: int) -> bytes:
         context = transfer_context(meter, binding, new_binding)
         return _derive(self._meter_key(new_meter, new_key_version), TRANSFER_KEY, context)
 

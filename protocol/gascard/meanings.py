@@ -38,8 +38,7 @@ FIELD_MEANINGS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "region": (
             "",
-            "The gas company's region, whose root key stands behind every MAC on the card; FFFF is for "
-            "tests.",
+            "The gas company's region, whose root key stands behind every MAC on the card; FFFF is for tests.",
         ),
         "kind": ("", "What sort of card this is: one of the card kinds."),
         "card": (
@@ -457,8 +456,7 @@ CODES: dict[int, tuple[str, str, str, str]] = {
     ),
     codes.MAC: (
         "MAC",
-        "The data are whole but not made by the key they claim: forged, copied from another card, or of "
-        "another key.",
+        "The data are whole but not made by the key they claim: forged, copied from another card, or of another key.",
         "卡校验失败",
         "Take the card to the hall; staff keep it and report it.",
     ),

@@ -245,17 +245,13 @@ def identity_cases() -> Iterator[Case]:
     for kind, (word, english, _) in meanings.CARD_KINDS.items():
         yield good(f"kind_{word}", f"a {english}", kind=kind)
     yield good("minimum", "every free field at 0", region=0, card=0, issue_batch=0)
-    yield good(
-        "maximum", "every free field at its highest", region=0xFFFF, card=0xFFFFFFFF, issue_batch=0xFFFF
-    )
+    yield good("maximum", "every free field at its highest", region=0xFFFF, card=0xFFFFFFFF, issue_batch=0xFFFF)
 
     yield bad("blank_card", "a chip as the maker ships it", "NOT_OURS", bytes(Chip().main))
     yield bad("all_00", "256 bytes of 00: no chip answers so", "NO_CARD", bytes(256))
     yield bad("all_ff", "256 bytes of FF: an empty slot reads so", "NO_CARD", b"\xff" * 256)
     foreign = bytes((0x92, 0x23, 0x10, 0x91)) + typical[4:]
-    yield bad(
-        "foreign_chip", "a memory card of another family, our identity copied on it", "NO_CARD", foreign
-    )
+    yield bad("foreign_chip", "a memory card of another family, our identity copied on it", "NO_CARD", foreign)
     other_system = bytearray(Chip().main)
     other_system[0x20:0x26] = bytes((0x68, 0x01, 0x01, 0x00, 0x02, 0x16))
     yield bad("foreign_system", "an SLE4442 of somebody else's meters", "NOT_OURS", bytes(other_system))
@@ -263,16 +259,12 @@ def identity_cases() -> Iterator[Case]:
     expected = {"mark": "NOT_OURS"}
     offset = at
     for name, kind in records.IDENTITY:
-        yield bad(
-            f"flip_{name}", f"one bit of {name} flipped", expected.get(name, "CRC"), flipped(typical, offset)
-        )
+        yield bad(f"flip_{name}", f"one bit of {name} flipped", expected.get(name, "CRC"), flipped(typical, offset))
         offset += records.kind_size(kind)
     newer = image_of({**IDENTITY_TYPICAL, "format": 2})
     yield bad("newer_format", "format 2, whole", "VERSION", newer)
     yield bad("newer_format_damaged", "format 2 and a flipped bit", "CRC", flipped(newer, at + 6))
-    yield bad(
-        "other_region", "whole, of region 0022", "REGION", image_of({**IDENTITY_TYPICAL, "region": 0x22})
-    )
+    yield bad("other_region", "whole, of region 0022", "REGION", image_of({**IDENTITY_TYPICAL, "region": 0x22}))
     yield bad(
         "unknown_kind",
         "whole, of a card kind nobody has defined",
@@ -307,9 +299,7 @@ class FrameCases:
         self.layout = LAYOUTS[record]
         self.frame = self.build(typical)
 
-    def build(
-        self, fields: Fields, tree: Tree | None = None, card: int = CARD, kind: int | None = None
-    ) -> bytes:
+    def build(self, fields: Fields, tree: Tree | None = None, card: int = CARD, kind: int | None = None) -> bytes:
         tree = tree or self.tree
         key = getattr(tree, self.key)
         return frames.build(self.layout, fields, self.kind if kind is None else kind, card, tree.region, key)
@@ -343,9 +333,7 @@ class FrameCases:
             image=image_of(card, (place, frame)).hex(),
         )
 
-    def bad(
-        self, name: str, note: str, expect: str, frame: bytes, identity: Fields | None = None
-    ) -> Case:
+    def bad(self, name: str, note: str, expect: str, frame: bytes, identity: Fields | None = None) -> Case:
         identity = identity or self.identity
         return case(
             name,
@@ -544,9 +532,7 @@ class FrameCases:
             "MAC",
             self.build(self.typical, card=CARD + 1),
         )
-        yield self.bad(
-            "mac_all_00", "a MAC of zeros, CRC right", "MAC", frames.close(bytearray(frame), end, bytes(8))
-        )
+        yield self.bad("mac_all_00", "a MAC of zeros, CRC right", "MAC", frames.close(bytearray(frame), end, bytes(8)))
 
     def out_of_range(self) -> Iterator[Case]:
         for name, kind in self.layout:
@@ -588,9 +574,7 @@ def order_cases() -> Iterator[Case]:
         amount=-1000,
         flags=records.FLAG_REFUND,
     )
-    yield f.good(
-        "gift", "5 m³ given free", sequence=8, bought_total=21500, amount=500, flags=records.FLAG_GIFT
-    )
+    yield f.good("gift", "5 m³ given free", sequence=8, bought_total=21500, amount=500, flags=records.FLAG_GIFT)
     yield f.good(
         "make_up",
         "2 m³ given back for a proven loss",
@@ -659,12 +643,8 @@ def order_cases() -> Iterator[Case]:
 
 def report_cases() -> Iterator[Case]:
     f = FrameCases("report", REPORT_TYPICAL, records.REPORT, "kr", records.REPORT_AT[0])
-    yield f.good(
-        "by_hand", "after the purchase of order.json; worked out by hand in tests/gascard/test_by_hand.py"
-    )
-    yield f.good(
-        "second_slot", "the same in the other report slot", place=records.REPORT_AT[1], report_number=10
-    )
+    yield f.good("by_hand", "after the purchase of order.json; worked out by hand in tests/gascard/test_by_hand.py")
+    yield f.good("second_slot", "the same in the other report slot", place=records.REPORT_AT[1], report_number=10)
     yield f.good(
         "shut_at_zero",
         "everything used up, the 2 m³ of overdraft too",
@@ -761,9 +741,7 @@ class TransferTree(ToolTree):
 class KeyTree(ToolTree):
     """The new keys of a meter, and the parent they come under: its factory key, or its key of an earlier version."""
 
-    def __init__(
-        self, root=ROOT, region=REGION, meter=METER, version=KEY_VERSION, parent=FACTORY_KEY, has=0
-    ) -> None:
+    def __init__(self, root=ROOT, region=REGION, meter=METER, version=KEY_VERSION, parent=FACTORY_KEY, has=0) -> None:
         super().__init__(root, region, meter, version)
         self.has, self.parent = has, meter_key(root, region, meter, has) if has else parent
         self.parent_order = keys.derive(self.parent, keys.ORDER_KEY)
@@ -874,9 +852,7 @@ def transfer_cases() -> Iterator[Case]:
         records.CARD_TRANSFER,
     )
     f.forged_field = "new_binding"
-    yield f.good(
-        "by_hand", "binding 3 ends and the gas goes to another meter's binding 5; by hand in test_by_hand.py"
-    )
+    yield f.good("by_hand", "binding 3 ends and the gas goes to another meter's binding 5; by hand in test_by_hand.py")
     later = TransferTree(version=2, new_version=3)
     yield f.good("key_versions", "the meters have keys of versions 2 and 3", tree=later, **later.own())
     low = TransferTree(region=0, meter="0" * 14, new_meter="0" * 13 + "1", bindings=(1, 1))
@@ -899,9 +875,7 @@ def tool_fields(tree: ToolTree, **fields: Any) -> Fields:
 def management_cases() -> Iterator[Case]:
     tree = ToolTree()
     typical = tool_fields(tree, expires=EXAMPLE_TIME + 43200, time=EXAMPLE_TIME)
-    f = ToolCases(
-        "management", typical, tools.MANAGE, "kt_order", tools.TOOL_AT, tree, records.CARD_MANAGEMENT
-    )
+    f = ToolCases("management", typical, tools.MANAGE, "kt_order", tools.TOOL_AT, tree, records.CARD_MANAGEMENT)
     f.forged_field = "expires"
     yield f.good("by_hand", "good for 30 days; by hand in tests/gascard/test_by_hand.py")
     yield f.good("without_end", "it never expires", expires=0)
@@ -1051,9 +1025,7 @@ def tool_card_cases() -> Iterator[Case]:
     kind = records.CARD_TRANSFER
     fields = {**tree.own(), "time": EXAMPLE_TIME}
     out = frames.build(tools.TRANSFER, fields, tools.TRANSFER_OUT, CARD, REGION, tree.ko)
-    coming = order(
-        tools.TRANSFER_IN, tree.new, binding=5, sequence=1, bought_total=4000, correction_total=0, amount=0
-    )
+    coming = order(tools.TRANSFER_IN, tree.new, binding=5, sequence=1, bought_total=4000, correction_total=0, amount=0)
     both = {"transfer_out": (place, out, "OK"), "transfer_in": (first, coming, "OK")}
     yield made("transfer", "a transfer card as the hall hands it out", kind, tree, {**both, "final_record": none})
     last = report(tools.FINAL, tree.t_report, binding=3)
@@ -1141,9 +1113,7 @@ def card_cases() -> Iterator[Case]:
     place = records.ORDER_AT
     blank = bytes(Chip().main)
     yield made("blank", "a chip as the maker ships it", blank, "NOT_OURS", "SHAPE", "SHAPE", "SHAPE")
-    yield made(
-        "new", "formatted, nothing sold yet", image_of(IDENTITY_TYPICAL), "OK", "SHAPE", "SHAPE", "SHAPE"
-    )
+    yield made("new", "formatted, nothing sold yet", image_of(IDENTITY_TYPICAL), "OK", "SHAPE", "SHAPE", "SHAPE")
     yield made(
         "opening",
         "handed out, not yet in a meter",
@@ -1155,9 +1125,7 @@ def card_cases() -> Iterator[Case]:
     )
     opened = image_of(IDENTITY_TYPICAL, (place, opening), (first, report(1, sequence=1, bought_total=3000)))
     yield made("opened", "back from the meter: one report", opened, "OK", "OK", "OK", "SHAPE", newest=0)
-    bought = image_of(
-        IDENTITY_TYPICAL, (place, order), (first, report(7, sequence=6)), (second, report(8, sequence=6))
-    )
+    bought = image_of(IDENTITY_TYPICAL, (place, order), (first, report(7, sequence=6)), (second, report(8, sequence=6)))
     yield made("purchase", "a purchase over two older reports", bought, "OK", "OK", "OK", "OK", newest=1)
     loaded = image_of(IDENTITY_TYPICAL, (place, order), (first, report(9)), (second, report(8, sequence=6)))
     yield made(
@@ -1194,13 +1162,9 @@ def card_cases() -> Iterator[Case]:
         "SHAPE",
         newest=0,
     )
-    other = image_of(
-        {**IDENTITY_TYPICAL, "card": CARD + 1}, (place, order), (first, report(9)), (second, report(8))
-    )
+    other = image_of({**IDENTITY_TYPICAL, "card": CARD + 1}, (place, order), (first, report(9)), (second, report(8)))
     yield made("cloned", "all frames copied to a card of another number", other, "OK", "MAC", "MAC", "MAC")
-    swapped = image_of(
-        IDENTITY_TYPICAL, (place, order), (first, loaded[second : second + 74]), (second, report(9))
-    )
+    swapped = image_of(IDENTITY_TYPICAL, (place, order), (first, loaded[second : second + 74]), (second, report(9)))
     yield made(
         "slots_swapped",
         "the newest report is told by its number, not by its place",

@@ -620,9 +620,7 @@ class Cutter:
         self._load(stored, edge.jammed)
         return PoweredUp(self.meter.power_on(), self.meter.entries()), True
 
-    def _judged(
-        self, edge: _Edge, stored: Stored, between: _Ends, in_flight: int, up: PoweredUp, store: Store
-    ) -> None:
+    def _judged(self, edge: _Edge, stored: Stored, between: _Ends, in_flight: int, up: PoweredUp, store: Store) -> None:
         # All that follows from what the memory means after power-up, the card, and what the meter has said and written.
         before, after = between.before, between.after
         snapshot, entries = up.snapshot, up.entries
@@ -630,9 +628,7 @@ class Cutter:
             raise Violation("store_kept", f"power-up answers {snapshot['code']}, store lost: {store.lost}")
         credit = credit_of(store)
         if credit not in (between.credit, between.credit_after):
-            raise Violation(
-                "account_steady", f"credit {credit}; before {between.credit}, after {between.credit_after}"
-            )
+            raise Violation("account_steady", f"credit {credit}; before {between.credit}, after {between.credit_after}")
         checkers.never_back(before, store)
         # Of what a card sets at once nothing may stand by itself, whatever number of writes it takes.
         checkers.settings_kept(self._same.store(edge.before), self._same.store(edge.after), store)
@@ -911,9 +907,7 @@ class Cutter:
                 if pulled and way == "pulled":
                     self._half_written(edge, case, pulled[0], pulled[1], in_flight.get(operation))
 
-    def _visited(
-        self, edge: _Edge, operation: int, *, early: bool, other: Chip | None = None
-    ) -> "_Visit":
+    def _visited(self, edge: _Edge, operation: int, *, early: bool, other: Chip | None = None) -> "_Visit":
         meter = self.meter
         self._load(edge.before)
         meter.power_on()
@@ -930,9 +924,7 @@ class Cutter:
         stored = self._now(stored._replace(card=card))
         return _Visit(stored, answer, bool(world["pulled"]), entries, world["operations"])
 
-    def _pulled(
-        self, edge: _Edge, operation: int, early: bool, other: Chip | None
-    ) -> tuple[Stored, _Ends]:
+    def _pulled(self, edge: _Edge, operation: int, early: bool, other: Chip | None) -> tuple[Stored, _Ends]:
         visit = self._visited(edge, operation, early=early, other=other)
         stored, card = visit.stored, visit.stored.card
         if not visit.pulled:
@@ -969,9 +961,7 @@ class Cutter:
             self._comes_to(edge, credit_of(after))
         return stored, _Ends.of(store, store)
 
-    def _half_written(
-        self, edge: _Edge, case: str, stored: Stored, between: _Ends, entry: Entry | None
-    ) -> None:
+    def _half_written(self, edge: _Edge, case: str, stored: Stored, between: _Ends, entry: Entry | None) -> None:
         """The card was pulled in the middle of storing ``entry``: every value that byte may have."""
         if entry is None:
             self._try(edge, f"{case}/whole", stored, between, 0, self.depth)

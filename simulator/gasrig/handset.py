@@ -256,9 +256,7 @@ class RecordedMeter(MeterUnderTest):
         """Take the power away; everything stored is as it was kept under ``number``."""
         self.target.ask(bench.BACK, bytes((number,)))
 
-    def back_in(
-        self, number: int, *, jammed: bool, place: int, index: int, index_milli: int, minutes: int
-    ) -> None:
+    def back_in(self, number: int, *, jammed: bool, place: int, index: int, index_milli: int, minutes: int) -> None:
         """``back`` with the motor blocked or not, and ``world``, in one request."""
         world = struct.pack(bench.WORLD_WIRE, place, index, index_milli, minutes, 0, 0)
         self.target.ask(bench.BACK, bytes((number, jammed)) + world)

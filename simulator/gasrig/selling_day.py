@@ -272,9 +272,7 @@ def told_order(error: GasError) -> Told:
     if found is None:
         raise DayFault(f"the answer names no order: {error}")
     made = datetime.strptime(found[4], "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
-    return Told(
-        int(found[1]), units.pulses(Decimal(found[2]), PULSE_WEIGHT), units.fen(found[3]), units.minutes(made)
-    )
+    return Told(int(found[1]), units.pulses(Decimal(found[2]), PULSE_WEIGHT), units.fen(found[3]), units.minutes(made))
 
 
 class Clerk:

@@ -189,8 +189,10 @@ def _checkpoints(first: bytes, second: bytes, masked: bool) -> tuple[Any, ...]:
     ]
     ahead = (int.from_bytes(first[:2], "big") - int.from_bytes(second[:2], "big")) & 0xFFFF
     # Of one that is not whole it matters, masked, whether it was ever written.
-    rest = [b"" if good else raw[:8].strip(b"\0")[:1] and b"?" if masked else raw
-            for raw, good in zip((first, second), whole, strict=True)]
+    rest = [
+        b"" if good else raw[:8].strip(b"\0")[:1] and b"?" if masked else raw
+        for raw, good in zip((first, second), whole, strict=True)
+    ]
     return (*whole, min(ahead, 2) if ahead < 0x8000 else 3, *rest) if all(whole) else (*whole, *rest)
 
 
@@ -232,8 +234,7 @@ def _pair(first: bytes, second: bytes, alike: Callable[[bytes, bool], bytes], ma
     ahead = (int.from_bytes(first[:2], "big") - int.from_bytes(second[:2], "big")) & 0xFFFF
     order = (ahead == 0, ahead < 0x8000) if masked and all(whole) else ()
     copies = [
-        alike(raw, masked) if good else b"" if masked else raw
-        for raw, good in zip((first, second), whole, strict=True)
+        alike(raw, masked) if good else b"" if masked else raw for raw, good in zip((first, second), whole, strict=True)
     ]
     return (*whole, *order, *copies)
 

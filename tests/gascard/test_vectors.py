@@ -90,9 +90,7 @@ def judge_frame(record, image, at, known, kinds=None, key_name=None):
     fields = frames.read(layout, image, at)
     if fields is None:
         return codes.SHAPE
-    if record == "order" and (
-        fields["flags"] & ~records.FLAGS_ALL or not fields["sequence"] or not fields["binding"]
-    ):
+    if record == "order" and (fields["flags"] & ~records.FLAGS_ALL or not fields["sequence"] or not fields["binding"]):
         return codes.SHAPE
     what = fields.get("what", tools.SET_CLOCK)
     if not 0 < what < 8 or (what & 2 and fields["meter"] == "0" * 14):
@@ -255,9 +253,7 @@ def test_keys_computation_equals_vector(case):
         for label, name in ((keys.ORDER_KEY, "Ko"), (keys.REPORT_KEY, "Kr"), (keys.WRAP_KEY, "Kw")):
             assert keys.derive(raw("Km"), label).hex() == case[name]
     elif operation == "mac":
-        made = keys.frame_mac(
-            raw("key"), case["card"], case["region"], case["version"], case["kind"], raw("data")
-        )
+        made = keys.frame_mac(raw("key"), case["card"], case["region"], case["version"], case["kind"], raw("data"))
         assert made.hex() == case["result"]
     elif operation == "psc":
         assert keys.mask_psc(raw("Kw"), case["card"], raw("psc")).hex() == case["mask"]

@@ -99,8 +99,9 @@ class PaperMeter:
         assert card.number is not None
         out = card.order.values
         context = tools.transfer_context(self.number, self.binding, out["new_binding"])
-        own, self.key = self.key, encode.report_key(
-            derive(signer.meter_keys(out["new_meter"], 1)[0], tools.TRANSFER_KEY, context)
+        own, self.key = (
+            self.key,
+            encode.report_key(derive(signer.meter_keys(out["new_meter"], 1)[0], tools.TRANSFER_KEY, context)),
         )
         self.report_number += 1
         put(path, tools.FINAL_AT, self.report(card.number, kind=tools.FINAL))

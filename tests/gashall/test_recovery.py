@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from paper import METER, NEIGHBOUR, ORDER, REGION, ROOT, put
+from test_tool_cards import Stand
 from tests.conftest import require_part
 
 from gascard import codes
@@ -20,6 +21,7 @@ from gashall.signer import KeyFileSigner
 require_part("sqlalchemy")
 from gashall import restoring  # noqa: E402
 from gashall.ledger import NUMBERS_LOST, Ledger  # noqa: E402
+from gashall.readers import FileReader  # noqa: E402
 from gashall.services import Hall  # noqa: E402
 
 ACCOUNT = "0000000001"
@@ -545,4 +547,47 @@ def test_adopted_gas_hides_nothing_that_is_held(desk):
     assert hall.replace(desk.blank("new.bin"), account=ACCOUNT, reason="lost in use").held == 25
     told = hall.reconcile(ACCOUNT)
     assert (told.adopted, told.sold, told.held, told.difference) == (2000, 5500, 2500, 0)
+    assert hall.audit().clean
+
+
+@pytest.mark.parametrize("bought", [0, 2], ids=["never bought since", "bought twice since"])
+def test_meter_opened_after_the_copy_is_opened_again_and_its_gas_adopted(desk, bought):
+    """docs/ledger.md, Restored: the ledger knows neither account nor binding, and the meter is bound all the same."""
+    stand, hall = Stand(desk.signer), desk.hall()
+    paths = [desk.folder / name for name in ("lost.bin", "new.bin", *(f"again{n}.bin" for n in range(bought + 1)))]
+
+    def visit(path):
+        code, image = stand.visit(path.read_bytes())
+        path.write_bytes(image)
+        return code
+
+    hall.backup(desk.folder / "copy.db")
+    hall.open_account(desk.blank("lost.bin"), meter=METER, volume=30, fen=7500)
+    assert visit(paths[0]) == codes.OK
+    for _ in range(bought):
+        hall.sell(FileReader(paths[0]), 10, fen=2500)
+        assert visit(paths[0]) == codes.OK
+        hall.read_back(FileReader(paths[0]))
+    total = 30 + 10 * bought
+    desk.close()
+    for path in desk.folder.glob("ledger.db*"):
+        path.unlink()
+    (desk.folder / "copy.db").rename(desk.folder / "ledger.db")
+    hall = desk.hall()
+    hall.mark_restored()
+    assert code_of(lambda: hall.read_back(FileReader(paths[0]))) == errors.CARD_UNKNOWN
+    account = hall.open_account(desk.blank("new.bin"), meter=METER, volume=0).account
+    assert visit(paths[1]) == (codes.OLDER if bought else codes.SEQUENCE_CONFLICT)
+    for number, path in enumerate(paths[2:]):
+        blank = desk.blank(path.name)
+        hall.replace(blank, account=account, reason="lost never used", again=number > 0)
+        code = visit(path)
+    assert code == codes.OK
+    card = FileReader(paths[-1])
+    assert code_of(lambda: hall.read_back(card)) == errors.LEDGER_BEHIND
+    assert hall.adopt(card, requester="Li Ming", approver="Wang Fang", reason="opened after the copy").raised == total
+    assert hall.sell(card, 5, fen=1250).bought_total == 100 * (total + 5)
+    assert visit(paths[-1]) == codes.OK
+    assert hall.read_back(card).remaining == total + 5
+    assert stand.meter.remaining == 100 * (total + 5)
     assert hall.audit().clean

@@ -1,5 +1,6 @@
 """The hall's side of the company's own cards, end to end: made by the hall, taken by a real meter, read back."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -166,6 +167,28 @@ def test_setting_card_sets_a_meter_and_its_number_only_rises(desk):
     assert visit(stand, desk.folder / "second.bin") == codes.OK
     assert visit(stand, tool) == codes.OLDER
     assert hall.audit().clean
+
+
+def test_no_two_setting_cards_have_one_number(desk):
+    """RULES 1, tool limits: the meter answers REPEAT to a number it has; so none is given twice, at no window."""
+    windows, stand = (desk.hall(), desk.hall()), Stand(desk.signer)
+    windows[0].add_meter(METER)
+    asked = {"purpose": "clocks", "clock": NOON}
+    numbers, files = [], []
+    for place, (window, meter) in enumerate([(0, METER), (1, METER), (0, None), (1, METER)]):
+        files.append(desk.folder / f"{place}.bin")
+        made = windows[window].issue_setting(desk.blank(f"{place}.bin"), meter=meter, **asked)
+        numbers.append(made.service_number)
+    assert numbers == [1, 2, 3, 4]
+    assert [visit(stand, file) for file in files] == [codes.OK] * 4
+    assert visit(stand, files[3]) == codes.REPEAT
+    # Taken back without ever being used, its number is used up all the same.
+    windows[0].end_tool(4)
+    assert windows[1].issue_setting(desk.blank("5.bin"), meter=METER, **asked).service_number == 5
+    with pytest.raises(GasError) as refusal, windows[0].ledger.begin() as books:
+        books.add_tool(replace(books.tool(5), number=books.free_card()))
+    assert refusal.value.code == errors.LEDGER
+    assert windows[0].audit().clean
 
 
 SETTINGS_REFUSED = [

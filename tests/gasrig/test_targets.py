@@ -204,9 +204,7 @@ def test_compile_tree_gives_the_size_of_every_module(tmp_path: Path) -> None:
     (package / "deep").mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package / "deep" / "a.py").write_text("def f(x):\n    return x + 1\n")
-    (package / "fast.py").write_text(
-        "import micropython\n@micropython.viper\ndef f(x: int) -> int:\n    return x\n"
-    )
+    (package / "fast.py").write_text("import micropython\n@micropython.viper\ndef f(x: int) -> int:\n    return x\n")
     sizes = compile_tree([package], tmp_path / "any")
     assert sizes.keys() == {"pump/__init__.py", "pump/deep/a.py", "pump/fast.py"}
     assert sizes["pump/deep/a.py"] == (tmp_path / "any/pump/deep/a.mpy").stat().st_size > 0

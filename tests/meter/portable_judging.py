@@ -131,7 +131,7 @@ class Stand:
     def dump(self):
         """All that is stored, but for lockout ring and event log."""
         cells = bytes(self.memory.cells)
-        return cells[:LOCKOUT_AT] + cells[0x380:EVENTS_AT] + cells[FINAL_RECORD_AT[0]:] + bytes(self.key_memory.cells)
+        return cells[:LOCKOUT_AT] + cells[0x380:EVENTS_AT] + cells[FINAL_RECORD_AT[0] :] + bytes(self.key_memory.cells)
 
 
 # --- how to break each rule; several may be broken in one card
