@@ -385,7 +385,8 @@ class Counter:
     def finish(self, reader: Reader, standing: Standing, order: Order, rescue: bool) -> None:
         """Bring a begun order to its end: the same frame, whatever the card says (RULES 1, settling)."""
         card = standing.card
-        if not standing.row.issued:
+        opening = order.kind is None and order.frame[1] == records.ORDER_OPENING
+        if not standing.row.issued and (opening or order.kind in (REPLACEMENT, EXCHANGE)):
             self.issue(reader, card, standing.row, order, presented=False)
         elif card.order.raw == order.frame:
             with self.ledger.begin() as books:

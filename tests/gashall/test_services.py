@@ -11,7 +11,7 @@ from gascard import codes, frames, records
 from gascard.chip import DEFAULT_PSC, MAIN, SECURITY, Chip
 from gascard.crc import crc16
 from gascard.records import ORDER_AT, REPORT_AT
-from gashall import encode, errors
+from gashall import encode, errors, units
 from gashall.encode import decode_card
 from gashall.errors import CardError, GasError, LedgerError, ReaderError, RequestError
 from gashall.readers import ChipReader, FileReader
@@ -1081,7 +1081,7 @@ def test_reconciliation_adds_up(desk, initial, used, closing, later, correction,
     assert (result.used_by_index, result.left_on_meter, result.on_card, result.difference) == expected
     assert result.corrections == correction
     text = "\n".join(result.lines())
-    assert f"difference {result.difference} pulses" in text
+    assert f"difference {units.counted(result.difference, 'pulse')}" in text
     assert str(Decimal(expected[0]) / 100)[:4] in text
     assert dict(result.rows())["sold"] == Decimal(30 + later)
 
