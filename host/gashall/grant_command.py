@@ -207,8 +207,8 @@ def _take_back(hall: Hall, given: Arguments) -> Answer:
     else:
         lines.append(f"Its report {told.report['report_number']} tells of order {told.report['sequence']}.")
     lines.append(f"gas on it that no report shows loaded: {told.waiting} m³; held: {told.held} m³")
-    if told.cleared is not None:
-        lines.append("Its order is off it." if told.cleared else "Its order is still on it: cut the card up.")
+    if given.clear:
+        lines.append("Its order is taken off it.")
     return 0, asdict(told), lines
 
 

@@ -8,7 +8,7 @@ the old card, totals are cumulative and no gas is given twice (RULES 1, paid and
 While an account is recovering the new card is a probe as well: it releases nothing at all.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 
 from gascard import codes, records
@@ -88,8 +88,6 @@ class TakenBack:
     """Gas of its own order that no report on it shows loaded; by itself no proof that it was not."""
     held: Decimal
     """What the account has held, this card's report taken into account."""
-    cleared: bool | None = None
-    """Whether its order is off it; None: it was not asked for."""
 
 
 def replace_card(
@@ -161,34 +159,38 @@ def take_back(counter: Counter, reader: Reader, *, clear: bool) -> TakenBack:
         card = counter.read_card(reader)
         told = _take_back(counter, card)
         # What it said is booked first: nothing of it is lost with the order.
-        return replace(told, cleared=_clear(counter, reader, card)) if clear else told
+        if clear:
+            _clear(counter, reader, card)
+    return told
 
 
-def _clear(counter: Counter, reader: Reader, card: Card) -> bool:
-    """Take the order off a card that was taken back; False where it is not ours, or takes its password no more.
+def _clear(counter: Counter, reader: Reader, card: Card) -> None:
+    """Take the order off a card that was taken back. CardError; a card that bears no order of ours loses no try by it.
 
     A card on which this was begun bears the order with some bytes, or bits of one, erased.
     """
     blank = encode.BLANK_IMAGE[ORDER_AT : ORDER_AT + encode.ORDER_FRAME_SIZE]
     if card.order.raw == blank:
-        return True
+        return
     with counter.ledger.look() as books:
         place = found(books.place(found(card.number)))
         frames = [row.frame for row in books.orders(place.account.number) if row.card == card.number and row.frame]
     if not any(all(b & f == f for b, f in zip(card.order.raw, frame, strict=True)) for frame in frames):
-        return False
+        raise CardError(
+            codes.MAC,
+            "The card bears an order this hall did not make: it is taken back, and not given its password.",
+            "Keep it for a card check.",
+        )
     check_image(reader, card)
-    try:
-        if not reader.present(counter.signer.card_psc(found(card.number))):
-            return False
-    except CardError as error:
-        if error.code not in (errors.LAST_TRY, errors.CARD_DEAD):
-            raise
-        return False
+    if not reader.present(counter.signer.card_psc(found(card.number))):
+        raise CardError(
+            codes.PASSWORD_REFUSED,
+            "The card does not take its own password: it is taken back, and its order is still on it.",
+            "Cut it up, or keep it for a card check.",
+        )
     check_image(reader, card)
     reader.write(ORDER_AT, blank)
     check_read_back(reader, spliced(card.image, ORDER_AT, blank))
-    return True
 
 
 def _take_back(counter: Counter, card: Card) -> TakenBack:

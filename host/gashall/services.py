@@ -544,9 +544,10 @@ class Hall:
 
     def take_back(self, reader: Reader, *, clear: bool = False) -> TakenBack:
         """Take back an old card that turned up again: its report is taken as proof. Nothing is written to it, unless
-        ``clear``: then its order is taken off it afterwards, if its chip lets us.
+        ``clear``: then, once the ledger has what it says, its order is taken off it under its own password.
 
-        CardError CARD_IN_USE, CARD_UNKNOWN or for a card that is not ours; LedgerError LEDGER_BEHIND. Rule: DOMAIN 1.
+        CardError CARD_IN_USE, CARD_UNKNOWN or for a card that is not ours, and with ``clear`` MAC, PASSWORD_REFUSED,
+        LAST_TRY, CARD_DEAD, READ_BACK_DIFFERS; LedgerError LEDGER_BEHIND. Rule: DOMAIN 1.
         """
         return replacement.take_back(self.counter, reader, clear=clear)
 

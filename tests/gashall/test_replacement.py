@@ -412,7 +412,7 @@ def test_old_card_is_cleared_when_it_is_taken_back(home):
     chip = lost_with_gas(home)
     before = bytes(chip.main)
     told = home.hall.take_back(home.reader(0), clear=True)
-    assert (told.waiting, told.held, told.cleared) == (20, 20, True)
+    assert (told.waiting, told.held) == (20, 20)
     card = decode_card(bytes(chip.main), home.world.signer)
     assert not card.order.written
     changed = [i for i in range(IMAGE_SIZE) if chip.main[i] != before[i]]
@@ -420,7 +420,7 @@ def test_old_card_is_cleared_when_it_is_taken_back(home):
     home.load(0, codes.SHAPE)
     # Asked again it tells the same; the card is no blank one of the stock, its number cannot be taken off it.
     again = home.hall.take_back(home.reader(0), clear=True)
-    assert (again.waiting, again.held, again.cleared) == (20, 20, True)
+    assert (again.waiting, again.held) == (20, 20)
     refused(lambda: home.hall.open_account(home.reader(0), meter=METER, volume=1), errors.CARD_NOT_BLANK, CardError)
     home.load()
     home.make_up(20)
@@ -445,7 +445,7 @@ def test_card_taken_back_and_pulled_at_every_byte_is_cleared_when_it_is_shown_ag
                 break
             chip.power_off()
             told = home.hall.take_back(home.reader(0), clear=True)
-            assert (told.waiting, told.held, told.cleared) == (20, 20, True), (mode, byte)
+            assert (told.waiting, told.held) == (20, 20), (mode, byte)
             assert not decode_card(bytes(chip.main), home.world.signer).order.written
         else:
             raise AssertionError("it never came to its end")
@@ -453,21 +453,29 @@ def test_card_taken_back_and_pulled_at_every_byte_is_cleared_when_it_is_shown_ag
     assert home.hall.audit().clean
 
 
-@pytest.mark.parametrize("counter", [0b001, 0])
-def test_old_card_that_takes_no_password_is_taken_back_uncleared(home, counter):
-    chip = lost_with_gas(home)
-    chip.security[0] = counter
-    before = chip.dump()
-    assert home.hall.take_back(home.reader(0), clear=True).cleared is False
-    assert chip.dump() == before
-
-
-def test_order_that_is_not_the_ledgers_is_not_taken_off(home):
-    chip = lost_with_gas(home)
+def spoil(chip):
     chip.main[ORDER_AT + 20] ^= 0xFF
-    before = chip.dump()
-    assert home.hall.take_back(home.reader(0), clear=True).cleared is False
-    assert chip.dump() == before
+
+
+# What is done to the chip -> the code; the card is taken back and keeps its order.
+NOT_CLEARED = [
+    ("RULES 1, last try", lambda chip: chip.security.__setitem__(0, 1), errors.LAST_TRY),
+    ("the card is dead", lambda chip: chip.security.__setitem__(0, 0), errors.CARD_DEAD),
+    ("genuine data, another chip", lambda chip: chip.security.__setitem__(1, 0x5A), codes.PASSWORD_REFUSED),
+    ("DESIGN D4: no try is spent on an order that is not ours", spoil, codes.MAC),
+]
+
+
+@pytest.mark.parametrize(("change", "code"), [row[1:] for row in NOT_CLEARED], ids=[row[0] for row in NOT_CLEARED])
+def test_old_card_that_cannot_be_cleared_is_taken_back_all_the_same(home, change, code):
+    chip = lost_with_gas(home)
+    change(chip)
+    main, tries = bytes(chip.main), chip.security[0]
+    refused(lambda: home.hall.take_back(home.reader(0), clear=True), code, CardError)
+    assert bytes(chip.main) == main
+    assert chip.security[0] == (tries if code != codes.PASSWORD_REFUSED else 6)
+    with home.hall.ledger.look() as books:
+        assert books.cards(home.account)[0].ended is not None
 
 
 def test_old_card_of_an_account_without_a_meter_is_taken_back(home):
