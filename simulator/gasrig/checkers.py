@@ -54,6 +54,7 @@ __all__ = [
     "tries_kept",
     "unread_kept",
     "valve_true",
+    "x25",
 ]
 
 RULES: dict[str, str] = {
@@ -122,7 +123,8 @@ _MOST_MINUTES = 0x3FFFFFFF
 _TURNED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 
-def _x25(data: bytes) -> int:
+def x25(data: bytes) -> int:
+    """CRC-16/X.25, 0..0xFFFF (SPEC 2)."""
     # The library knows this polynomial with the highest bit first; ours takes the lowest first.
     high, low = crc_hqx(data.translate(_TURNED), 0xFFFF).to_bytes(2, "big")
     return (_TURNED[low] << 8 | _TURNED[high]) ^ 0xFFFF
@@ -259,7 +261,7 @@ _Record = TypeVar("_Record", bound=tuple[Any, ...])  # entry number or generatio
 @lru_cache(maxsize=8192)
 def _checkpoint(raw: bytes, slot: int) -> tuple[int, int] | None:
     generation, base, crc = _CHECKPOINT_FIELDS.unpack(raw)
-    if generation & 1 != slot or base > _MOST_PULSES or _x25(raw[:6]) != crc:
+    if generation & 1 != slot or base > _MOST_PULSES or x25(raw[:6]) != crc:
         return None
     return generation, base
 
@@ -267,7 +269,7 @@ def _checkpoint(raw: bytes, slot: int) -> tuple[int, int] | None:
 @lru_cache(maxsize=8192)
 def _ring_entry(raw: bytes, place: int) -> tuple[int, int] | None:
     number, cards, _, crc = _RING_FIELDS.unpack(raw)
-    if number % _RING_ENTRIES != place or _x25(raw[:4]) != crc:
+    if number % _RING_ENTRIES != place or x25(raw[:4]) != crc:
         return None
     return number, cards
 
@@ -572,7 +574,7 @@ class Card:
 @lru_cache(maxsize=8192)
 def _identity(raw: bytes) -> tuple[int, int, int] | None:
     mark, version, region, kind, card, _, crc = _IDENTITY_FIELDS.unpack(raw)
-    if mark != 0x69 or version != 1 or _x25(raw[:11]) != crc:
+    if mark != 0x69 or version != 1 or x25(raw[:11]) != crc:
         return None
     return card, region, kind
 
@@ -584,7 +586,7 @@ def _is_frame(frame: bytes) -> bool:
         and frame[2] == len(frame) - 15
         and frame[3] == 1
         and frame[-1] == 0x16
-        and _x25(frame[1:-3]) == int.from_bytes(frame[-3:-1], "big")
+        and x25(frame[1:-3]) == int.from_bytes(frame[-3:-1], "big")
     )
 
 
@@ -639,7 +641,7 @@ def _said(data: bytes, mac: bytes) -> Report | None:
 @lru_cache(maxsize=8192)
 def _final(raw: bytes) -> Final | None:
     # As the meter keeps it: a report's data, the heir, a CRC.
-    if _x25(raw[:-2]) != int.from_bytes(raw[-2:], "big"):
+    if x25(raw[:-2]) != int.from_bytes(raw[-2:], "big"):
         return None
     said = _said(raw[:59], b"")
     digits = raw[59:66].hex()
@@ -784,7 +786,7 @@ def _log_page(page: bytes) -> dict[int, bytes]:
     for at in range(0, len(page), _LOG_ENTRY):
         entry = page[at : at + _LOG_ENTRY]
         number = int.from_bytes(entry[:3], "big")
-        if number and _x25(entry[:14]) == int.from_bytes(entry[14:], "big"):
+        if number and x25(entry[:14]) == int.from_bytes(entry[14:], "big"):
             # Garbage whose sixteen bits agree by chance is no entry if its fields hold what none can (SPEC 1).
             register, minutes = int.from_bytes(entry[6:10], "big"), int.from_bytes(entry[10:14], "big")
             if register <= _MOST_PULSES and minutes <= _MOST_MINUTES:

@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 
 from gascard.codec import unpack
 from gascard.crc import crc16
+from gascard.keys import hmac_sha256
 from gascard.records import Layout
 from gasrig.bench import Bench
-from gasrig.checkers import Store
+from gasrig.checkers import Store, x25
 from gasrig.handset import Entry, Snapshot
 from gasrig.recorder import KEYS, RecordedEeprom, RecordedFram
 from gasrig.states import Stored
@@ -34,6 +35,7 @@ _PLAIN = frozenset((int, bool, bytes, str, type(None)))
 _OWN = ("written", "writes", "busy_ms", "watch")  # of a memory: they follow from its writes, or are the watch's
 _VARIABLE = 0x0C  # co_flags: takes any number of arguments
 _FIRMWARE = ("meter.", "gascard.")
+_PURE_IN = (*_FIRMWARE, "gashall.")
 _STACKS = 64  # so many of them tell who reads
 _REMEMBERED = 1 << 12
 _NOBODY = ((), ())  # what is made of a span that nobody reads
@@ -561,7 +563,7 @@ _PLACES = (_Place(0), _Place(1))
 
 
 _records: dict[tuple[Layout, bytes], dict[str, Any]] = {}
-_sums: dict[bytes, int] = {}
+_macs: dict[tuple[bytes, bytes], bytes] = {}
 
 
 def _unpack(layout: Layout, data: bytes | bytearray, offset: int = 0) -> dict[str, Any]:
@@ -575,26 +577,42 @@ def _unpack(layout: Layout, data: bytes | bytearray, offset: int = 0) -> dict[st
     return values.copy()
 
 
+def _hmac_sha256(key: bytes | bytearray, message: bytes | bytearray) -> bytes:
+    both = (bytes(key), bytes(message))
+    mac = _macs.get(both)
+    if mac is None:
+        if len(_macs) > _REMEMBERED:
+            _macs.clear()
+        mac = _macs[both] = hmac_sha256(key, message)
+    return mac
+
+
 def _crc16(data: bytes | bytearray, start: int = 0, end: int = -1) -> int:
-    key = bytes(data[start:] if end < 0 else data[start:end])
-    found = _sums.get(key)
-    if found is None:
-        if len(_sums) > _REMEMBERED:
-            _sums.clear()
-        found = _sums[key] = crc16(data, start, end)
-    return found
+    return x25(bytes(data[start:] if end < 0 else data[start:end]))
+
+
+def _is_x25() -> bool:
+    # Whether the firmware's sum is the library's: of every byte, and of more than one. It goes byte by byte, and what
+    # a byte does to the sum before it is linear.
+    alone = all(crc16(bytes((value,))) == _crc16(bytes((value,))) for value in range(256))
+    run = bytes(range(256))
+    return alone and all(crc16(run, at, at + 19) == _crc16(run, at, at + 19) for at in range(0, 237, 7))
 
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """As long as this lasts the firmware reads a record, and sums bytes up, once for the same bytes.
+    """As long as this lasts a record is read, and a MAC made, once for the same bytes, and the CRC is the library's.
 
-    Both functions know nothing but what they are given. A record is a new dict each time, its values cannot change.
+    The three functions know nothing but what they are given. A record is a new dict each time, its values cannot
+    change. The CRC is left alone where the firmware's is another.
     """
+    pure: list[tuple[str, object, object]] = [("unpack", unpack, _unpack), ("hmac_sha256", hmac_sha256, _hmac_sha256)]
+    if _is_x25():
+        pure.append(("crc16", crc16, _crc16))
     changed = []
     for name, module in sorted(sys.modules.items()):
-        if name.startswith("meter."):
-            for key, real, mine in (("unpack", unpack, _unpack), ("crc16", crc16, _crc16)):
+        if name.startswith(_PURE_IN):
+            for key, real, mine in pure:
                 if vars(module).get(key) is real:
                     setattr(module, key, mine)
                     changed.append((module, key, real))

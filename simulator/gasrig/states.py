@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from gascard.chip import SECURITY
-from gascard.crc import crc16
-from gasrig.checkers import Store, read_store
+from gasrig.checkers import Store, read_store, x25
 from gasrig.handset import Entry
 from gasrig.recorder import CARD, KEYS, STORE
 
@@ -184,7 +183,7 @@ def _near(store: Store) -> tuple[int, ...]:
 def _checkpoints(first: bytes, second: bytes, masked: bool) -> tuple[Any, ...]:
     # Generation and base are pulse counts; what differs is which are whole and how the generations stand to each other.
     whole = [
-        crc16(raw, 0, 6) == int.from_bytes(raw[6:8], "big") and raw[1] & 1 == slot
+        x25(raw[:6]) == int.from_bytes(raw[6:8], "big") and raw[1] & 1 == slot
         for slot, raw in enumerate((first, second))
     ]
     ahead = (int.from_bytes(first[:2], "big") - int.from_bytes(second[:2], "big")) & 0xFFFF
@@ -213,7 +212,7 @@ def _state(raw: bytes, masked: bool) -> bytes:
 @lru_cache(maxsize=1 << 10)
 def _final(raw: bytes, masked: bool) -> bytes:
     # The final record: of a whole one not the register, used and index, of another, masked, that it is none.
-    if crc16(raw, 0, _FINAL_SIZE - 2) != int.from_bytes(raw[-2:], "big"):
+    if x25(raw[:-2]) != int.from_bytes(raw[-2:], "big"):
         return b"" if masked else raw
     return raw[:22] + raw[34:-2]
 
@@ -243,7 +242,7 @@ def _ring(raw: bytes) -> tuple[bytes, ...]:
     entries = []
     for at in range(0, len(raw), _PAGE):
         entry = raw[at : at + 6]
-        if crc16(entry, 0, 4) == int.from_bytes(entry[4:], "big"):
+        if x25(entry[:4]) == int.from_bytes(entry[4:], "big"):
             entries.append(entry[:4])
     return tuple(entries)
 
@@ -266,13 +265,13 @@ def _event_page(page: bytes) -> bytes:
 @lru_cache(maxsize=1 << 10)
 def _event(entry: bytes) -> bytes:
     # Of a whole entry its number, kind and detail; not the register it tells.
-    whole = any(entry) and crc16(entry, 0, 14) == int.from_bytes(entry[14:], "big")
+    whole = any(entry) and x25(entry[:14]) == int.from_bytes(entry[14:], "big")
     return entry[:6] + entry[10:14] if whole else entry
 
 
 def _is_report(frame: bytes) -> bool:
     outline = frame[0] == 0x68 and frame[2] == len(frame) - 15 and frame[3] == 1 and frame[-1] == 0x16
-    return outline and crc16(frame, 1, len(frame) - 3) == int.from_bytes(frame[-3:-1], "big")
+    return outline and x25(frame[1:-3]) == int.from_bytes(frame[-3:-1], "big")
 
 
 @lru_cache(maxsize=1 << 10)
@@ -281,7 +280,10 @@ def _card(dump: bytes, masked: bool) -> tuple[Any, ...]:
         return ()
     frames = [dump[start:end] for start, end in _REPORTS]
     if dump[_KIND_AT] == _TRANSFER:
-        return (dump,)  # an order and a final record: each byte of them decides
+        # Two orders, each byte of which decides, and a final record, of which, masked, it matters whether it is whole.
+        start, end = _REPORTS[1]
+        final = dump[start:end]
+        return (dump[:start], dump[end:], b"" if masked and not _is_report(final) else final)
     whole = [_is_report(frame) for frame in frames]
     if masked:
         # What an order and the next report's place are decided by: whose, of which binding, which of two is newer.
