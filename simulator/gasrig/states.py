@@ -32,7 +32,10 @@ _FAR = (2 * _NEAR,) * 3  # from all thresholds
 
 
 class Stored(NamedTuple):
-    """All that outlives the power: memory, key memory, the card in hand (264 bytes), valve, wheels and clock."""
+    """All that outlives the power: memory, key memory, the card in hand (264 bytes), valve, wheels and clock.
+
+    The first three by the numbers of their parts (gasrig.recorder).
+    """
 
     cells: bytes
     keys: bytes
@@ -44,7 +47,7 @@ class Stored(NamedTuple):
 
     def at(self, entry: Entry) -> "Stored":
         """This state with the world as it was when ``entry`` was written down."""
-        return self._replace(place=entry.place, wheels=entry.wheels, wheels_milli=entry.wheels_milli)
+        return Stored(self.cells, self.keys, self.card, entry.place, entry.wheels, entry.wheels_milli, self.minutes)
 
     def torn(self, kind: int, address: int, content: bytes) -> "Stored":
         """This state with ``content`` stored at ``address`` of the part ``kind`` (gasrig.recorder)."""
@@ -60,13 +63,20 @@ class Stored(NamedTuple):
         return Stored(cells, keys, card, *world)
 
     def after(self, entries: Iterable[Entry]) -> "Stored":
-        """This state after ``entries``."""
-        parts = {STORE: bytearray(self.cells), KEYS: bytearray(self.keys), CARD: bytearray(self.card)}
+        """This state after ``entries``. What none of them changes is the very same bytes."""
+        parts: dict[int, bytearray] = {}
         for kind, address, data, *_ in entries:
-            if kind in parts:
-                at = card_place(address) if kind == CARD else address
-                parts[kind][at : at + len(data)] = data
-        return self._replace(cells=bytes(parts[STORE]), keys=bytes(parts[KEYS]), card=bytes(parts[CARD]))
+            if kind > CARD:
+                continue
+            part = parts.get(kind)
+            if part is None:
+                part = parts[kind] = bytearray(self[kind])
+            at = card_place(address) if kind == CARD else address
+            part[at : at + len(data)] = data
+        if not parts:
+            return self
+        cells, keys, card = [bytes(parts[kind]) if kind in parts else self[kind] for kind in (STORE, KEYS, CARD)]
+        return Stored(cells, keys, card, *self[3:])
 
 
 def card_place(address: int) -> int:
