@@ -326,6 +326,7 @@ def _newest(first: _Record | None, second: _Record | None) -> _Record | None:
     return second
 
 
+@lru_cache(maxsize=512)
 def _tokens(ring: bytes) -> int:
     newest: tuple[int, int] | None = None
     for place in range(_RING_ENTRIES):
@@ -366,8 +367,13 @@ def _four_lanes(runs: list[int], most: int) -> int | None:
 
 
 def _register(cells: bytes, lanes: int, length: int) -> int | None:
-    first = _checkpoint(cells[_CHECKPOINTS[0] : _CHECKPOINTS[0] + 8], 0)
-    second = _checkpoint(cells[_CHECKPOINTS[1] : _CHECKPOINTS[1] + 8], 1)
+    first, second = [cells[at : at + 8] for at in _CHECKPOINTS]
+    return _counted((first, second), cells[_TALLY : _TALLY + lanes * length], lanes, length)
+
+
+@lru_cache(maxsize=512)
+def _counted(slots: tuple[bytes, bytes], tally: bytes, lanes: int, length: int) -> int | None:
+    first, second = _checkpoint(slots[0], 0), _checkpoint(slots[1], 1)
     newest = _newest(first, second)
     if newest is None:
         return None
@@ -378,19 +384,19 @@ def _register(cells: bytes, lanes: int, length: int) -> int | None:
         # Where the other checkpoint is unreadable a tally with all its last places marked has been full: what
         # followed it is the generation that is there now.
         # A slot that nobody has ever written, as the factory leaves it, tells of no such generation.
-        ends = cells[_TALLY + length - 1 : _TALLY + capacity : length]
-        other = _CHECKPOINTS[0 if first is None else 1]
-        heads = cells[_TALLY : _TALLY + capacity : length]
+        ends = tally[length - 1 :: length]
+        other = slots[0 if first is None else 1]
+        heads = tally[::length]
         ended = ends == mark * lanes or (mark in ends and mark not in heads)
-        if any(cells[other : other + 8]) and ended and base + capacity <= _MOST_PULSES:
+        if any(other) and ended and base + capacity <= _MOST_PULSES:
             base += capacity
             mark = _MARKS[generation + 1 & 1]
     if lanes == 1:
-        count: int | None = _one_lane(cells[_TALLY : _TALLY + length], mark)
+        count: int | None = _one_lane(tally, mark)
     else:
         runs = []
-        for start in range(_TALLY, _TALLY + capacity, length):
-            runs.append(length - len(cells[start : start + length].lstrip(mark)))
+        for start in range(0, capacity, length):
+            runs.append(length - len(tally[start : start + length].lstrip(mark)))
         count = _four_lanes(runs, capacity)
     if count is None or base + count > _MOST_PULSES:
         return None
@@ -408,7 +414,7 @@ def _records(cells: bytes, key_cells: bytes) -> tuple[tuple[Any, ...], bool, tup
     limits = _newest(*[_limits(cells[at - _RECORDS : at - _RECORDS + 64]) for at in _LIMITS])
     _, keyed, region, version, key_binding, meter, key = keys or (0, False, 0, 0, 0, "", b"")
     _, number, alarm_seen, latched, settings = state or (0, None, (0, 0), 0, (0, 0, 0, 0))
-    tokens = _tokens(cells[_RING - _RECORDS :])
+    tokens = _tokens(cells[_RING - _RECORDS : _LIMITS[0] - _RECORDS])
     values = (what, what == _BOUND, *numbers, number, tokens, key_binding, version, keyed, alarm_seen)
     lost = account is None or state is None or keys is None
     more = (meter, region, keys is None, ceiling, over_flow, latched, *settings)
@@ -579,6 +585,7 @@ def _identity(raw: bytes) -> tuple[int, int, int] | None:
     return card, region, kind
 
 
+@lru_cache(maxsize=1024)
 def _is_frame(frame: bytes) -> bool:
     # Start, length, version, end mark, CRC from the kind through the MAC.
     return (
@@ -667,10 +674,17 @@ def _card(main: bytes, keys: tuple[KeySet, ...], heirs: tuple[KeySet, ...]) -> C
     if identity is None:
         return Card(0, None, ())
     card, region, kind = identity
+    orders: list[Order | None] = []
+    tools: list[Order | None] = []
     frame = main[_ORDER_AT:_ORDER_END]
-    orders = [_order(frame, card, region, key.order, (_OPENING, _USER)) for key in keys]
-    tools = [_order(frame, card, region, key.order, (_CLEAR, _TEST)) for key in keys]
-    reports = [_report(main[start:end], card, region, key.report) for start, end in _SLOTS for key in keys]
+    if _is_frame(frame):
+        orders = [_order(frame, card, region, key.order, (_OPENING, _USER)) for key in keys]
+        tools = [_order(frame, card, region, key.order, (_CLEAR, _TEST)) for key in keys]
+    reports = []
+    for start, end in _SLOTS:
+        slot = main[start:end]
+        if _is_frame(slot):
+            reports += [_report(slot, card, region, key.report) for key in keys]
     final, incoming = None, None
     if kind == _CLEAR_CARD:
         finals = [_report(main[_SLOTS[1][0] : _SLOTS[1][1]], card, region, key.report, _FINAL) for key in keys]

@@ -239,6 +239,8 @@ class Batch:
         self._call = 0
         self._first: _Call | None = None
         self._known: dict[object, PoweredUp | None] = {}
+        # Object and arguments for a call of it alone, and what they hold.
+        self._stands: tuple[Any, Any, tuple[Any, ...]] | None = None
         self._alone: list[Any] = []  # memories of our own, what they hold, and what was written to them
         self._logs: tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]] = ([], [])
         self._held: list[dict[str, Any]] = []
@@ -345,26 +347,31 @@ class Batch:
         content = stored.keys if self._kind == KEYS else stored.cells
         cells = self._held[self._kind == KEYS]["cells"]
         cells[self._start : self._end] = content[self._start : self._end]
-        this: Any = object.__new__(self._first.sort)
-        holds, arguments = _copied(self._first.before, ours, {})
-        this.__dict__.update(holds)
-        outcome: object = None
+        if self._stands is None:
+            this: Any = object.__new__(self._first.sort)
+            holds, arguments = _copied(self._first.before, ours, {})
+            this.__dict__.update(holds)
+            self._stands = this, arguments, _held_by(_outcome(None, arguments, this, [], ours))
+        this, arguments, before = self._stands
+        outcome: tuple[Any, ...] | None = None
         try:
             result = self._reader.function(this, *arguments)
             wrote = [(sort, *write) for sort in (0, 1) for write in self._logs[sort]]
-            outcome = _outcome((result, arguments), this, wrote, ours)
+            outcome = _outcome(result, arguments, this, wrote, ours)
         except Exception:  # whatever it is, it is played
             outcome = None
+        if outcome is None or _held_by(outcome) != before:
+            self._stands = None  # the next call finds a copy of its own
         for memory, held, stands in zip(ours, self._held, (stored.cells, stored.keys), strict=True):
             log = held["log"]
             if _is_other(held, memory.__dict__) or held["cells"] != _written(stands, log, memory.page):
                 outcome = None
-            # What it leaves in its class or module lives on, here and in the meter: nothing more is known then.
-            if not self._reader.is_as_ever():
-                self._off = True
-                return None
             if log or outcome is None:
-                self._alone = []
+                self._alone, self._stands = [], None
+        # What it leaves in its class or module lives on, here and in the meter: nothing more is known then.
+        if not self._reader.is_as_ever():
+            self._off = True
+            return None
         return outcome
 
     def _take_memories(self) -> None:
@@ -445,7 +452,7 @@ def _replaced(watch: _Watch, reader: _Reader | None, memories: tuple[Any, Any], 
             try:
                 wrote = [(int(memory is memories[1]), address, data) for memory, address, data in watch.wrote[written:]]
                 by_memory = sorted(wrote, key=lambda write: write[0])
-                outcome = _outcome((result, arguments), this, by_memory, memories)
+                outcome = _outcome(result, arguments, this, by_memory, memories)
             except _UnknownError:
                 return result
             watch.calls[number] = _Call(type(this), before, outcome, written)
@@ -487,10 +494,17 @@ def _holdings(sort: type, function: FunctionType) -> list[tuple[Any, Any]]:
     return found
 
 
-def _outcome(result: object, this: Any, wrote: list[tuple[int, int, bytes]], memories: Any) -> object:
-    # All that a call has come to: what it returns, with its arguments, which it may have filled.
+def _outcome(
+    result: object, arguments: object, this: Any, wrote: list[tuple[int, int, bytes]], memories: Any
+) -> tuple[Any, ...]:
+    # All that a call has come to: what its object then is, its arguments, which it may have filled, what it returns.
     seen: dict[int, int] = {}
-    return _frozen(result, memories, seen), _frozen(this.__dict__, memories, seen), tuple(wrote)
+    holds = _frozen(this.__dict__, memories, seen)
+    return holds, _frozen(arguments, memories, seen), _frozen(result, memories, seen), tuple(wrote)
+
+
+def _held_by(outcome: tuple[Any, ...]) -> tuple[Any, ...]:
+    return outcome[:2]
 
 
 def _frozen(value: Any, memories: Any, seen: dict[int, int]) -> object:

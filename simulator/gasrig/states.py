@@ -65,17 +65,18 @@ class Stored(NamedTuple):
     def after(self, entries: Iterable[Entry]) -> "Stored":
         """This state after ``entries``. What none of them changes is the very same bytes."""
         parts: dict[int, bytearray] = {}
+        have = self[:3]
         for kind, address, data, *_ in entries:
             if kind > CARD:
                 continue
             part = parts.get(kind)
             if part is None:
-                part = parts[kind] = bytearray(self[kind])
+                part = parts[kind] = bytearray(have[kind])
             at = card_place(address) if kind == CARD else address
             part[at : at + len(data)] = data
         if not parts:
             return self
-        cells, keys, card = [bytes(parts[kind]) if kind in parts else self[kind] for kind in (STORE, KEYS, CARD)]
+        cells, keys, card = [bytes(parts[kind]) if kind in parts else have[kind] for kind in (STORE, KEYS, CARD)]
         return Stored(cells, keys, card, *self[3:])
 
 
@@ -96,19 +97,31 @@ class Sameness:
         self.lanes = lanes
         self.lane_length = lane_length
         self.travel_ms = travel_ms
-        self._known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        # Of one state its meaning is asked for several times in a row, and the next state differs from it in little:
+        # more than is kept here would be asked for hardly more often.
+        self._stores: dict[tuple[bytes, bytes, bytes], Store] = {}
+        self._known: dict[tuple[Any, ...], tuple[int, int]] = {}
 
     def store(self, state: Stored) -> Store:
         """What the stored bytes mean, read by the independent checkers."""
-        return _read(state.cells, state.keys, self.lanes, self.lane_length)
+        # The log means nothing to them, and to sum up all of it costs more than to read the rest.
+        cells = state.cells
+        key = (cells[:_RECORDS_END], cells[_FINALS[0] :], state.keys)
+        found = self._stores.get(key)
+        if found is None:
+            if len(self._stores) > 64:
+                self._stores.clear()
+            found = self._stores[key] = read_store(cells, state.keys, self.lanes, self.lane_length)
+        return found
 
     def state(self, state: Stored) -> int:
         """A number that is equal for states that are one: all that is stored but pulse counts."""
-        return hash((self._common(state, False), _events(state.cells[_EVENTS:_EVENTS_END]), _card(state.card, False)))
+        all_but_card, _ = self._common(state, False)
+        return hash((all_but_card, _events(state.cells[_EVENTS:_EVENTS_END]), _card(state.card, False)))
 
     def behaviour(self, state: Stored) -> int:
         """A number that is equal for states that a meter cannot tell apart; coarser than ``state``."""
-        return hash((self._common(state, True), _card(state.card, True)))
+        return hash((self._common(state, True)[0], _card(state.card, True)))
 
     def records(self, state: Stored) -> int:
         """A number that is equal for states with the same records; coarser still, blind to tally and card."""
@@ -116,36 +129,33 @@ class Sameness:
 
     def counting(self, state: Stored) -> int:
         """A number that is equal for states that count alike: tally, thresholds and valve, whosever gas it is."""
-        checkpoints, _, _, *rest = self._common(state, True)
-        return hash((checkpoints, *rest))
+        return self._common(state, True)[1]
 
-    def _common(self, state: Stored, masked: bool) -> tuple[Any, ...]:
+    def _common(self, state: Stored, masked: bool) -> tuple[int, int]:
         # Of one memory many cards are asked about in a row.
-        key = (state.cells, state.keys, state.place, state.wheels_milli // _QUARTER, masked)
+        cells = state.cells
+        world = (state.place > 0) + (state.place >= self.travel_ms), state.wheels_milli // _QUARTER
+        key = (cells[:_RECORDS_END], cells[_FINALS[0] :], state.keys, world, masked)
         found = self._known.get(key)
         if found is None:
             if len(self._known) > 64:
                 self._known.clear()
-            found = self._known[key] = self._all_but_card(state, masked)
+            found = self._known[key] = self._all_but_card(state, world, masked)
         return found
 
-    def _all_but_card(self, state: Stored, masked: bool) -> tuple[Any, ...]:
+    def _all_but_card(self, state: Stored, world: tuple[int, int], masked: bool) -> tuple[int, int]:
+        # All but the log and the card; and of that what counts.
         cells = state.cells
         store = self.store(state)
         tally = cells[_TALLY:]
-        return (
-            *_records(cells[:_RECORDS_END], state.keys, masked),
+        checkpoints, *records = _records(cells[:_RECORDS_END], state.keys, masked)
+        counts = (
             (tally,) if store.register is None else _tally(tally, self.lanes, self.lane_length),
             _near(store),
             tuple([_final(cells[at : at + _FINAL_SIZE], masked) for at in _FINALS]),
-            (state.place > 0) + (state.place >= self.travel_ms),
-            state.wheels_milli // _QUARTER,
+            *world,
         )
-
-
-# Of one state its meaning is asked for several times in a row, and the next state differs from it in little: more than
-# is kept here would be asked for hardly more often.
-_read = lru_cache(maxsize=1 << 6)(read_store)
+        return hash((checkpoints, *records, *counts)), hash((checkpoints, *counts))
 
 
 @lru_cache(maxsize=1 << 9)
@@ -258,13 +268,13 @@ def _ring(raw: bytes) -> tuple[bytes, ...]:
 
 
 @lru_cache(maxsize=1 << 9)
-def _events(raw: bytes) -> tuple[bytes, ...]:
+def _events(raw: bytes) -> int:
     found = []
     for at in range(0, len(raw), _PAGE):
         page = raw[at : at + _PAGE]
         if page != _BLANK:
             found.append(_event_page(page))
-    return tuple(found)
+    return hash(tuple(found))
 
 
 @lru_cache(maxsize=1 << 9)
@@ -285,15 +295,15 @@ def _is_report(frame: bytes) -> bool:
 
 
 @lru_cache(maxsize=1 << 10)
-def _card(dump: bytes, masked: bool) -> tuple[Any, ...]:
+def _card(dump: bytes, masked: bool) -> int:
     if not dump:
-        return ()
+        return 0
     frames = [dump[start:end] for start, end in _REPORTS]
     if dump[_KIND_AT] == _TRANSFER:
         # Two orders, each byte of which decides, and a final record, of which, masked, it matters whether it is whole.
         start, end = _REPORTS[1]
         final = dump[start:end]
-        return (dump[:start], dump[end:], b"" if masked and not _is_report(final) else final)
+        return hash((dump[:start], dump[end:], b"" if masked and not _is_report(final) else final))
     whole = [_is_report(frame) for frame in frames]
     if masked:
         # What an order and the next report's place are decided by: whose, of which binding, which of two is newer.
@@ -303,4 +313,4 @@ def _card(dump: bytes, masked: bool) -> tuple[Any, ...]:
         # Of a whole report all but register, used, index, and MAC and checksum over them.
         newer = False
         shown = [frame[:26] + frame[38:-11] if good else frame for frame, good in zip(frames, whole, strict=True)]
-    return (dump[:0x5B], dump[0xEF:], newer, *shown)
+    return hash((dump[:0x5B], dump[0xEF:], newer, *shown))
