@@ -824,7 +824,13 @@ def read_log(cells: bytes) -> dict[int, bytes]:
 
 def log_kept(before: bytes, after: bytes, most: int) -> None:
     """Of the log every whole entry is kept but for the oldest, and at most ``most`` are new. Violation (SPEC 10.5)."""
-    _log_pages_kept(bytes(before[_LOG:_LOG_END]), bytes(after[_LOG:_LOG_END]), most)
+    logs = bytes(before[_LOG:_LOG_END]), bytes(after[_LOG:_LOG_END]), most
+    if logs != _kept[0]:
+        _log_pages_kept(*logs)
+        _kept[0] = logs
+
+
+_kept: list[tuple[bytes, bytes, int]] = [(b"", b"", 0)]  # the last that held: many in a row are the same
 
 
 @lru_cache(maxsize=256)  # of what holds only: a Violation is found anew each time

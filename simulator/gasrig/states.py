@@ -66,7 +66,8 @@ class Stored(NamedTuple):
         """This state after ``entries``. What none of them changes is the very same bytes."""
         parts: dict[int, bytearray] = {}
         have = self[:3]
-        for kind, address, data, *_ in entries:
+        for entry in entries:
+            kind, address, data = entry[0], entry[1], entry[2]
             if kind > CARD:
                 continue
             part = parts.get(kind)
@@ -101,23 +102,27 @@ class Sameness:
         # more than is kept here would be asked for hardly more often.
         self._stores: dict[tuple[bytes, bytes, bytes], Store] = {}
         self._known: dict[tuple[Any, ...], tuple[int, int]] = {}
+        self._cells = self._log = b""  # the last, and what it came to
+        self._rest = b"", b""
+        self._log_hash = _events(b"")
 
     def store(self, state: Stored) -> Store:
         """What the stored bytes mean, read by the independent checkers."""
-        # The log means nothing to them, and to sum up all of it costs more than to read the rest.
-        cells = state.cells
-        key = (cells[:_RECORDS_END], cells[_FINALS[0] :], state.keys)
+        key = (*self._but_log(state.cells), state.keys)
         found = self._stores.get(key)
         if found is None:
             if len(self._stores) > 64:
                 self._stores.clear()
-            found = self._stores[key] = read_store(cells, state.keys, self.lanes, self.lane_length)
+            found = self._stores[key] = read_store(state.cells, state.keys, self.lanes, self.lane_length)
         return found
 
     def state(self, state: Stored) -> int:
         """A number that is equal for states that are one: all that is stored but pulse counts."""
         all_but_card, _ = self._common(state, False)
-        return hash((all_but_card, _events(state.cells[_EVENTS:_EVENTS_END]), _card(state.card, False)))
+        log = state.cells[_EVENTS:_EVENTS_END]
+        if log != self._log:
+            self._log, self._log_hash = log, _events(log)
+        return hash((all_but_card, self._log_hash, _card(state.card, False)))
 
     def behaviour(self, state: Stored) -> int:
         """A number that is equal for states that a meter cannot tell apart; coarser than ``state``."""
@@ -131,11 +136,17 @@ class Sameness:
         """A number that is equal for states that count alike: tally, thresholds and valve, whosever gas it is."""
         return self._common(state, True)[1]
 
+    def _but_log(self, cells: bytes) -> tuple[bytes, bytes]:
+        # The log means nothing to a meter, and to sum up all of it costs more than to read the rest.
+        if cells is not self._cells:
+            self._cells = cells
+            self._rest = cells[:_RECORDS_END], cells[_FINALS[0] :]
+        return self._rest
+
     def _common(self, state: Stored, masked: bool) -> tuple[int, int]:
         # Of one memory many cards are asked about in a row.
-        cells = state.cells
         world = (state.place > 0) + (state.place >= self.travel_ms), state.wheels_milli // _QUARTER
-        key = (cells[:_RECORDS_END], cells[_FINALS[0] :], state.keys, world, masked)
+        key = (*self._but_log(state.cells), state.keys, world, masked)
         found = self._known.get(key)
         if found is None:
             if len(self._known) > 64:
