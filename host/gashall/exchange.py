@@ -29,6 +29,8 @@ from gashall.counter import (
 )
 from gashall.encode import Card, Part, Values
 from gashall.errors import CardError, LedgerError, RequestError
+from gashall.grants import SIGN
+from gashall.labels import both
 from gashall.ledger import (
     EXCHANGE,
     PENDING,
@@ -43,6 +45,7 @@ from gashall.ledger import (
     TransferRow,
 )
 from gashall.opening import check_meter_free, unlock_blank
+from gashall.page import Table, page
 from gashall.placing import Position, position
 from gashall.readers.base import Reader
 from gashall.reconciliation import carried
@@ -126,6 +129,26 @@ class Exchange:
         else:
             lines.append(f"The customer's card {self.card} is for the new meter.")
         return lines
+
+    def page(self) -> str:
+        """What was done as a page to be signed and filed."""
+        rows = [("account", self.account), ("state", both(self.state))]
+        rows += [("old meter", f"{self.old_meter} / {self.old_binding}")]
+        rows += [("new meter", f"{self.new_meter} / {self.new_binding}")]
+        if self.tool is not None:
+            rows.append(("transfer card", str(self.tool)))
+        for words, volume in (
+            ("most that may be moved", self.most),
+            ("moved", self.moved),
+            ("owed", self.owed),
+            ("corrected", self.corrected),
+            ("not moved", self.beyond),
+        ):
+            if volume is not None:
+                rows.append((words, f"{volume} m³"))
+        if self.card is not None:
+            rows.append(("card", str(self.card)))
+        return page("exchange slip", [Table(("", ""), rows)], sign=SIGN)
 
 
 # ---------------------------------------------------------------------- beginning

@@ -232,6 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     closing.add_argument("--differs", metavar="REASON", help="why what was counted is not what the ledger says")
     slip = action("shift slip", _shift_slip, "print a shift's slip again")
     slip.add_argument("--number", metavar="N", type=_whole, help="which shift; the last one if not given")
+    slip.add_argument("--out", metavar="FILE.html", help="write it as a page to be printed into this new file too")
 
     group("stock", "blank cards")
     for kind, service, words in (
@@ -658,6 +659,8 @@ def _shift_close(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
 def _shift_slip(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     with _hall(arguments, clock) as hall:
         told = hall.shift(arguments.number)
+    if arguments.out is not None:
+        write_asked_for(arguments.out, told.page().encode())
     return DONE, told.record(), told.lines()
 
 

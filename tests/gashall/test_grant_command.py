@@ -53,7 +53,7 @@ def test_request_is_approved_written_listed_and_printed(window, sort, more):
     refused(window, "APPROVER", sort, "approve", number, "--approver", "LI MING")
     slip = window.fine(sort, "approve", number, "--approver", "王芳")
     assert slip == window.fine(sort, "slip", number)
-    assert f"{sort.upper()} {number}" in slip and "王芳" in slip and "____" in slip
+    assert f"单 {number}\n" in slip and "王芳" in slip and "____" in slip
     out = window.fine(sort, "write", number, "--card", window.card)
     assert "order 2 on card 1" in out
     refused(window, "GRANT_WRITTEN", sort, "write", number, "--card", window.card)
@@ -86,7 +86,7 @@ def test_refund_is_paid_or_cancelled(window):
     window.fine("read", "--card", window.card)
     window.fine("shift", "open", "Li Ming")
     assert "12.50 yuan" in window.fine("refund", "pay", number)
-    assert f"money{'-12.50 yuan':>37}" in window.fine("shift", "close", "--cash", "-12.50")
+    assert f"money 金额{'-12.50 yuan':>32}" in window.fine("shift", "close", "--cash", "-12.50")
 
 
 def test_request_is_cancelled(window):

@@ -170,7 +170,11 @@ def test_most_urgent_comes_first_and_among_them_the_largest(town):
     assert tuple(table[0]) == HEAD and len(table) == 8
     assert table[1][:6] == ["0000000007", meter_number(7), "apart", "10.00", "", "10.00"]
     page = printed(rows, 13_761_360, "12ab")
-    assert "customer &lt;7&gt;" in page and "journal head 12ab" in page and "checked by" in page
+    assert (
+        "customer &lt;7&gt;" in page
+        and "journal 流水校验值 12ab" in page
+        and "accounts 户数: 7; 3 apart 不符; " in page
+    )
 
 
 def test_days_are_the_callers(town):

@@ -465,7 +465,7 @@ def test_replacement_uses_a_card_of_the_shift(home):
     home.replace()
     shift = home.hall.shift()
     assert (shift.replaced, shift.used, shift.openings, shift.sales, shift.money) == (1, 2, 1, 0, 7500)
-    assert "cards replaced                           1" in shift.lines()
+    assert f"cards replaced 补卡张数{'1':>19}" in shift.lines()
     home.hall.close_shift(7500, cards=0)
     refused(home.replace, errors.SHIFT_MISSING)
 

@@ -258,7 +258,7 @@ def test_command_prints_writes_and_ends_with_the_head(office, capsys):
         ["2026-04-01", "spoiled", "1", "", "", ""],
     ]
     text = unescape(sheet.read_text("utf-8"))
-    assert text.startswith("<!doctype html>") and "<h1>Report 2026-04</h1>" in text
+    assert text.startswith("<!doctype html>") and "<h1>Monthly report 月报 2026-04</h1>" in text
     assert head in text[text.index('class="foot"') :] and "23.69" in text
     assert {path.stat().st_mode & 0o777 for path in (table, sheet)} == {0o600}
     code, _, err = run(office, capsys, "monthly", "--csv", str(table))

@@ -377,7 +377,7 @@ def test_close_tells_of_an_overdraft_and_pays_nothing(desk):
     cleared(desk, hall, stand)
     closure: Closure = hall.close_account(FIRST, **APPROVED)
     assert (closure.paid_back, closure.fen, closure.owed) == (0, 0, 2)
-    assert any("owes 2.00" in line for line in closure.lines())
+    assert any("owed by the customer 用户欠气量" in line and "2.00 m³" in line for line in closure.lines())
 
 
 def test_close_needs_the_money_where_none_was_named_and_pays_no_gift_back(desk):
