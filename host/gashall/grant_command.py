@@ -86,6 +86,7 @@ def add(
     replacing.add_argument("--issue-batch", metavar="N", type=whole, default=0, help="batch the card belongs to; 0")
     taking = action("take-back", service(_take_back), "take a replaced card back that has turned up")
     taking.add_argument("--card", metavar="FILE", required=True, help="the old card's file")
+    taking.add_argument("--clear", action="store_true", help="then take its order off it")
 
     for name, work, words in (
         ("transfer-account", _transfer, "enter another holder of an account"),
@@ -193,13 +194,15 @@ def _replace(hall: Hall, given: Arguments, blank: Blank) -> Answer:
 
 
 def _take_back(hall: Hall, given: Arguments) -> Answer:
-    told = hall.take_back(FileReader(given.card))
+    told = hall.take_back(FileReader(given.card), clear=given.clear)
     lines = [f"card {told.card} of account {told.account}, replaced by card {told.replaced_by}, is taken back"]
     if told.report is None:
         lines.append("It bears no report of the meter.")
     else:
         lines.append(f"Its report {told.report['report_number']} tells of order {told.report['sequence']}.")
     lines.append(f"gas on it that no report shows loaded: {told.waiting} m³; held: {told.held} m³")
+    if given.clear:
+        lines.append("Its order is taken off it.")
     return 0, asdict(told), lines
 
 

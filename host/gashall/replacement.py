@@ -13,8 +13,8 @@ from decimal import Decimal
 
 from gascard import codes, records
 from gascard.chip import DEFAULT_PSC
-from gascard.records import SEQUENCE_MAX
-from gashall import errors, journal, shifts, stock, units
+from gascard.records import ORDER_AT, SEQUENCE_MAX
+from gashall import encode, errors, journal, shifts, stock, units
 from gashall.counter import (
     Counter,
     check_blank,
@@ -45,6 +45,7 @@ from gashall.ledger import (
 from gashall.placing import Position, position
 from gashall.readers.base import Reader
 from gashall.refunds import proven
+from gashall.toolcards import put
 
 REASONS = ("lost never used", "lost in use", "broken", "broken after purchase", "other")
 REPLACEMENT_MOST = 255
@@ -144,11 +145,20 @@ def replace_card(
         return _replaced(counter, books, account, made.old, resumed=begun is not None)
 
 
-def take_back(counter: Counter, reader: Reader) -> TakenBack:
+def take_back(counter: Counter, reader: Reader, clear: bool) -> TakenBack:
     """See ``Hall.take_back``."""
     check_reader(reader)
     with reader:
         card = counter.read_card(reader)
+        told = _take_back(counter, card)
+        # What the card says is in the ledger: only now may it go.
+        blank = encode.BLANK_IMAGE[ORDER_AT : ORDER_AT + encode.frame_size(records.ORDER_USER)]
+        if clear and card.image[ORDER_AT : ORDER_AT + len(blank)] != blank:
+            put(counter, reader, card, told.card, [(ORDER_AT, blank)])
+    return told
+
+
+def _take_back(counter: Counter, card: Card) -> TakenBack:
     with counter.ledger.begin() as books:
         check_ours(card)
         place = books.place(found(card.number))

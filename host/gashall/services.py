@@ -491,12 +491,15 @@ class Hall:
             self.counter, reader, account=account, reason=reason, old_card=old_card, issue_batch=issue_batch
         )
 
-    def take_back(self, reader: Reader) -> TakenBack:
-        """Take back an old card that turned up again: its report is taken as proof, nothing is written to it.
+    def take_back(self, reader: Reader, *, clear: bool = False) -> TakenBack:
+        """Take back an old card that turned up again: its report is taken as proof.
 
-        CardError CARD_IN_USE, CARD_UNKNOWN or for a card that is not ours; LedgerError LEDGER_BEHIND. Rule: DOMAIN 1.
+        Nothing is written to it, unless ``clear``: then, once the ledger has what it says, its order is taken off it
+        under its own password. Its reports stay. CardError CARD_IN_USE, CARD_UNKNOWN or for a card that is not ours,
+        and with ``clear`` PASSWORD_REFUSED, LAST_TRY, CARD_DEAD, READ_BACK_DIFFERS; LedgerError LEDGER_BEHIND. Rule:
+        DOMAIN 1.8.
         """
-        return replacement.take_back(self.counter, reader)
+        return replacement.take_back(self.counter, reader, clear)
 
     def begin_exchange(
         self, reader: Reader, *, account: str, meter: NewMeter, requester: str, approver: str, reason: str

@@ -127,8 +127,8 @@ class Shift:
         return page("shift slip", parts, which=str(self.number), sign=_SIGN, foot=foot, paper=SLIP)
 
     def _head(self) -> list[tuple[str, str]]:
-        end = ("not closed", "") if self.closed_at is None else ("closed", _time(self.closed_at))
-        return [("clerk", printable(self.clerk)), ("opened", _time(self.opened_at)), end]
+        end = ("not closed", "") if self.closed_at is None else ("closed at", _time(self.closed_at))
+        return [("clerk", printable(self.clerk)), ("opened at", _time(self.opened_at)), end]
 
 
 def open_shift(ledger: Ledger, clerk: str, now: int) -> Shift:

@@ -397,7 +397,7 @@ def _blank_unused(counter: Counter, reader: Reader, row: ToolRow) -> None:
         size = len(row.frames)
         blank = encode.BLANK_IMAGE[tools.TOOL_AT : tools.TOOL_AT + size]
         if card.image[tools.TOOL_AT : tools.TOOL_AT + size] != blank:
-            put(counter, reader, card, row, [(tools.TOOL_AT, blank)])
+            put(counter, reader, card, row.number, [(tools.TOOL_AT, blank)])
 
 
 def check_tool(card: Card, row: ToolRow) -> None:
@@ -414,10 +414,10 @@ def behind(card: Card) -> list[encode.Part]:
     return [part for part in (*card.reports, card.final) if part is not None]
 
 
-def put(counter: Counter, reader: Reader, card: Card, row: ToolRow, changes: list[tuple[int, bytes]]) -> None:
-    """Write ``changes`` on the tool card that was read, under its own password, and read it back."""
+def put(counter: Counter, reader: Reader, card: Card, number: int, changes: list[tuple[int, bytes]]) -> None:
+    """Write ``changes`` on the card ``number`` that was read, under its own password, and read it back."""
     check_image(reader, card)
-    if not reader.present(counter.signer.card_psc(row.number)):
+    if not reader.present(counter.signer.card_psc(number)):
         raise CardError(
             codes.PASSWORD_REFUSED,
             "The card does not take its own password.",

@@ -609,8 +609,10 @@ def test_command_judges_opens_and_resumes(desk, capsys):
     assert (code, err) == (0, "")
     assert out == "5 rows can be read, 160.00 m³; 0 faults found\nNothing was written.\n"
     assert not (desk.folder / "cards").exists()
-    code, out, err = run(desk, capsys)
+    page = desk.folder / "estate.html"
+    code, out, err = run(desk, capsys, "--page", str(page))
     assert (code, err) == (0, "")
+    assert all(meter in page.read_text("utf-8") for meter in METERS)
     assert out == f"5 accounts opened\nresults in {desk.folder / 'cards' / 'results.csv'}\n"
     text = (desk.folder / "cards" / "results.csv").read_text("utf-8-sig")
     told = list(csv.DictReader(io.StringIO(text)))

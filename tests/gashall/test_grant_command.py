@@ -102,7 +102,8 @@ def test_card_is_replaced_and_taken_back(window):
     assert "card 2 is account 0000000001's, replacement 1: written" in out
     assert "released: 30.00 m³ in all; held: 20.00 m³" in out
     refused(window, "REPLACED", "read", "--card", window.card)
-    out = window.fine("take-back", "--card", window.card)
+    out = window.fine("take-back", "--card", window.card, "--clear")
+    assert out.endswith("Its order is taken off it.\n")
     assert "card 1 of account 0000000001, replaced by card 2, is taken back" in out
     assert "gas on it that no report shows loaded: 20.00 m³; held: 20.00 m³" in out
     assert "held since the card was replaced: 20.00 m³" in window.fine("read", "--card", new)

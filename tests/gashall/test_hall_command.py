@@ -231,8 +231,8 @@ def test_limits_are_set_shown_and_kept(counter):
 SLIP = f"""\
 shift slip 交班单 1
 clerk 收款员  李明
-opened 开班时间  2026-03-01 12:00 UTC
-closed 交班时间  2026-03-01 12:00 UTC
+opened at 开班时间  2026-03-01 12:00 UTC
+closed at 交班时间  2026-03-01 12:00 UTC
 {"-" * 42}
 accounts opened 开户数                   0
 sales 售气笔数                           1

@@ -16,7 +16,7 @@ from gashall.labels import CHINESE, both, columns, pad
 
 require_part("sqlalchemy")
 import gashall  # noqa: E402
-from gashall import exchange, grants, overview, reporting, toolcards, units  # noqa: E402
+from gashall import batch, exchange, grants, overview, reporting, toolcards, units  # noqa: E402
 from gashall.exchange import NewMeter  # noqa: E402
 from gashall.ledger import TOOL_CARDS  # noqa: E402
 from gashall.readers import FileReader  # noqa: E402
@@ -125,6 +125,17 @@ def tools(desk):
     yield toolcards.printed(hall.tools(), units.moment(hall.counter.now()))
 
 
+def estate(desk):
+    """A row whose first card fails and one whose cards all do; and the first once more."""
+    hall = desk.hall()
+    hall.open_account(desk.blank("bad.bin"), meter="32060012345680", volume=1)
+    bad = FileReader(desk.folder / "bad.bin")
+    file = desk.folder / "estate.csv"
+    file.write_text(f"meter,name,volume,initial_reading\n{METER},Li Wei,30,0\n{NEIGHBOUR},,5,0\n", "utf-8")
+    for cards in ([bad, desk.blank(), bad, bad, bad], [desk.blank("other.bin")]):
+        yield batch.printed(hall.batch(file, lambda cards=cards: cards.pop(0), resume=True))
+
+
 def exchanged_and_closed(desk):
     """By transfer card with a real meter, and closed at the new one."""
     hall, old, new = desk.hall(), Stand(desk.signer), Stand(desk.signer, NEIGHBOUR)
@@ -160,6 +171,7 @@ PAGES = [
     (reports, ["reporting"]),
     (accounts, ["overview"]),
     (tools, ["toolcards"]),
+    (estate, ["batch"]),
     (exchanged_and_closed, ["exchange", "closing"]),
 ]
 
@@ -205,6 +217,7 @@ WORDS = [
     ("accounts against their meters", [category.value for category in overview.Category]),
     ("kinds of tool cards", TOOL_CARDS),
     ("how far a tool card is", ("unfinished", "out", "read", "taken back")),
+    ("rows of a batch", (batch.OPENED, batch.EARLIER, batch.FAILED, batch.NOT_OPENED)),
     ("how far an exchange is", (exchange.BEGUN, exchange.READ, exchange.DEAD, exchange.CLOSED)),
 ]
 

@@ -398,6 +398,72 @@ def test_old_card_that_is_read_is_taken_back_and_told(home):
     assert home.hall.audit().clean
 
 
+def test_old_card_is_cleared_once_what_it_says_is_kept(home):
+    # DOMAIN 1.8. What stays on it are its reports; cleared again nothing happens, and the meter takes nothing from it.
+    home.opened()
+    home.hall.sell(home.reader(), 20, fen=5000)
+    home.load()
+    home.replace()
+    old = home.chips[0]
+    before = bytes(old.main)
+    refused(lambda: home.hall.take_back(home.reader(), clear=True), errors.CARD_IN_USE, CardError)
+    told = home.hall.take_back(home.reader(0), clear=True)
+    assert (told.report["bought_total"], told.held) == (5000, 0)
+    end = ORDER_AT + 59
+    assert set(old.main[ORDER_AT:end]) == {0xFF}
+    assert (bytes(old.main[:ORDER_AT]), bytes(old.main[end:])) == (before[:ORDER_AT], before[end:])
+    assert decode_card(bytes(old.main)).identity.code == codes.OK
+    home.hall.take_back(home.reader(0), clear=True)
+    assert home.world.visit(old) == codes.SHAPE
+    assert home.world.meter.snapshot()["bought_total"] == 5000
+
+
+@pytest.mark.parametrize("byte", range(0, 62, 4))
+def test_clearing_that_died_is_finished(home, byte):
+    home.opened()
+    home.replace()
+    reader = home.reader(0)
+    left = [byte]
+
+    def step(plan):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+
+    reader.step = step
+    with pytest.raises(KeyboardInterrupt):
+        home.hall.take_back(reader, clear=True)
+    home.chips[0].power_off()
+    home.hall.take_back(home.reader(0), clear=True)
+    assert set(home.chips[0].main[ORDER_AT : ORDER_AT + 59]) == {0xFF}
+    assert home.hall.audit().clean
+
+
+# Tries left, what is done to the chip -> the code; the card keeps its order.
+NOT_CLEARED = [
+    ("RULES 1, last try", 0x01, False, errors.LAST_TRY),
+    ("the card is dead", 0x00, False, errors.CARD_DEAD),
+    ("genuine data, another chip", 0x07, True, codes.PASSWORD_REFUSED),
+]
+
+
+@pytest.mark.parametrize(
+    ("counter", "copied", "code"), [row[1:] for row in NOT_CLEARED], ids=[row[0] for row in NOT_CLEARED]
+)
+def test_card_that_cannot_be_cleared_is_taken_back_all_the_same(home, counter, copied, code):
+    home.opened()
+    home.replace()
+    old = home.chips[0]
+    old.security[0] = counter
+    if copied:
+        old.security[1:4] = b"\x12\x34\x56"
+    before = bytes(old.main)
+    refused(lambda: home.hall.take_back(home.reader(0), clear=True), code, CardError)
+    assert bytes(old.main) == before
+    with home.hall.ledger.look() as books:
+        assert books.cards(home.account)[0].ended is not None
+
+
 def test_old_card_of_an_account_without_a_meter_is_taken_back(home):
     home.opened()
     home.replace()
