@@ -21,11 +21,13 @@ from gashall.counter import (
     check_exchange,
     check_free,
     check_not_closed,
+    check_not_suspended,
     check_reader,
     check_settled,
     correction_total,
     found,
     kept_report,
+    no_meter,
 )
 from gashall.encode import Card, Part, Values
 from gashall.errors import CardError, LedgerError, RequestError
@@ -564,6 +566,7 @@ def dead(
         if row is not None and (row.moved_at is not None or row.closing is not None):
             check_exchange(row, account)
         old = _open_binding(books, account)
+        check_not_suspended(books, old)
         here = position(counter, books, old)
         if row is None:
             coming = _new_meter(counter, books, old, here.meter, meter)
@@ -823,9 +826,9 @@ def _account(books: Books, account: str) -> Account:
 
 
 def _open_binding(books: Books, account: str) -> Binding:
-    binding = books.binding_of(account)
+    known, binding = _account(books, account), books.binding_of(account)
     if binding is None:
-        raise LedgerError(errors.ACCOUNT_UNKNOWN, f"There is no open account {account}.")
+        raise no_meter(known)
     return binding
 
 

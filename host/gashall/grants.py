@@ -24,6 +24,7 @@ from gashall.counter import (
     check_waiting,
     correction_total,
     found,
+    no_meter,
 )
 from gashall.errors import LedgerError, RequestError
 from gashall.history import printable
@@ -372,10 +373,12 @@ def grant_row(books: Books, number: int) -> GrantRow:
 
 
 def of_account(books: Books, account: str) -> tuple[Account, Binding, MeterRow]:
-    """An account with its open binding and meter; LedgerError ACCOUNT_UNKNOWN."""
+    """An account with its open binding and meter; LedgerError ACCOUNT_UNKNOWN, ACCOUNT_CLOSED."""
     known, binding = books.account(account), books.binding_of(account)
-    if known is None or binding is None:
-        raise LedgerError(errors.ACCOUNT_UNKNOWN, f"There is no open account {account}.")
+    if known is None:
+        raise LedgerError(errors.ACCOUNT_UNKNOWN, f"There is no account {account}.")
+    if binding is None:
+        raise no_meter(known)
     return known, binding, found(books.meter(binding.meter))
 
 

@@ -8,8 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 
 from gashall import errors, stock, units
-from gashall.counter import Counter, found
+from gashall.counter import Counter
 from gashall.errors import LedgerError, RequestError
+from gashall.grants import of_account
 from gashall.history import printable
 from gashall.ledger import Binding, Books, MeterRow, SuspensionRow
 from gashall.units import Volume
@@ -48,7 +49,7 @@ def begin(counter: Counter, account: str, reading: Volume, reason: str) -> Suspe
     units.account_number(account)
     stock.check_text(reason, "reason")
     with counter.ledger.begin() as books:
-        binding, meter = _bound(books, account)
+        _, binding, meter = of_account(books, account)
         before = units.pulses(reading, meter.pulse_weight, most=meter.wheel_pulses - 1, what="reading")
         row = open_suspension(books, binding.id)
         if row is not None:
@@ -65,7 +66,7 @@ def end(counter: Counter, account: str, reading: Volume) -> Suspension:
     """See ``Hall.end_suspension``."""
     units.account_number(account)
     with counter.ledger.begin() as books:
-        binding, meter = _bound(books, account)
+        _, binding, meter = of_account(books, account)
         after = units.pulses(reading, meter.pulse_weight, most=meter.wheel_pulses - 1, what="reading")
         row = open_suspension(books, binding.id)
         if row is None:
@@ -102,10 +103,3 @@ def of_row(row: SuspensionRow, binding: Binding, meter: MeterRow) -> Suspension:
         test_gas=None if used is None else units.volume(used, weight),
         make_up=None if used is None else units.volume(used if used >= 10**weight else 0, weight),
     )
-
-
-def _bound(books: Books, account: str) -> tuple[Binding, MeterRow]:
-    binding = books.binding_of(account)
-    if binding is None:
-        raise LedgerError(errors.ACCOUNT_UNKNOWN, f"There is no open account {account}.")
-    return binding, found(books.meter(binding.meter))

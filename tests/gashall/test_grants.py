@@ -123,7 +123,7 @@ def test_request_for_nobody_is_refused(desk, account, code):
 
 @pytest.mark.parametrize("name", ["Li Ming", "li ming", " LI  MING ", "Ｌｉ Ｍｉｎｇ", "LiMing", "ＬＩＭＩＮＧ"])
 def test_who_asked_does_not_approve(desk, name):
-    # DOMAIN 1: every make-up goes through approval.
+    # DOMAIN 1.10: every make-up goes through approval.
     hall = loaded(desk)
     number = asked(hall)
     unchanged(desk, hall, lambda: hall.approve_grant(number, name), errors.APPROVER)
@@ -275,11 +275,11 @@ def unpaid(desk, hall):
 
 
 REFUSED = [
-    ("DOMAIN 1: not approved", lambda desk, hall: asked(hall), errors.GRANT_NOT_APPROVED),
+    ("DOMAIN 1.10: not approved", lambda desk, hall: asked(hall), errors.GRANT_NOT_APPROVED),
     ("no such request", lambda desk, hall: 7, errors.GRANT_MISSING),
-    ("DOMAIN 1: written twice", written, errors.GRANT_WRITTEN),
+    ("DOMAIN 1.10: written twice", written, errors.GRANT_WRITTEN),
     ("cancelled", lambda desk, hall: cancelled(hall), errors.GRANT_ENDED),
-    ("DOMAIN 3: gas still on the card", waiting, errors.GAS_ON_CARD),
+    ("DOMAIN 3.8: gas still on the card", waiting, errors.GAS_ON_CARD),
     ("RULES 1, money back: a refund is unpaid", unpaid, errors.REFUND_UNPAID),
 ]
 

@@ -290,17 +290,17 @@ def unfinished_sale_on_a_lost_card(home):
 
 
 CASES = [
-    ("DOMAIN 1: broken after a purchase that never reached the meter", broken_after_purchase),
-    ("DOMAIN 1: the same, its report only after the re-issue", broken_after_purchase_and_dead),
-    ("DOMAIN 1: lost, never used: re-issue only", lost_never_used),
-    ("DOMAIN 1: lost, never used, found, check shows it unused", lost_never_used_and_found_unused),
+    ("DOMAIN 1.6: broken after a purchase that never reached the meter", broken_after_purchase),
+    ("DOMAIN 1.6: the same, its report only after the re-issue", broken_after_purchase_and_dead),
+    ("DOMAIN 1.7: lost, never used: re-issue only", lost_never_used),
+    ("DOMAIN 1.8: lost, never used, found, check shows it unused", lost_never_used_and_found_unused),
     (
         "RULES 1, paid and released: a report releases what the lost card loaded",
         lost_never_used_and_the_finder_loads_it,
     ),
     ("RULES 1, total: made up and loaded too is not loaded twice", lost_never_used_made_up_and_loaded_all_the_same),
-    ("DOMAIN 1: lost in use, everything loaded: nothing is made up", lost_in_use_all_loaded),
-    ("DOMAIN 1: lost in use: made up is only what was not loaded", lost_in_use_and_its_last_purchase_with_it),
+    ("DOMAIN 1.9: lost in use, everything loaded: nothing is made up", lost_in_use_all_loaded),
+    ("DOMAIN 1.9: lost in use: made up is only what was not loaded", lost_in_use_and_its_last_purchase_with_it),
     ("RULES 1, paid and released: the old card's report is proof", lost_in_use_found_and_read),
     ("RULES 1, no number wraps: replaced twice", lost_twice),
     ("RULES 1, paid and released: a make-up that was never loaded is held again", make_up_lost_with_its_card),
@@ -513,11 +513,22 @@ def test_replacement_needs_a_blank_card_and_the_right_old_one(home):
     assert home.hall.replace(ChipReader(Chip()), account=stranger.account, reason="broken").held == 1
 
 
-def test_last_replacement_number_is_not_passed(home):
+# Rule, the number the card has -> the code, None if it is replaced.
+NUMBERS = [
+    ("DOMAIN 3.10: 254 is not the last", 254, None),
+    ("DOMAIN 3.10: 255 is the last a card is given", 255, codes.NUMBER_USED_UP),
+]
+
+
+@pytest.mark.parametrize(("number", "code"), [row[1:] for row in NUMBERS], ids=[row[0] for row in NUMBERS])
+def test_last_replacement_number_is_not_passed(home, number, code):
     home.opened()
     with home.hall.ledger.begin() as books:
-        books._connection.exec_driver_sql("UPDATE cards SET replacement = 255")
-    refused(home.replace, codes.NUMBER_USED_UP, LedgerError)
+        books._connection.exec_driver_sql(f"UPDATE cards SET replacement = {number}")
+    if code is None:
+        assert home.replace().replacement == 255
+    else:
+        refused(home.replace, code, LedgerError)
 
 
 def test_replacement_uses_a_card_of_the_shift(home):

@@ -324,7 +324,7 @@ CLEARS_REFUSED = [
     ("RULES money back: a refund is unpaid", "refund", errors.REFUND_UNPAID),
     ("RULES paid and released: gas is held", "held", errors.HELD),
     ("RULES ledger behind: recovering", "recovering", errors.RECOVERING),
-    ("DOMAIN 1: under test", "suspended", errors.SUSPENDED),
+    ("DOMAIN 1.24: under test", "suspended", errors.SUSPENDED),
     ("RULES settling: an order is pending", "pending", errors.PENDING_ELSEWHERE),
 ]
 
@@ -356,7 +356,7 @@ def test_clear_card_is_refused_while_something_stands_open(desk, before, code):
 
 REFUSALS = [
     # (why, what is asked for, the code)
-    ("DOMAIN 1: approved by another person", {"approver": "LI MING"}, errors.APPROVER),
+    ("DOMAIN 1.10: approved by another person", {"approver": "LI MING"}, errors.APPROVER),
     ("a reason is named", {"reason": ""}, errors.FIELD),
 ]
 
