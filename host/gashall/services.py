@@ -289,7 +289,7 @@ class Hall:
         """The account's meter goes to a test with ``reading`` m³ on its wheels: no sale, refund or replacement until
         it is back. An order begun before is finished all the same.
 
-        RequestError; LedgerError ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, SUSPENDED.
+        RequestError; LedgerError ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, SUSPENDED, EXCHANGE, BINDING_ENDS.
         """
         return suspension.begin(self.counter, account, reading, reason)
 
