@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from gashall import errors, stock, units
-from gashall.counter import Counter, check_exchange, check_not_ending
+from gashall.counter import Counter, check_free
 from gashall.errors import LedgerError, RequestError
 from gashall.grants import of_account
 from gashall.history import printable
@@ -59,9 +59,7 @@ def begin(counter: Counter, account: str, reading: Volume, reason: str) -> Suspe
                 f"({printable(row.reason)}).",
             )
         # With another meter on its way, or the binding perhaps over, there is nothing left to test.
-        check_exchange(books.transfer_of(account), account)
-        out = books.ending(binding.id)
-        check_not_ending(None if out is None else out.number, account)
+        check_free(books, binding, recovering=True)
         row = books.suspend(binding, counter.now(), before, reason)
         return of_row(row, binding, meter)
 
