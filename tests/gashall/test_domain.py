@@ -316,6 +316,22 @@ def promised_and_stopped(at):
     at.hall.stop_account(ACCOUNT, reason="unpaid bills", approver="Wang Fang")
 
 
+def given_and_limited(at):
+    """50 m³ a day, of which 30 were bought; 5 were given."""
+    opened(at)
+    at.grant(5, "gift")
+    at.load()
+    at.hall.set_limits(day=50)
+
+
+def taken_back(at):
+    """A refund that was on the card, cancelled by the order after it."""
+    sold(at)
+    at.grant(20, "refund")
+    at.hall.cancel_grant(at.request, at.reader())
+    at.load()
+
+
 def cleared(at):
     burned(at)
     at.clear()
@@ -861,10 +877,7 @@ def refunded(at):
 
 
 def reversed_again(at):
-    """A purchase that is still on the card is reversed by a refund; that is cancelled, and the gas is back."""
-    at.grant(20, "refund")
-    at.hall.cancel_grant(at.request, at.reader())
-    at.load()
+    """A purchase that was still on the card was reversed by a refund; that was cancelled, and the gas is back."""
     return at.hall.grant(at.request).state, at.meter.meter.remaining
 
 
@@ -972,6 +985,7 @@ ONE = [
         lambda at: at.hall.open_account(at.reader(), meter=METER, volume=1),
         errors.STOCK_SHORT,
     ),
+    ("1.16", "a replacement takes one of the shift's", shift, lambda at: at.replace() and at.hall.stock().used, 2),
     (
         "1.17",
         "tool cards are listed until they are back",
@@ -1277,6 +1291,7 @@ THREE = [
     ("3.16", "of a day", lambda at: (opened(at), limited(at, day=49)), lambda at: at.sell(), errors.OVER_LIMIT),
     ("3.16", "and the next day", lambda at: (sold(at), limited(at, day=50)), next_day, "written"),
     ("3.16", "of a month", lambda at: (opened(at), limited(at, month=49)), lambda at: at.sell(), errors.OVER_LIMIT),
+    ("3.16", "what is given is not counted", given_and_limited, lambda at: at.sell().state, "written"),
     ("3.17", "the meter's total begins anew, the customer's goes on", exchanged, totals, (3300, 4000)),
     ("3.18", "a make-up is no sale and is in the meter's total", opened, no_sale, (0, 0, 3500)),
     ("3.19", "money back against the meter's report", read, refunded, (2500, 4000)),
@@ -1287,7 +1302,8 @@ THREE = [
         lambda at: at.hall.pay_refund(at.request),
         errors.REFUND_NOT_PROVEN,
     ),
-    ("3.19", "a reversal that is taken back", sold, reversed_again, ("cancelled", 5000)),
+    ("3.19", "nor after it was taken back", taken_back, lambda at: at.hall.pay_refund(at.request), errors.GRANT_ENDED),
+    ("3.19", "a reversal that is taken back", taken_back, reversed_again, ("cancelled", 5000)),
     ("3.20", "another card than a moment ago", neighbour, swapped, errors.CARD_SWAPPED),
     ("3.20", "done only after reading back", opened, forgetful, (errors.READ_BACK_DIFFERS, "pending", "written", True)),
     (
