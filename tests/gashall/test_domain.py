@@ -46,7 +46,6 @@ from gasrig.world import World  # noqa: E402
 
 DOMAIN = Path(__file__).parents[2] / "docs" / "DOMAIN.md"
 ACCOUNT = "0000000001"
-THIRD = "32060012345680"
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ASKED = {"reason": "wheels read by Mr Zhao", "requester": "Li Ming"}
 APPROVED = {**ASKED, "approver": "Wang Fang"}
@@ -165,10 +164,6 @@ class Counter:
         self.hall.issue_clear(self.blank("clear"), account=ACCOUNT, **APPROVED)
         assert self.show("clear") == codes.OK
         return self.hall.read_tool(self.reader("clear")).ended
-
-    def page_of(self, page, *texts):
-        """Whether all of it stands on the page."""
-        return all(text in page for text in texts)
 
     # --- what is so
 
@@ -378,7 +373,11 @@ def estate(at, second=NEIGHBOUR):
 # ---------------------------------------------------------------------- acts that are more than a call
 
 
-def shown(at, *more):
+def stands_on(page, *texts):
+    return all(text in page for text in texts)
+
+
+def shown(at):
     """How the wheels stand against the report."""
     found = at.hall.reconcile(ACCOUNT, at.reading()).drift
     return found.verdict, found.drift
@@ -463,8 +462,8 @@ def password(at, name="card"):
     return told.password, told.tries_left
 
 
-def found(at, **how):
-    return [error.code for error in at.hall.verify(at.reader(), **how).findings]
+def found(at):
+    return [error.code for error in at.hall.verify(at.reader()).findings]
 
 
 def commissioned(at):
@@ -511,7 +510,7 @@ def whole_estate(at):
     done = at.hall.batch(estate(at), lambda: cards.pop(0))
     assert (at.show("one"), at.show("two", at.other)) == (codes.OK, codes.OK)
     page = batch.printed(done)
-    signed = at.page_of(page, METER, NEIGHBOUR, both("checked by"))
+    signed = stands_on(page, METER, NEIGHBOUR, both("checked by"))
     return [row.sale.volume for row in done.made], at.meter.meter.remaining, at.other.meter.remaining, signed
 
 
@@ -530,8 +529,8 @@ def registers(at):
 def month(at):
     """The month's totals, with lines to sign and the journal's head; a purchase's voucher."""
     told = at.hall.monthly_report()
-    paper = at.page_of(told.page(), CHINESE["monthly report"], both("checked by"), told.head)
-    voucher = at.page_of(at.hall.receipt(ACCOUNT).page(), CHINESE["receipt"], "50.00 yuan", "20.00 m³")
+    paper = stands_on(told.page(), CHINESE["monthly report"], both("checked by"), told.head)
+    voucher = stands_on(at.hall.receipt(ACCOUNT).page(), CHINESE["receipt"], "50.00 yuan", "20.00 m³")
     return told.total().orders, told.total().volume, told.total().money, paper, voucher
 
 
@@ -556,10 +555,10 @@ def copied(at):
     return told.clean, told.head == at.hall.audit(told.head).head, synchronous
 
 
-FULL = 2
+FULL = 2  # SQLite: each commit is on the disk before it returns
 SLOWEST_CLOCK = 7000  # Hz; DOMAIN 4
-BYTE_CLOCKS = 24 + 255 + 2
-READ_CLOCKS = 24 + 8 * 256 + 1
+BYTE_CLOCKS = 24 + 255 + 2  # a command and an update
+READ_CLOCKS = 24 + 8 * 256 + 1  # a command and all of main memory
 
 
 def minutes_at_the_counter(at, serve):
@@ -587,7 +586,7 @@ def payment_takes(at):
 
 
 def counted_as_it_turned(at):
-    """A day at 1 m³ an hour, through reeds and interrupts: how far the register is from the wheels, in pulses."""
+    """A day at 1 m³ an hour, as the rig turns its wheels: how far the register is from the wheels, in pulses."""
     with World(seed=3, demand=[100_000]) as world:
         card = world.blank_card()
         world.hall.open_account(world.reader(card), meter=world.number, volume=50, initial_reading=world.index_volume())
@@ -1389,7 +1388,7 @@ def test_every_rule_is_a_row_and_every_row_a_rule():
     assert in_table == set(in_document)
 
 
-def test_no_sentence_of_the_two_sections_is_without_a_number():
+def test_no_paragraph_of_the_two_sections_is_without_a_number():
     for section in rules():
         blocks = re.split(r"\n\n|\n(?=\s*- |\| )", section.strip())
         left = [block for block in blocks if not re.search(r"\*\*[13]\.[0-9]+\*\*", block)]
