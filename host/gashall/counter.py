@@ -399,7 +399,7 @@ class Counter:
         reader.write(ORDER_AT, order.frame)
         check_read_back(reader, spliced(card.image, ORDER_AT, order.frame))
         with self.ledger.begin() as books:
-            books.mark_written(order.id)
+            books.mark_written(order.id, order.account)
 
     def unlock(self, reader: Reader, card: Card, rescue: bool) -> None:
         """Present the card's own password; a last try only for a card that bears nothing forged.
