@@ -571,9 +571,12 @@ _KINDS: dict[str, dict[str, tuple[Any, bool]]] = {
     }
     for table in metadata.sorted_tables
 }
-# The same, a table's columns in their order: name, type, least and most (None: whatever the type can hold).
+# The same, a table's columns in their order: name, name where several tables are joined, type, least and most (None:
+# whatever the type can hold).
 _CELLS = {
-    table: [(name, kind, *_SPANS.get((table, name), (None, None))) for name, (kind, _) in columns.items()]
+    table: [
+        (name, f"{table}_{name}", kind, *_SPANS.get((table, name), (None, None))) for name, (kind, _) in columns.items()
+    ]
     for table, columns in _KINDS.items()
 }
 # How SQLite and PostgreSQL call an order that another window has made meanwhile, and a journal row.
@@ -842,18 +845,14 @@ class _Prepared(NamedTuple):
     given: dict[str, Any]
 
 
-# The statements above, by identity and driver: what SQLAlchemy does anew for each costs five times its running.
-_prepared: dict[tuple[int, str, str], _Prepared] = {}
+# The statements above, by driver and identity: what SQLAlchemy does anew for each costs five times its running.
+_prepared: dict[tuple[str, str], dict[int, _Prepared]] = {}
 
 
 def _prepare(statement: Any, dialect: sa.Dialect) -> _Prepared:
-    key = id(statement), dialect.name, dialect.driver
-    found = _prepared.get(key)
-    if found is None:
-        compiled: Any = statement.compile(dialect=dialect)
-        names = tuple(compiled.positiontup) if compiled.positional else None
-        found = _prepared[key] = _Prepared(str(compiled), names, dict(compiled.params))
-    return found
+    compiled: Any = statement.compile(dialect=dialect)
+    names = tuple(compiled.positiontup) if compiled.positional else None
+    return _Prepared(str(compiled), names, dict(compiled.params))
 
 
 @dataclass(frozen=True, slots=True)
@@ -1233,18 +1232,21 @@ class _Database:
             if sqlite:
                 sa.event.listen(self._engine, "connect", _prepare_sqlite)
                 sa.event.listen(self._engine, "begin", _begin_sqlite)
-            # The same connections, by the way they begin; said once, since saying it costs more than a transaction.
-            reading = {"icgas_reading": True} if sqlite else {"isolation_level": "REPEATABLE READ"}
-            self._readers = self._engine.execution_options(**reading)
+            # Of a file's connections those at rest are kept ready: the pool's giving and taking back costs a sale more
+            # time than its statements. A memory's belong to their threads, and another database is slower than that.
+            self._keeps_ready = sqlite and isinstance(self._engine.pool, sa.pool.QueuePool)
+            self._ready: list[sa.Connection] = []
 
     def close(self) -> None:
         """Give the database's handles back."""
+        while self._ready:
+            self._ready.pop().close()
         self._engine.dispose()
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
         """A transaction, the only writer while it lasts."""
-        with self._translated(), self._engine.begin() as connection:
+        with self._translated(), self._transaction(reading=False) as connection:
             if self._backend == "postgresql":
                 connection.exec_driver_sql(_POSTGRESQL_TURN)
             yield connection
@@ -1252,12 +1254,33 @@ class _Database:
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
         """A transaction that sees one moment's ledger from beginning to end and keeps no window waiting."""
-        with self._translated(), self._readers.connect() as connection:
+        with self._translated(), self._transaction(reading=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, *, reading: bool) -> Iterator[sa.Connection]:
+        try:
+            connection = self._ready.pop()
+        except IndexError:
+            connection = self._engine.connect()
+        try:
+            if self._backend == "sqlite":
+                connection.info["icgas_reading"] = reading
+            elif reading:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
             transaction = connection.begin()
-            try:
-                yield connection
-            finally:
+            yield connection
+            if reading:
                 transaction.rollback()  # whatever was written in it has no row in the journal
+            else:
+                transaction.commit()
+        except BaseException:
+            connection.close()  # which undoes what was not committed
+            raise
+        if self._keeps_ready:
+            self._ready.append(connection)
+        else:
+            connection.close()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -1566,6 +1589,8 @@ class Books:
         """``now`` gives the time of journal rows, minutes since 2000-01-01 UTC; None: nothing may be written."""
         self._connection = connection
         self._now = now
+        self._dialect = connection.dialect
+        self._prepared = _prepared.setdefault((self._dialect.name, self._dialect.driver), {})
         self._head: tuple[int, bytes] | None = None
         self._cursor: Any = None
         self._over = False
@@ -1622,13 +1647,13 @@ class Books:
         if row is None:
             return None
         bound = row["bindings_id"] is not None
-        card_row = CardRow(**_columns(row, _cards, "cards_"))
+        card_row = CardRow(**_columns(row, _cards, joined=True))
         return Place(
             card=card_row,
             replaced=_checked("cards", "replacement", row["newest"]) > card_row.replacement,
-            account=Account(**_columns(row, _accounts, "accounts_")),
-            binding=Binding(**_columns(row, _bindings, "bindings_")) if bound else None,
-            meter=MeterRow(**_columns(row, _meters, "meters_")) if bound else None,
+            account=Account(**_columns(row, _accounts, joined=True)),
+            binding=Binding(**_columns(row, _bindings, joined=True)) if bound else None,
+            meter=MeterRow(**_columns(row, _meters, joined=True)) if bound else None,
             floor=None if row["floor"] is None else _checked("recoveries", "floor", row["floor"]),
             suspended=row["suspension"] is not None,
             ending=None if row["ending"] is None else _checked("tools", "number", row["ending"]),
@@ -2374,10 +2399,15 @@ class Books:
 
     def _run(self, statement: Any, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run one of this module's statements; the rows it gives."""
-        dialect = self._connection.dialect
-        text, names, given = _prepare(statement, dialect)
-        values = {**given, **values}
-        parameters: Any = values if names is None else [values[name] for name in names]
+        prepared = self._prepared.get(id(statement))
+        if prepared is None:
+            prepared = self._prepared[id(statement)] = _prepare(statement, self._dialect)
+        text, names, given = prepared
+        parameters: Any = (
+            {**given, **values}
+            if names is None
+            else [values[name] if name in values else given[name] for name in names]
+        )
         if self._over:
             raise LedgerError(errors.LEDGER, "The transaction of these books is over.", "Begin another.")
         if self._cursor is None:
@@ -2385,8 +2415,8 @@ class Books:
         try:
             self._cursor.execute(text, parameters)
             return [] if self._cursor.description is None else list(self._cursor.fetchall())
-        except dialect.loaded_dbapi.Error as error:
-            raise sa.exc.DBAPIError.instance(text, parameters, error, dialect.loaded_dbapi.Error) from error
+        except self._dialect.loaded_dbapi.Error as error:
+            raise sa.exc.DBAPIError.instance(text, parameters, error, self._dialect.loaded_dbapi.Error) from error
 
     def _all(self, statement: sa.Select[Any], **keys: Any) -> list[dict[str, Any]]:
         rows = self._run(statement, keys)
@@ -2454,11 +2484,11 @@ def _made_schema() -> dict[tuple[str, str], tuple[str, str]]:
     return made
 
 
-def _columns(row: Mapping[str, Any] | sa.RowMapping, table: sa.Table, labels: str = "") -> dict[str, Any]:
+def _columns(row: Mapping[str, Any] | sa.RowMapping, table: sa.Table, *, joined: bool = False) -> dict[str, Any]:
     """A row's cells, each what its column may hold; LedgerError LEDGER naming the one that is not."""
     cells = {}
-    for name, kind, least, most in _CELLS[table.name]:
-        value = row[labels + name]
+    for name, label, kind, least, most in _CELLS[table.name]:
+        value = row[label if joined else name]
         # What is as it should be needs no look at what else it may be: a sale reads a hundred cells.
         if type(value) is not kind or (least is not None and not least <= value <= most):
             value = _checked(table.name, name, value)
@@ -2507,6 +2537,5 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     # Writer from the start: two windows that read the same state and both write would else meet too late.
-    reading = connection.get_execution_options().get("icgas_reading")
     raw: Any = connection.connection.driver_connection
-    raw.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
+    raw.execute("BEGIN" if connection.info.get("icgas_reading") else "BEGIN IMMEDIATE")

@@ -67,9 +67,7 @@ def sell(
     return sale_of(standing.binding, replace(order, state=WRITTEN), standing.meter.pulse_weight, resumed=False)
 
 
-def _judged(
-    counter: Counter, books: Books, card: Card, volume: Volume, fen: int | None, price_agreed: bool
-) -> _Judged:
+def _judged(counter: Counter, books: Books, card: Card, volume: Volume, fen: int | None, price_agreed: bool) -> _Judged:
     head = books.head()
     standing = counter.judge(books, card)
     if standing.last.state == PENDING:
