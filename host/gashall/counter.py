@@ -759,7 +759,8 @@ def amount_of(order: Order) -> int:
     return order.paid_pulses if order.kind is None else int(encode.decode_order(order.frame)["amount"])
 
 
-def sale_of(binding: Binding, order: Order, weight: int, *, resumed: bool) -> Sale:
+def sale_of(binding: Binding, order: Order, weight: int, *, resumed: bool, state: str | None = None) -> Sale:
+    """An order as its service tells of it; ``state`` is the order's since its row was read, if that is another."""
     return Sale(
         account=binding.account,
         meter=binding.meter,
@@ -769,7 +770,7 @@ def sale_of(binding: Binding, order: Order, weight: int, *, resumed: bool) -> Sa
         pulses=order.paid_pulses,
         bought_total=order.released_pulses,
         fen=order.fen,
-        state=order.state,
+        state=order.state if state is None else state,
         resumed=resumed,
         price=None if order.price is None else units.price_fen(order.price),
     )

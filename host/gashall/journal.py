@@ -86,12 +86,17 @@ def body(changes: Changes) -> str:
 
 
 def _row(row: Mapping[str, Any]) -> str:
-    return "{" + ",".join([f'"{name}":{_cell(row[name])}' for name in sorted(row)]) + "}"
-
-
-def _cell(value: Any) -> str:
-    cell = plain(value)
-    return "null" if cell is None else str(cell) if type(cell) is int else f'"{cell}"'
+    cells = [(name, plain(row[name])) for name in sorted(row)]
+    return (
+        "{"
+        + ",".join(
+            [
+                f'"{name}":null' if cell is None else f'"{name}":{cell}' if type(cell) is int else f'"{name}":"{cell}"'
+                for name, cell in cells
+            ]
+        )
+        + "}"
+    )
 
 
 def row_hash(previous: bytes, number: int, at: int, kind: str, account: str, text: str) -> bytes:

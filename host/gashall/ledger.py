@@ -571,11 +571,12 @@ _KINDS: dict[str, dict[str, tuple[Any, bool]]] = {
     }
     for table in metadata.sorted_tables
 }
-# The same, a table's columns in their order: name, name where several tables are joined, type, least and most (None:
-# whatever the type can hold).
+# The same, a table's columns in their order: name, name where several tables are joined, type, whether it may be empty,
+# least and most (None: whatever the type can hold).
 _CELLS = {
     table: [
-        (name, f"{table}_{name}", kind, *_SPANS.get((table, name), (None, None))) for name, (kind, _) in columns.items()
+        (name, f"{table}_{name}", kind, nullable, *_SPANS.get((table, name), (None, None)))
+        for name, (kind, nullable) in columns.items()
     ]
     for table, columns in _KINDS.items()
 }
@@ -2487,10 +2488,13 @@ def _made_schema() -> dict[tuple[str, str], tuple[str, str]]:
 def _columns(row: Mapping[str, Any] | sa.RowMapping, table: sa.Table, *, joined: bool = False) -> dict[str, Any]:
     """A row's cells, each what its column may hold; LedgerError LEDGER naming the one that is not."""
     cells = {}
-    for name, label, kind, least, most in _CELLS[table.name]:
+    for name, label, kind, nullable, least, most in _CELLS[table.name]:
         value = row[label if joined else name]
         # What is as it should be needs no look at what else it may be: a sale reads a hundred cells.
-        if type(value) is not kind or (least is not None and not least <= value <= most):
+        if type(value) is kind:
+            if least is not None and not least <= value <= most:
+                value = _checked(table.name, name, value)
+        elif value is not None or not nullable:
             value = _checked(table.name, name, value)
         cells[name] = value
     return cells

@@ -1,6 +1,5 @@
 """Selling gas to the customer whose card is in the reader (购气)."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from gashall import errors, units
@@ -64,7 +63,7 @@ def sell(
                 count, terms = _terms(counter, books, standing, volume, fen, price_agreed)
             order = counter.book(books, standing, count, terms)
         counter.write_order(reader, card, order)
-    return sale_of(standing.binding, replace(order, state=WRITTEN), standing.meter.pulse_weight, resumed=False)
+    return sale_of(standing.binding, order, standing.meter.pulse_weight, resumed=False, state=WRITTEN)
 
 
 def _judged(counter: Counter, books: Books, card: Card, volume: Volume, fen: int | None, price_agreed: bool) -> _Judged:
@@ -95,7 +94,7 @@ def _resumed(standing: Standing, order: Order, volume: Volume, fen: int | None) 
         same = same and (fen == order.fen or (fen is None and order.price is not None))
     except RequestError:
         same = False
-    sale = sale_of(standing.binding, replace(order, state=WRITTEN), weight, resumed=True)
+    sale = sale_of(standing.binding, order, weight, resumed=True, state=WRITTEN)
     if not same:
         raise RequestError(
             errors.ORDER_FINISHED,
