@@ -1232,7 +1232,6 @@ class _Database:
             self._engine = sa.create_engine(url, connect_args={"timeout": 30} if sqlite else {})
             if sqlite:
                 sa.event.listen(self._engine, "connect", _prepare_sqlite)
-                sa.event.listen(self._engine, "begin", _begin_sqlite)
             # Of a file's connections those at rest are kept ready: the pool's giving and taking back costs a sale more
             # time than its statements. A memory's belong to their threads, and another database is slower than that.
             self._keeps_ready = sqlite and isinstance(self._engine.pool, sa.pool.QueuePool)
@@ -1265,16 +1264,23 @@ class _Database:
         except IndexError:
             connection = self._engine.connect()
         try:
+            turn: Any
             if self._backend == "sqlite":
-                connection.info["icgas_reading"] = reading
-            elif reading:
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")
-            transaction = connection.begin()
+                # Said to the driver itself, to which SQLAlchemy's begin says nothing. Writer from the start: two
+                # windows that read the same state and both write would else meet too late.
+                turn = connection.connection.driver_connection
+                turn.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
+            else:
+                if reading:
+                    connection.execution_options(isolation_level="REPEATABLE READ")
+                turn = connection.begin()
             yield connection
             if reading:
-                transaction.rollback()  # whatever was written in it has no row in the journal
+                turn.rollback()  # whatever was written in it has no row in the journal
             else:
-                transaction.commit()
+                turn.commit()
+            if connection.in_transaction():
+                connection.rollback()  # the driver's is over: what is left is SQLAlchemy's count of it
         except BaseException:
             connection.close()  # which undoes what was not committed
             raise
@@ -2538,8 +2544,3 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
     for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}")
 
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    # Writer from the start: two windows that read the same state and both write would else meet too late.
-    raw: Any = connection.connection.driver_connection
-    raw.execute("BEGIN" if connection.info.get("icgas_reading") else "BEGIN IMMEDIATE")

@@ -87,7 +87,8 @@ def pulses(volume: Volume, weight: int, *, least: int = 0, most: int = TOTAL_MAX
     if exponent < -weight:
         raise RequestError(
             errors.NOT_WHOLE_PULSES,
-            f"The {what} of {_told(number, volume)} m³ is no whole number of pulses of {Decimal(1).scaleb(-weight)} m³.",
+            f"The {what} of {_told(number, volume)} m³ is no whole number of pulses "
+            f"of {Decimal(1).scaleb(-weight)} m³.",
         )
     count: int = int("".join(map(str, significant))) * 10 ** (exponent + weight)
     if count > most:
