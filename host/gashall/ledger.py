@@ -584,8 +584,8 @@ _CELLS = {
 _ONE_ORDER_RULES = ("UNIQUE constraint failed: orders.", "one_pending_order", "orders_binding_sequence_key")
 _ONE_JOURNAL_RULES = ("the journal has no gaps", "UNIQUE constraint failed: journal.", "journal_pkey")
 # A sale changes a few bytes in each of a dozen pages, and a commit puts whole pages on the disk: small ones take less
-# time. A file keeps the size it was made with. Its log is emptied at 4 MB, as SQLite does with pages of its own size.
-_PRAGMAS = ("page_size=1024", "journal_mode=WAL", "wal_autocheckpoint=4000", "foreign_keys=ON", "synchronous=FULL")
+# time. A file keeps the size it was made with.
+_PRAGMAS = ("page_size=1024", "journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL")
 # PostgreSQL lets windows write side by side; the ledger's go one after the other, as SQLite's do. Any number will do.
 _POSTGRESQL_TURN = "SELECT pg_advisory_xact_lock(1768121697)"
 
@@ -594,7 +594,7 @@ def _first(table: sa.Table, where: Any, *order: Any) -> sa.Select[Any]:
     return sa.select(table).where(where).order_by(*order).limit(1)
 
 
-# Statements are built once: building one costs more than running it, and a sale runs eighteen. "_key" is asked for.
+# Statements are built once: building one costs more than running it, and a sale runs sixteen. "_key" is asked for.
 _KEY: sa.BindParameter[Any] = sa.bindparam("_key")
 _ACCOUNT = _first(_accounts, _accounts.c.number == _KEY)
 _METER = _first(_meters, _meters.c.number == _KEY)
