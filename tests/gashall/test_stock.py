@@ -296,7 +296,7 @@ def test_death_at_every_commit_books_each_thing_once(desk, tmp_path, service, be
             continue
         copy.close()
         break
-    assert deaths == (6 if service == "open" else 3)
+    assert deaths == (6 if service == "open" else 2)
 
 
 @pytest.mark.parametrize("before", [True, False])
