@@ -244,8 +244,8 @@ class Counter:
                 self.now(),
             ),
             standing.account.number,
+            covers=(standing.binding.id, values["sequence"], values["bought_total"]),
         )
-        books.mark_done(standing.binding.id, values["sequence"], values["bought_total"])
 
     def next_order(self, standing: Standing, volume: Volume, fen: int | None) -> int:
         """The pulses of a sale that may be made now; else the error that says why not."""

@@ -1247,26 +1247,17 @@ class _Database:
         self._engine.dispose()
 
     @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        """A transaction, the only writer while it lasts."""
-        with self._translated(), self._transaction(reading=False) as connection:
-            if self._backend == "postgresql":
-                connection.exec_driver_sql(_POSTGRESQL_TURN)
-            yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        """A transaction that sees one moment's ledger from beginning to end and keeps no window waiting."""
-        with self._translated(), self._transaction(reading=True) as connection:
-            yield connection
-
-    @contextmanager
     def _transaction(self, *, reading: bool) -> Iterator[sa.Connection]:
+        """A transaction. One that writes is the only writer while it lasts.
+
+        One that reads sees one moment's ledger from beginning to end and keeps no window waiting.
+        """
+        connection: sa.Connection | None = None
         try:
-            connection = self._ready.pop()
-        except IndexError:
-            connection = self._engine.connect()
-        try:
+            try:
+                connection = self._ready.pop()
+            except IndexError:
+                connection = self._engine.connect()
             turn: Any
             if self._backend == "sqlite":
                 # Said to the driver itself, to which SQLAlchemy's begin says nothing. Writer from the start: two
@@ -1277,6 +1268,8 @@ class _Database:
                 if reading:
                     connection.execution_options(isolation_level="REPEATABLE READ")
                 turn = connection.begin()
+                if self._backend == "postgresql" and not reading:
+                    connection.exec_driver_sql(_POSTGRESQL_TURN)
             yield connection
             if reading:
                 turn.rollback()  # whatever was written in it has no row in the journal
@@ -1284,35 +1277,45 @@ class _Database:
                 turn.commit()
             if connection.in_transaction():
                 connection.rollback()  # the driver's is over: what is left is SQLAlchemy's count of it
-        except BaseException:
-            connection.close()  # which undoes what was not committed
-            raise
-        if self._keeps_ready:
-            self._ready.append(connection)
-        else:
-            connection.close()
+            if self._keeps_ready:
+                self._ready.append(connection)
+            else:
+                connection.close()
+        except BaseException as error:
+            if connection is not None:
+                connection.close()  # which undoes what was not committed
+            told = self._told(error)
+            if told is error:
+                raise
+            raise told from error
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sa.exc.IntegrityError as error:
+        except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
+            raise self._told(error) from error
+
+    def _told(self, error: BaseException) -> BaseException:
+        """What a failure of the database is called; anything else is itself."""
+        if isinstance(error, sa.exc.IntegrityError):
             if any(rule in str(error.orig) for rule in _ONE_ORDER_RULES):
-                raise LedgerError(errors.PENDING_ELSEWHERE, f"Another window was faster: {error.orig}.") from error
+                return LedgerError(errors.PENDING_ELSEWHERE, f"Another window was faster: {error.orig}.")
             if any(rule in str(error.orig) for rule in _ONE_JOURNAL_RULES):
-                raise LedgerError(
+                return LedgerError(
                     errors.PENDING_ELSEWHERE,
                     f"Another window was faster: {error.orig}.",
                     "Repeat it: the ledger is as that window left it.",
-                ) from error
-            raise LedgerError(
+                )
+            return LedgerError(
                 errors.LEDGER,
                 f"The ledger {self.name} does not take a row: {error.orig}.",
                 "Repeat once; if it stays so, sell nothing and have the ledger looked at.",
-            ) from error
-        except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
+            )
+        if isinstance(error, (sa.exc.SQLAlchemyError, sqlite3.Error, OSError)):
             cause = getattr(error, "orig", None) or error
-            raise LedgerError(errors.LEDGER, f"The ledger {self.name} cannot be used: {cause}.") from error
+            return LedgerError(errors.LEDGER, f"The ledger {self.name} cannot be used: {cause}.")
+        return error
 
     @contextmanager
     def _opened(self) -> Iterator[None]:
@@ -1375,12 +1378,12 @@ class Ledger(_Database):
         """Whose time the journal's rows bear; a hall that was given a clock puts its own here."""
         with self._opened():
             # Opening one that is there waits for no window.
-            with self._reading() as connection:
+            with self._transaction(reading=True) as connection:
                 about = self._about(connection)
             if about is None and not create:
                 raise LedgerError(errors.LEDGER_MISSING, f"There is no ledger in {self.name}.")
             if about is None:
-                with self._writing() as connection:
+                with self._transaction(reading=False) as connection:
                     about = self._about(connection) or self._make(connection)
             if about["region"] != region:
                 raise LedgerError(
@@ -1414,7 +1417,7 @@ class Ledger(_Database):
         with self.look() as books:
             kept = books.root_check()
         if kept is None:
-            with self._writing() as connection:
+            with self._transaction(reading=False) as connection:
                 books = Books(connection, self._now)
                 kept = books.root_check() or books.set_root_check(check)
         if kept != check:
@@ -1426,13 +1429,13 @@ class Ledger(_Database):
     @contextmanager
     def begin(self) -> "Iterator[Books]":
         """One transaction, the only writer while it lasts; committed at its end, undone by any exception."""
-        with self._writing() as connection, Books(connection, self._now) as books:
+        with self._transaction(reading=False) as connection, Books(connection, self._now) as books:
             yield books
 
     @contextmanager
     def look(self) -> "Iterator[Books]":
         """One moment's ledger to read in; it keeps no window waiting, and what is written in it is refused."""
-        with self._reading() as connection, Books(connection, None) as books:
+        with self._transaction(reading=True) as connection, Books(connection, None) as books:
             yield books
 
     @contextmanager
@@ -1441,7 +1444,7 @@ class Ledger(_Database):
 
         No type of a column is believed: cells come as the driver gives them, bytes that are no UTF-8 as surrogates.
         """
-        with self._reading() as connection:
+        with self._transaction(reading=True) as connection:
             raw: Any = connection.connection.driver_connection
             if self._backend == "sqlite":
                 raw.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
@@ -1463,7 +1466,7 @@ class Ledger(_Database):
 
         Guards are the triggers and the indexes; with SQLite the tables' own texts too, their checks and keys.
         """
-        with self._reading() as connection:
+        with self._transaction(reading=True) as connection:
             if self._backend == "sqlite":
                 found = _schema(connection)
             else:
@@ -1491,7 +1494,7 @@ class Ledger(_Database):
         """
         if self._backend != "sqlite":
             return []
-        with self._reading() as connection:
+        with self._transaction(reading=True) as connection:
             told = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]
         return [text for text in told if text != "ok"]
 
@@ -1508,7 +1511,7 @@ class Ledger(_Database):
         ledger.clock = clock if clock is not None else lambda: datetime.now(UTC)
         copy: str | None = None
         try:
-            with ledger._opened(), ledger._writing() as connection:
+            with ledger._opened(), ledger._transaction(reading=False) as connection:
                 about = ledger._about(connection)
                 if about is None:
                     raise LedgerError(errors.LEDGER_MISSING, f"There is no ledger in {ledger.name}.")
@@ -2245,13 +2248,17 @@ class Books:
 
     def mark_done(self, binding: int, sequence: int, bought_total: int) -> None:
         """Orders of a binding that a report of this sequence and bought total covers are loaded."""
+        loaded = self._loaded(binding, sequence, bought_total)
+        if loaded:
+            self._tell(journal.ORDER_DONE, loaded[0][1], {"orders": [row for row, _ in loaded]})
+
+    def _loaded(self, binding: int, sequence: int, bought_total: int) -> list[tuple[dict[str, Any], str]]:
+        # Marks them; of each what its row has new, and whose it is.
         values = {"_key": binding, "_sequence": sequence, "_bought_total": bought_total}
         loaded = self._run(_LOADED, values)
         for order, _ in loaded:
             self._run(_MARK_DONE, {"_key": order})
-        if loaded:
-            rows = [{"id": order, "state": DONE} for order, _ in loaded]
-            self._tell(journal.ORDER_DONE, loaded[0][1], {"orders": rows})
+        return [({"id": order, "state": DONE}, account) for order, account in loaded]
 
     def mark_card(self, card: int, *, psc_bytes: int, issued: bool) -> None:
         """How far the card's own password may have been written, and whether the card is issued.
@@ -2275,15 +2282,24 @@ class Books:
             kind = journal.CARD_ISSUED if issued else journal.PASSWORD_ANNOUNCED
             self._tell(kind, before.account, {"cards": [{"number": card, **changed}]})
 
-    def keep_report(self, report: ReportRow, account: str | None = None) -> None:
+    def keep_report(
+        self, report: ReportRow, account: str | None = None, *, covers: tuple[int, int, int] | None = None
+    ) -> None:
         """Keep an authentic report of ``account``'s meter; whose it was at that binding is looked up if not given.
 
-        LedgerError if this (binding, report number) is kept already.
+        ``covers``, as ``mark_done`` has it, are the orders it shows loaded, which the same row of the journal then
+        tells of. LedgerError if this (binding, report number) is kept already.
         """
         if account is None:
             values = {"_key": report.meter, "_number": report.binding}
             account = next((row[0] for row in self._run(_ACCOUNT_BOUND, values)), "")
-        self._insert(_reports, report, journal.REPORT_KEPT, account)
+        values = {name: getattr(report, name) for name in _KINDS["reports"]}
+        self._run(_INSERT["reports"], values)
+        changes = {"reports": [values]}
+        if covers is not None:
+            loaded = [row for row, _ in self._loaded(*covers)]
+            changes |= {"orders": loaded} if loaded else {}
+        self._tell(journal.REPORT_KEPT, account, changes)
 
     def order(self, key: int) -> Order | None:
         """The order of that row id."""
