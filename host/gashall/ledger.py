@@ -594,7 +594,7 @@ def _first(table: sa.Table, where: Any, *order: Any) -> sa.Select[Any]:
     return sa.select(table).where(where).order_by(*order).limit(1)
 
 
-# Statements are built once: building one costs more than running it, and a sale runs sixteen. "_key" is asked for.
+# Statements are built once: building one costs more than running it, and a sale runs fifteen. "_key" is asked for.
 _KEY: sa.BindParameter[Any] = sa.bindparam("_key")
 _ACCOUNT = _first(_accounts, _accounts.c.number == _KEY)
 _METER = _first(_meters, _meters.c.number == _KEY)
