@@ -102,9 +102,7 @@ def _told(number: Decimal, volume: Volume) -> str:
 
 def _outside(number: Decimal, volume: Volume, weight: int, least: int, most: int, what: str) -> RequestError:
     span = f"{Decimal(least).scaleb(-weight) if least else 0} to {Decimal(most).scaleb(-weight)} m³"
-    return RequestError(
-        codes.RANGE, f"The {what} of {_told(number, volume)} m³ is outside {span}.", f"Enter {span}."
-    )
+    return RequestError(codes.RANGE, f"The {what} of {_told(number, volume)} m³ is outside {span}.", f"Enter {span}.")
 
 
 def volume(count: int, weight: int) -> Decimal:
