@@ -63,7 +63,7 @@ class _Counter:
 
 
 class _Bare:
-    """The same disk, the same pragmas: two commits of one small row each."""
+    """The same disk, as durable, in a file as SQLite makes it: two commits of one small row each."""
 
     def __init__(self, folder) -> None:
         self.db = sqlite3.connect(folder / "bare.db", isolation_level=None)

@@ -24,8 +24,10 @@ from gashall.counter import Counter, Sale, check_reader, sale_of
 from gashall.encode import Card
 from gashall.errors import CardError, GasError, LedgerError, ReaderError, RequestError
 from gashall.files import open_regular
+from gashall.labels import both
 from gashall.ledger import Binding, Books, CardRow, MeterRow, Order
 from gashall.opening import Opening
+from gashall.page import WIDE, Table, page
 from gashall.readers.base import Reader
 from gashall.readers.file import SIDECAR, FileReader
 
@@ -599,22 +601,38 @@ def refuse(judged: Judged) -> None:
         raise RequestError(errors.BATCH_ROWS, f"{count} found in the batch file; the first: {judged.problems[0]}")
 
 
+HEAD = ("line", "result", "meter", "account", "card", "m3", "yuan", "file", "message")
+OPENED = "opened"
+EARLIER = "opened earlier"
+FAILED = "card failed"
+NOT_OPENED = "not opened"
+
+
 def results(batch: Batch) -> str:
     """The result as CSV: a row for each row opened, each card that failed, and each row left."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("line", "result", "meter", "account", "card", "m3", "yuan", "file", "message"))
+    csv.writer(text, lineterminator="\n").writerows([HEAD, *_rows(batch)])
+    return text.getvalue()
+
+
+def printed(batch: Batch) -> str:
+    """The same as a page, for the second person to tick off against the cards and sign (DOMAIN 1.18)."""
+    head = tuple(words.replace("m3", "m³") for words in HEAD)
+    rows = [(row[0], both(str(row[1])), *row[2:]) for row in _rows(batch)]
+    return page("batch list", [Table(head, rows, frozenset({5, 6}))], sign=("made by", "checked by"), paper=WIDE)
+
+
+def _rows(batch: Batch) -> Iterator[tuple[object, ...]]:
     for made in batch.made:
         sale = made.sale
         yuan = "" if sale.fen is None else units.yuan(sale.fen)
-        word = "opened earlier" if made.earlier else "opened"
-        writer.writerow((made.line, word, sale.meter, sale.account, sale.card, sale.volume, yuan, made.place, ""))
+        word = EARLIER if made.earlier else OPENED
+        yield (made.line, word, sale.meter, sale.account, sale.card, sale.volume, yuan, made.place, "")
     for line, place, error in batch.bad:
-        writer.writerow((line, "card failed", "", "", "", "", "", place, str(error)))
+        yield (line, FAILED, "", "", "", "", "", place, str(error))
     for line in batch.left:
         told = str(batch.stopped.error) if batch.stopped is not None and batch.stopped.line == line else ""
-        writer.writerow((line, "not opened", "", "", "", "", "", "", told))
-    return text.getvalue()
+        yield (line, NOT_OPENED, "", "", "", "", "", "", told)
 
 
 def write_results(folder: Path, batch: Batch) -> str:

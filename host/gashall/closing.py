@@ -24,8 +24,11 @@ from gashall.counter import (
 )
 from gashall.ending import ended, reckoned
 from gashall.errors import CardError, LedgerError
-from gashall.grants import of_account
+from gashall.grants import SIGN, of_account
+from gashall.history import printable
+from gashall.labels import both, pad
 from gashall.ledger import CLEAR, CLOSE, CLOSED, PENDING, Binding, Books, GrantRow, ToolRow
+from gashall.page import Table, page
 from gashall.placing import position
 from gashall.readers.base import Reader
 from gashall.refunds import bought_left, money_of_account
@@ -63,14 +66,29 @@ class Closure:
 
     def lines(self) -> list[str]:
         """The slip to be signed and filed."""
-        lines = [
-            f"account {self.account} is closed; meter {self.meter}, binding {self.binding}",
-            f"left on the meter {self.remaining} m³, never loaded {self.not_loaded} m³",
-            f"paid back {units.yuan(self.fen)} yuan for {self.paid_back} m³",
+        lines = [both("closing slip"), *[f"{pad(both(words), 34)}{text}" for words, text in self.rows()]]
+        return [*lines, *[line for who in SIGN for line in ("", f"{pad(both(who), 34)}{'_' * 12}")]]
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What the slip says, each with its label (gashall.labels)."""
+        rows = [
+            ("account", self.account),
+            ("meter", self.meter),
+            ("binding", str(self.binding)),
+            ("left on the meter", f"{self.remaining} m³"),
+            ("never loaded", f"{self.not_loaded} m³"),
+            ("gas paid back", f"{self.paid_back} m³"),
+            ("money paid back", f"{units.yuan(self.fen)} yuan"),
         ]
         if self.owed:
-            lines.append(f"The customer owes {self.owed} m³, burned and not paid for.")
-        return [*lines, "asked for ___________ approved ___________", "customer ____________"]
+            # Burned of an overdraft and not paid for.
+            rows.append(("owed by the customer", f"{self.owed} m³"))
+        people = (("asked for by", self.requester), ("approved by", self.approver), ("reason", self.reason))
+        return [*rows, *((words, printable(text)) for words, text in people)]
+
+    def page(self) -> str:
+        """The same as an HTML page that prints."""
+        return page("closing slip", [Table(("", ""), self.rows())], which=str(self.number), sign=SIGN)
 
 
 def issue_clear(

@@ -160,7 +160,7 @@ class Counter:
             raise replaced_told(books, place.card.number)
         row, account, binding, meter = place.card, place.account, place.binding, place.meter
         if binding is None or meter is None:
-            raise LedgerError(errors.ACCOUNT_UNKNOWN, f"Account {row.account} has no meter.")
+            raise no_meter(account)
         last: Order = found(books.last_order(binding.id))
         # Once more with the ledger's key version, if the order on the card names another or, torn, none.
         if card.order.values is None or card.order.values["key_version"] != meter.key_version:
@@ -245,8 +245,8 @@ class Counter:
                 self.now(),
             ),
             standing.account.number,
+            covers=(standing.binding.id, values["sequence"], values["bought_total"]),
         )
-        books.mark_done(standing.binding.id, values["sequence"], values["bought_total"])
 
     def next_order(self, standing: Standing, volume: Volume, fen: int | None) -> int:
         """The pulses of a sale that may be made now; else the error that says why not."""
@@ -401,7 +401,7 @@ class Counter:
         reader.write(ORDER_AT, order.frame)
         check_read_back(reader, spliced(card.image, ORDER_AT, order.frame))
         with self.ledger.begin() as books:
-            books.mark_written(order.id)
+            books.mark_written(order.id, order.account)
 
     def unlock(self, reader: Reader, card: Card, rescue: bool) -> None:
         """Present the card's own password; a last try only for a card that bears nothing forged.
@@ -499,13 +499,25 @@ def check_not_closed(account: Account) -> None:
         raise LedgerError(errors.ACCOUNT_CLOSED, f"Account {account.number} is closed.")
 
 
+def no_meter(account: Account) -> LedgerError:
+    """Why nothing can be done at an account's meter when it has none: ACCOUNT_CLOSED, or else ACCOUNT_UNKNOWN."""
+    if account.state == CLOSED:
+        return LedgerError(errors.ACCOUNT_CLOSED, f"Account {account.number} is closed.")
+    return LedgerError(errors.ACCOUNT_UNKNOWN, f"Account {account.number} has no meter.")
+
+
+def check_not_suspended(books: Books, binding: Binding) -> None:
+    """While a meter is under test nothing is sold, and no other meter comes in its place (DOMAIN 1.24)."""
+    if any(row.ended_at is None for row in books.suspensions(binding.id)):
+        raise LedgerError(errors.SUSPENDED, f"Meter {binding.meter} is under test.")
+
+
 def check_free(books: Books, binding: Binding, *, ending: bool = True, recovering: bool = False) -> None:
     """As ``Standing.check_free``, with no card there. Without ``ending`` a card that ends the binding may be out; with
     ``recovering`` the account may be recovering.
     """
     check_exchange(books.transfer_of(binding.account), binding.account)
-    if any(row.ended_at is None for row in books.suspensions(binding.id)):
-        raise LedgerError(errors.SUSPENDED, f"Meter {binding.meter} is under test.")
+    check_not_suspended(books, binding)
     if not recovering and books.recovery(binding.id) is not None:
         raise LedgerError(errors.RECOVERING, f"Account {binding.account} is recovering.")
     out = books.ending(binding.id) if ending else None
@@ -763,7 +775,8 @@ def amount_of(order: Order) -> int:
     return order.paid_pulses if order.kind is None else int(encode.decode_order(order.frame)["amount"])
 
 
-def sale_of(binding: Binding, order: Order, weight: int, *, resumed: bool) -> Sale:
+def sale_of(binding: Binding, order: Order, weight: int, *, resumed: bool, state: str | None = None) -> Sale:
+    """An order as its service tells of it; ``state`` is the order's since its row was read, if that is another."""
     return Sale(
         account=binding.account,
         meter=binding.meter,
@@ -773,7 +786,7 @@ def sale_of(binding: Binding, order: Order, weight: int, *, resumed: bool) -> Sa
         pulses=order.paid_pulses,
         bought_total=order.released_pulses,
         fen=order.fen,
-        state=order.state,
+        state=order.state if state is None else state,
         resumed=resumed,
         price=None if order.price is None else units.price_fen(order.price),
     )

@@ -22,14 +22,18 @@ from gashall.counter import (
     check_exchange,
     check_free,
     check_not_closed,
+    check_not_suspended,
     check_reader,
     check_settled,
     correction_total,
     found,
     kept_report,
+    no_meter,
 )
 from gashall.encode import Card, Part, Values
 from gashall.errors import CardError, LedgerError, RequestError
+from gashall.grants import SIGN
+from gashall.labels import both
 from gashall.ledger import (
     EXCHANGE,
     PENDING,
@@ -44,6 +48,7 @@ from gashall.ledger import (
     TransferRow,
 )
 from gashall.opening import REPLACEMENT_MOST, check_meter_free, unlock_blank
+from gashall.page import Table, page
 from gashall.placing import Position, position
 from gashall.readers.base import Reader
 from gashall.reconciliation import carried
@@ -135,6 +140,27 @@ class Exchange:
         else:
             lines.append(f"The customer's card {self.card} is for the new meter.")
         return lines
+
+    def page(self) -> str:
+        """What was done as a page to be signed and filed."""
+        rows = [("account", self.account), ("state", both(self.state))]
+        rows += [("old meter", f"{self.old_meter} / {self.old_binding}")]
+        rows += [("new meter", f"{self.new_meter} / {self.new_binding}")]
+        if self.tool is not None:
+            rows.append(("transfer card", str(self.tool)))
+        for words, volume in (
+            ("most that may be moved", self.most),
+            ("moved", self.moved),
+            ("owed", self.owed),
+            ("corrected", self.corrected),
+            ("not moved", self.beyond),
+            ("not proven", self.unproven),
+        ):
+            if volume is not None:
+                rows.append((words, f"{volume} m³"))
+        if self.card is not None:
+            rows.append(("card", str(self.card)))
+        return page("exchange slip", [Table(("", ""), rows)], sign=SIGN)
 
 
 # ---------------------------------------------------------------------- beginning
@@ -551,6 +577,7 @@ def dead(
         if row is not None and (row.moved_at is not None or row.closing is not None):
             check_exchange(row, account)
         old = _open_binding(books, account)
+        check_not_suspended(books, old)
         here = position(counter, books, old)
         if row is None:
             coming = _new_meter(counter, books, old, here.meter, meter)
@@ -812,9 +839,9 @@ def _account(books: Books, account: str) -> Account:
 
 
 def _open_binding(books: Books, account: str) -> Binding:
-    binding = books.binding_of(account)
+    known, binding = _account(books, account), books.binding_of(account)
     if binding is None:
-        raise LedgerError(errors.ACCOUNT_UNKNOWN, f"There is no open account {account}.")
+        raise no_meter(known)
     return binding
 
 

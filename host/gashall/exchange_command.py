@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, TypeAlias
 
 from gashall.exchange import Exchange, NewMeter
+from gashall.files import write_asked_for
 from gashall.ledger import Clock
 from gashall.readers.base import Reader
 from gashall.readers.file import FileReader
@@ -33,6 +34,8 @@ def add(
         def run(arguments: Arguments, clock: Clock | None) -> Answer:
             with opened(arguments, clock) as hall:
                 told = work(hall, arguments)
+            if getattr(arguments, "out", None) is not None:
+                write_asked_for(arguments.out, told.page().encode())
             return 0, asdict(told), told.lines()
 
         return run
@@ -83,6 +86,7 @@ def add(
         parser.add_argument("--card", metavar="FILE", required=True, help=words)
         parser.add_argument("--blank", action="store_true", help="make the card file first: a new blank card")
     reading.add_argument("--card", metavar="FILE", required=True, help="the transfer card's file")
+    showing.add_argument("--out", metavar="FILE.html", help="write it as a page to be printed into this new file too")
     for parser in (beginning, repeating, dying, showing, proving):
         parser.add_argument("--account", metavar="NUMBER", required=True, help="10 digits")
     writing.add_argument("--account", metavar="NUMBER", help="with a blank card: 10 digits")

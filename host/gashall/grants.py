@@ -13,7 +13,7 @@ from typing import Any
 
 from gascard import codes, records
 from gascard.records import S24_MAX
-from gashall import errors, journal, page, stock, units
+from gashall import errors, journal, stock, units
 from gashall.counter import (
     Counter,
     Standing,
@@ -24,9 +24,11 @@ from gashall.counter import (
     check_waiting,
     correction_total,
     found,
+    no_meter,
 )
 from gashall.errors import LedgerError, RequestError
 from gashall.history import printable
+from gashall.labels import both, pad
 from gashall.ledger import (
     DONE,
     GIFT,
@@ -41,6 +43,7 @@ from gashall.ledger import (
     MeterRow,
     Order,
 )
+from gashall.page import Table, page
 from gashall.placing import Placed, Wanted, place, position
 from gashall.readers.base import Reader
 from gashall.units import Volume
@@ -66,6 +69,12 @@ ON_CARD = "on the card"
 LOADED = "loaded"
 PAID = "paid"
 CANCELLED = "cancelled"
+
+
+_LABEL = 24
+"""Columns of a slip's labels."""
+SIGN = ("asked for by", "approved by", "customer's signature")
+"""Who signs a slip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +125,10 @@ class Grant:
         )
 
     def rows(self) -> list[tuple[str, str]]:
-        """What the slip says, each with its words."""
+        """What the slip says, each with its label (gashall.labels)."""
         rows = [
             ("number", str(self.number)),
-            ("kind", self.kind if self.sort == self.kind else f"{self.sort}, {self.kind}"),
+            ("kind", both(self.kind) if self.sort == self.kind else f"{both(self.sort)}, {both(self.kind)}"),
             ("account", self.account),
             ("customer", printable(self.name)),
             ("meter", self.meter),
@@ -134,29 +143,31 @@ class Grant:
         if self.card is not None:
             rows.append(("order", f"{self.sequence} on card {self.card}"))
         if self.paid_at is not None:
-            rows.append(("paid", _time(self.paid_at)))
+            rows.append(("paid at", _time(self.paid_at)))
         if self.cancelled_at is not None:
-            rows.append(("cancelled", _time(self.cancelled_at)))
-        return [*rows, ("state", self.state)]
+            rows.append(("cancelled at", _time(self.cancelled_at)))
+        return [*rows, ("state", both(self.state))]
 
     def lines(self) -> list[str]:
         """The slip to be signed and filed, as lines of text."""
         rule = "-" * WIDTH
-        lines = [f"{self.sort.upper()} {self.number}", rule]
-        lines += [f"{words:<14}{text}" for words, text in self.rows()]
+        lines = [f"{both(self._title)} {self.number}", rule]
+        lines += [f"{pad(both(words), _LABEL)}{text}" for words, text in self.rows()]
         if self.head is not None:
             half = len(self.head) // 2
-            lines += [rule, "journal", self.head[:half], self.head[half:]]
-            lines += [rule, "", "asked for ___________ approved ___________", "", "customer ____________"]
+            lines += [rule, both("journal"), self.head[:half], self.head[half:]]
+            lines += [rule, *[line for who in SIGN for line in ("", f"{pad(both(who), 30)}{'_' * 12}")]]
         return lines
 
     def page(self) -> str:
         """The same as an HTML page that prints on A4."""
-        table = page.Table(("", ""), self.rows())
-        foot = "" if self.head is None else f"journal {self.head}"
-        return page.page(
-            f"{self.sort.capitalize()} {self.number}", [table], sign=("asked for", "approved", "customer"), foot=foot
-        )
+        table = Table(("", ""), self.rows())
+        foot = "" if self.head is None else f"{both('journal')} {self.head}"
+        return page(self._title, [table], which=str(self.number), sign=SIGN, foot=foot)
+
+    @property
+    def _title(self) -> str:
+        return {MAKEUP: "make-up slip", GIFT: "gift slip", REFUND: "refund slip"}.get(self.sort, "closing slip")
 
 
 def request(
@@ -362,10 +373,12 @@ def grant_row(books: Books, number: int) -> GrantRow:
 
 
 def of_account(books: Books, account: str) -> tuple[Account, Binding, MeterRow]:
-    """An account with its open binding and meter; LedgerError ACCOUNT_UNKNOWN."""
+    """An account with its open binding and meter; LedgerError ACCOUNT_UNKNOWN, ACCOUNT_CLOSED."""
     known, binding = books.account(account), books.binding_of(account)
-    if known is None or binding is None:
-        raise LedgerError(errors.ACCOUNT_UNKNOWN, f"There is no open account {account}.")
+    if known is None:
+        raise LedgerError(errors.ACCOUNT_UNKNOWN, f"There is no account {account}.")
+    if binding is None:
+        raise no_meter(known)
     return known, binding, found(books.meter(binding.meter))
 
 

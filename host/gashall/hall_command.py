@@ -32,7 +32,7 @@ from gashall import (
     units,
 )
 from gashall.audit import Audit
-from gashall.batch import BAD, Batch, CardFolder, Judged, write_results
+from gashall.batch import BAD, Batch, CardFolder, Judged, printed, write_results
 from gashall.errors import GasError, LedgerError, RequestError
 from gashall.files import write_asked_for, write_new
 from gashall.history import printable
@@ -243,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     closing.add_argument("--differs", metavar="REASON", help="why what was counted is not what the ledger says")
     slip = action("shift slip", _shift_slip, "print a shift's slip again")
     slip.add_argument("--number", metavar="N", type=_whole, help="which shift; the last one if not given")
+    slip.add_argument("--out", metavar="FILE.html", help="write it as a page to be printed into this new file too")
 
     group("stock", "blank cards")
     for kind, service, words in (
@@ -273,6 +274,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--cards", metavar="FOLDER", required=True, help="where the cards and results.csv go; new")
     listing.add_argument("--dry-run", action="store_true", help="only judge every row; nothing is written")
     listing.add_argument("--resume", action="store_true", help="go on with the batch that was begun in FOLDER")
+    listing.add_argument("--page", metavar="FILE.html", help="write a list to be checked and signed into this new file")
 
     verifying = action("verify", _verify, "look a card over: ours, whole, alive; nothing is written to it")
     verifying.add_argument("--card", metavar="FILE", required=True, help="the card file")
@@ -692,6 +694,8 @@ def _shift_close(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
 def _shift_slip(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     with _hall(arguments, clock) as hall:
         told = hall.shift(arguments.number)
+    if arguments.out is not None:
+        write_asked_for(arguments.out, told.page().encode())
     return DONE, told.record(), told.lines()
 
 
@@ -758,6 +762,8 @@ def _batch(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
         folder = CardFolder(arguments.cards, resume=arguments.resume)
         done = _watched(hall, judged, folder)
     path = write_results(folder.folder, done)
+    if arguments.page is not None:
+        write_asked_for(arguments.page, printed(done).encode())
     earlier = sum(made.earlier for made in done.made)
     told |= {"opened": len(done.made) - earlier, "earlier": earlier, "left": len(done.left), "bad": len(done.bad)}
     told |= {"results": path, "stopped": None if done.stopped is None else str(done.stopped)}

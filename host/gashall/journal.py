@@ -5,7 +5,6 @@ docs/ledger.md, which gives the form exactly.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -84,14 +83,22 @@ def plain(value: Any) -> Cell:
 
 def body(changes: Changes) -> str:
     """The canonical text of ``changes``: JSON without blanks, names in rising order, whole numbers and hex only."""
-    rows = {
-        table: [{column: plain(value) for column, value in row.items()} for row in rows]
-        for table, rows in changes.items()
-    }
-    return _dump(rows)
+    # Written out by hand, as json does it at three times the time: names are the tables' and columns', plain ASCII.
+    return "{" + ",".join([f'"{name}":[{",".join(map(_row, changes[name]))}]' for name in sorted(changes)]) + "}"
 
 
-_dump = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+def _row(row: Mapping[str, Any]) -> str:
+    cells = [(name, plain(row[name])) for name in sorted(row)]
+    return (
+        "{"
+        + ",".join(
+            [
+                f'"{name}":null' if cell is None else f'"{name}":{cell}' if type(cell) is int else f'"{name}":"{cell}"'
+                for name, cell in cells
+            ]
+        )
+        + "}"
+    )
 
 
 def row_hash(previous: bytes, number: int, at: int, kind: str, account: str, text: str) -> bytes:

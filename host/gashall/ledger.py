@@ -205,6 +205,9 @@ sa.Index(
     sqlite_where=_orders.c.state == PENDING,
     postgresql_where=_orders.c.state == PENDING,
 )
+# A report asks which of a binding's orders are not loaded: one or two of all it ever had.
+_NOT_DONE = _orders.c.state != sa.literal_column(f"'{DONE}'")
+sa.Index("orders_not_done", _orders.c.binding, _orders.c.sequence, sqlite_where=_NOT_DONE, postgresql_where=_NOT_DONE)
 # Authentic report frames, each once. The card number is needed to check the MAC again.
 _reports = sa.Table(
     "reports",
@@ -578,9 +581,21 @@ _KINDS: dict[str, dict[str, tuple[Any, bool]]] = {
     }
     for table in metadata.sorted_tables
 }
+# The same, a table's columns in their order: name, name where several tables are joined, type, whether it may be empty,
+# least and most (None: whatever the type can hold).
+_CELLS = {
+    table: [
+        (name, f"{table}_{name}", kind, nullable, *_SPANS.get((table, name), (None, None)))
+        for name, (kind, nullable) in columns.items()
+    ]
+    for table, columns in _KINDS.items()
+}
 # How SQLite and PostgreSQL call an order that another window has made meanwhile, and a journal row.
 _ONE_ORDER_RULES = ("UNIQUE constraint failed: orders.", "one_pending_order", "orders_binding_sequence_key")
 _ONE_JOURNAL_RULES = ("the journal has no gaps", "UNIQUE constraint failed: journal.", "journal_pkey")
+# A sale changes a few bytes in each of a dozen pages, and a commit puts whole pages on the disk: small ones take less
+# time. A file keeps the size it was made with.
+_PRAGMAS = ("page_size=1024", "journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL")
 # PostgreSQL lets windows write side by side; the ledger's go one after the other, as SQLite's do. Any number will do.
 _POSTGRESQL_TURN = "SELECT pg_advisory_xact_lock(1768121697)"
 
@@ -589,7 +604,7 @@ def _first(table: sa.Table, where: Any, *order: Any) -> sa.Select[Any]:
     return sa.select(table).where(where).order_by(*order).limit(1)
 
 
-# Statements are built once: building one costs more than running it, and a sale runs eighteen. "_key" is asked for.
+# Statements are built once: building one costs more than running it, and a sale runs fifteen. "_key" is asked for.
 _KEY: sa.BindParameter[Any] = sa.bindparam("_key")
 _ACCOUNT = _first(_accounts, _accounts.c.number == _KEY)
 _METER = _first(_meters, _meters.c.number == _KEY)
@@ -600,7 +615,7 @@ _BINDING_ON = _first(_bindings, (_bindings.c.meter == _KEY) & _bindings.c.open)
 _LAST_ORDER = _first(_orders, _orders.c.binding == _KEY, _orders.c.sequence.desc())
 _LAST_REPORT = _first(_reports, _reports.c.meter == _KEY, _reports.c.binding.desc(), _reports.c.report_number.desc())
 _LAST_ENTRY = sa.select(_journal.c.number, _journal.c.hash).order_by(_journal.c.number.desc()).limit(1)
-_STATE_OF_ORDER = sa.select(_orders.c.account, _orders.c.state).where(_orders.c.id == _KEY)
+_ACCOUNT_OF_ORDER = sa.select(_orders.c.account).where(_orders.c.id == _KEY)
 _ACCOUNT_BOUND = sa.select(_bindings.c.account).where(
     _bindings.c.meter == _KEY, _bindings.c.number == sa.bindparam("_number")
 )
@@ -844,7 +859,7 @@ _LOADED = (
         _orders.c.binding == _KEY,
         _orders.c.sequence <= sa.bindparam("_sequence"),
         sa.func.coalesce(_orders.c.frame_pulses, _orders.c.released_pulses) <= sa.bindparam("_bought_total"),
-        _orders.c.state != DONE,
+        _NOT_DONE,
     )
     .order_by(_orders.c.id)
 )
@@ -859,18 +874,14 @@ class _Prepared(NamedTuple):
     given: dict[str, Any]
 
 
-# The statements above, by identity and driver: what SQLAlchemy does anew for each costs five times its running.
-_prepared: dict[tuple[int, str, str], _Prepared] = {}
+# The statements above, by driver and identity: what SQLAlchemy does anew for each costs five times its running.
+_prepared: dict[tuple[str, str], dict[int, _Prepared]] = {}
 
 
 def _prepare(statement: Any, dialect: sa.Dialect) -> _Prepared:
-    key = id(statement), dialect.name, dialect.driver
-    found = _prepared.get(key)
-    if found is None:
-        compiled: Any = statement.compile(dialect=dialect)
-        names = tuple(compiled.positiontup) if compiled.positional else None
-        found = _prepared[key] = _Prepared(str(compiled), names, dict(compiled.params))
-    return found
+    compiled: Any = statement.compile(dialect=dialect)
+    names = tuple(compiled.positiontup) if compiled.positional else None
+    return _Prepared(str(compiled), names, dict(compiled.params))
 
 
 @dataclass(frozen=True, slots=True)
@@ -1263,55 +1274,87 @@ class _Database:
             self._engine = sa.create_engine(url, connect_args={"timeout": 30} if sqlite else {})
             if sqlite:
                 sa.event.listen(self._engine, "connect", _prepare_sqlite)
-                sa.event.listen(self._engine, "begin", _begin_sqlite)
+            # Of a file's connections those at rest are kept ready: the pool's giving and taking back costs a sale more
+            # time than its statements. A memory's belong to their threads, and another database is slower than that.
+            self._keeps_ready = sqlite and isinstance(self._engine.pool, sa.pool.QueuePool)
+            self._ready: list[sa.Connection] = []
 
     def close(self) -> None:
         """Give the database's handles back."""
+        while self._ready:
+            self._ready.pop().close()
         self._engine.dispose()
 
     @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        """A transaction, the only writer while it lasts."""
-        with self._translated(), self._engine.begin() as connection:
-            if self._backend == "postgresql":
-                connection.exec_driver_sql(_POSTGRESQL_TURN)
-            yield connection
+    def _transaction(self, *, reading: bool) -> Iterator[sa.Connection]:
+        """A transaction. One that writes is the only writer while it lasts.
 
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        """A transaction that sees one moment's ledger from beginning to end and keeps no window waiting."""
-        with self._translated(), self._engine.connect() as connection:
-            if self._backend == "sqlite":
-                connection = connection.execution_options(icgas_reading=True)
-            else:
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")
-            transaction = connection.begin()
+        One that reads sees one moment's ledger from beginning to end and keeps no window waiting.
+        """
+        connection: sa.Connection | None = None
+        try:
             try:
-                yield connection
-            finally:
-                transaction.rollback()  # whatever was written in it has no row in the journal
+                connection = self._ready.pop()
+            except IndexError:
+                connection = self._engine.connect()
+            turn: Any
+            if self._backend == "sqlite":
+                # Said to the driver itself, to which SQLAlchemy's begin says nothing. Writer from the start: two
+                # windows that read the same state and both write would else meet too late.
+                turn = connection.connection.driver_connection
+                turn.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
+            else:
+                if reading:
+                    connection.execution_options(isolation_level="REPEATABLE READ")
+                turn = connection.begin()
+                if self._backend == "postgresql" and not reading:
+                    connection.exec_driver_sql(_POSTGRESQL_TURN)
+            yield connection
+            if reading:
+                turn.rollback()  # whatever was written in it has no row in the journal
+            else:
+                turn.commit()
+            if connection.in_transaction():
+                connection.rollback()  # the driver's is over: what is left is SQLAlchemy's count of it
+            if self._keeps_ready:
+                self._ready.append(connection)
+            else:
+                connection.close()
+        except BaseException as error:
+            if connection is not None:
+                connection.close()  # which undoes what was not committed
+            told = self._told(error)
+            if told is error:
+                raise
+            raise told from error
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sa.exc.IntegrityError as error:
+        except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
+            raise self._told(error) from error
+
+    def _told(self, error: BaseException) -> BaseException:
+        """What a failure of the database is called; anything else is itself."""
+        if isinstance(error, sa.exc.IntegrityError):
             if any(rule in str(error.orig) for rule in _ONE_ORDER_RULES):
-                raise LedgerError(errors.PENDING_ELSEWHERE, f"Another window was faster: {error.orig}.") from error
+                return LedgerError(errors.PENDING_ELSEWHERE, f"Another window was faster: {error.orig}.")
             if any(rule in str(error.orig) for rule in _ONE_JOURNAL_RULES):
-                raise LedgerError(
+                return LedgerError(
                     errors.PENDING_ELSEWHERE,
                     f"Another window was faster: {error.orig}.",
                     "Repeat it: the ledger is as that window left it.",
-                ) from error
-            raise LedgerError(
+                )
+            return LedgerError(
                 errors.LEDGER,
                 f"The ledger {self.name} does not take a row: {error.orig}.",
                 "Repeat once; if it stays so, sell nothing and have the ledger looked at.",
-            ) from error
-        except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
+            )
+        if isinstance(error, (sa.exc.SQLAlchemyError, sqlite3.Error, OSError)):
             cause = getattr(error, "orig", None) or error
-            raise LedgerError(errors.LEDGER, f"The ledger {self.name} cannot be used: {cause}.") from error
+            return LedgerError(errors.LEDGER, f"The ledger {self.name} cannot be used: {cause}.")
+        return error
 
     @contextmanager
     def _opened(self) -> Iterator[None]:
@@ -1374,12 +1417,12 @@ class Ledger(_Database):
         """Whose time the journal's rows bear; a hall that was given a clock puts its own here."""
         with self._opened():
             # Opening one that is there waits for no window.
-            with self._reading() as connection:
+            with self._transaction(reading=True) as connection:
                 about = self._about(connection)
             if about is None and not create:
                 raise LedgerError(errors.LEDGER_MISSING, f"There is no ledger in {self.name}.")
             if about is None:
-                with self._writing() as connection:
+                with self._transaction(reading=False) as connection:
                     about = self._about(connection) or self._make(connection)
             if about["region"] != region:
                 raise LedgerError(
@@ -1413,7 +1456,7 @@ class Ledger(_Database):
         with self.look() as books:
             kept = books.root_check()
         if kept is None:
-            with self._writing() as connection:
+            with self._transaction(reading=False) as connection:
                 books = Books(connection, self._now)
                 kept = books.root_check() or books.set_root_check(check)
         if kept != check:
@@ -1425,13 +1468,13 @@ class Ledger(_Database):
     @contextmanager
     def begin(self) -> "Iterator[Books]":
         """One transaction, the only writer while it lasts; committed at its end, undone by any exception."""
-        with self._writing() as connection, Books(connection, self._now) as books:
+        with self._transaction(reading=False) as connection, Books(connection, self._now) as books:
             yield books
 
     @contextmanager
     def look(self) -> "Iterator[Books]":
         """One moment's ledger to read in; it keeps no window waiting, and what is written in it is refused."""
-        with self._reading() as connection, Books(connection, None) as books:
+        with self._transaction(reading=True) as connection, Books(connection, None) as books:
             yield books
 
     @contextmanager
@@ -1440,7 +1483,7 @@ class Ledger(_Database):
 
         No type of a column is believed: cells come as the driver gives them, bytes that are no UTF-8 as surrogates.
         """
-        with self._reading() as connection:
+        with self._transaction(reading=True) as connection:
             raw: Any = connection.connection.driver_connection
             if self._backend == "sqlite":
                 raw.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
@@ -1462,7 +1505,7 @@ class Ledger(_Database):
 
         Guards are the triggers and the indexes; with SQLite the tables' own texts too, their checks and keys.
         """
-        with self._reading() as connection:
+        with self._transaction(reading=True) as connection:
             if self._backend == "sqlite":
                 found = _schema(connection)
             else:
@@ -1490,7 +1533,7 @@ class Ledger(_Database):
         """
         if self._backend != "sqlite":
             return []
-        with self._reading() as connection:
+        with self._transaction(reading=True) as connection:
             told = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]
         return [text for text in told if text != "ok"]
 
@@ -1507,7 +1550,7 @@ class Ledger(_Database):
         ledger.clock = clock if clock is not None else lambda: datetime.now(UTC)
         copy: str | None = None
         try:
-            with ledger._opened(), ledger._writing() as connection:
+            with ledger._opened(), ledger._transaction(reading=False) as connection:
                 about = ledger._about(connection)
                 if about is None:
                     raise LedgerError(errors.LEDGER_MISSING, f"There is no ledger in {ledger.name}.")
@@ -1598,6 +1641,8 @@ class Books:
         """``now`` gives the time of journal rows, minutes since 2000-01-01 UTC; None: nothing may be written."""
         self._connection = connection
         self._now = now
+        self._dialect = connection.dialect
+        self._prepared = _prepared.setdefault((self._dialect.name, self._dialect.driver), {})
         self._head: tuple[int, bytes] | None = None
         self._cursor: Any = None
         self._over = False
@@ -1654,13 +1699,13 @@ class Books:
         if row is None:
             return None
         bound = row["bindings_id"] is not None
-        card_row = CardRow(**_columns(row, _cards, "cards_"))
+        card_row = CardRow(**_columns(row, _cards, joined=True))
         return Place(
             card=card_row,
             replaced=_checked("cards", "replacement", row["newest"]) > card_row.replacement,
-            account=Account(**_columns(row, _accounts, "accounts_")),
-            binding=Binding(**_columns(row, _bindings, "bindings_")) if bound else None,
-            meter=MeterRow(**_columns(row, _meters, "meters_")) if bound else None,
+            account=Account(**_columns(row, _accounts, joined=True)),
+            binding=Binding(**_columns(row, _bindings, joined=True)) if bound else None,
+            meter=MeterRow(**_columns(row, _meters, joined=True)) if bound else None,
             floor=None if row["floor"] is None else _checked("recoveries", "floor", row["floor"]),
             suspended=row["suspension"] is not None,
             ending=None if row["ending"] is None else _checked("tools", "number", row["ending"]),
@@ -2264,23 +2309,31 @@ class Books:
         self._tell(journal.ORDER_MADE, binding.account, {"orders": [{"id": key, **values}]})
         return Order(id=key, **values)
 
-    def mark_written(self, order: int) -> None:
-        """The card was read back and holds the order's frame. A row that is done already stays so."""
-        known = next(iter(self._run(_STATE_OF_ORDER, {"_key": order})), None)
-        if known is None or known[1] != PENDING:
-            return
+    def mark_written(self, order: int, account: str | None = None) -> None:
+        """The card was read back and holds the order's frame. A row that is done already stays so.
+
+        Whose it is, is looked up if ``account`` is not given.
+        """
         self._run(_MARK_WRITTEN, {"_key": order})
-        self._tell(journal.ORDER_WRITTEN, known[0], {"orders": [{"id": order, "state": WRITTEN}]})
+        if not self._cursor.rowcount:
+            return
+        if account is None:
+            account = self._run(_ACCOUNT_OF_ORDER, {"_key": order})[0][0]
+        self._tell(journal.ORDER_WRITTEN, account, {"orders": [{"id": order, "state": WRITTEN}]})
 
     def mark_done(self, binding: int, sequence: int, bought_total: int) -> None:
         """Orders of a binding that a report of this sequence and bought total covers are loaded."""
+        loaded = self._loaded(binding, sequence, bought_total)
+        if loaded:
+            self._tell(journal.ORDER_DONE, loaded[0][1], {"orders": [row for row, _ in loaded]})
+
+    def _loaded(self, binding: int, sequence: int, bought_total: int) -> list[tuple[dict[str, Any], str]]:
+        # Marks them; of each what its row has new, and whose it is.
         values = {"_key": binding, "_sequence": sequence, "_bought_total": bought_total}
         loaded = self._run(_LOADED, values)
         for order, _ in loaded:
             self._run(_MARK_DONE, {"_key": order})
-        if loaded:
-            rows = [{"id": order, "state": DONE} for order, _ in loaded]
-            self._tell(journal.ORDER_DONE, loaded[0][1], {"orders": rows})
+        return [({"id": order, "state": DONE}, account) for order, account in loaded]
 
     def mark_card(self, card: int, *, psc_bytes: int, issued: bool) -> None:
         """How far the card's own password may have been written, and whether the card is issued.
@@ -2304,15 +2357,24 @@ class Books:
             kind = journal.CARD_ISSUED if issued else journal.PASSWORD_ANNOUNCED
             self._tell(kind, before.account, {"cards": [{"number": card, **changed}]})
 
-    def keep_report(self, report: ReportRow, account: str | None = None) -> None:
+    def keep_report(
+        self, report: ReportRow, account: str | None = None, *, covers: tuple[int, int, int] | None = None
+    ) -> None:
         """Keep an authentic report of ``account``'s meter; whose it was at that binding is looked up if not given.
 
-        LedgerError if this (binding, report number) is kept already.
+        ``covers``, as ``mark_done`` has it, are the orders it shows loaded, which the same row of the journal then
+        tells of. LedgerError if this (binding, report number) is kept already.
         """
         if account is None:
             values = {"_key": report.meter, "_number": report.binding}
             account = next((row[0] for row in self._run(_ACCOUNT_BOUND, values)), "")
-        self._insert(_reports, report, journal.REPORT_KEPT, account)
+        values = {name: getattr(report, name) for name in _KINDS["reports"]}
+        self._run(_INSERT["reports"], values)
+        changes = {"reports": [values]}
+        if covers is not None:
+            loaded = [row for row, _ in self._loaded(*covers)]
+            changes |= {"orders": loaded} if loaded else {}
+        self._tell(journal.REPORT_KEPT, account, changes)
 
     def order(self, key: int) -> Order | None:
         """The order of that row id."""
@@ -2448,10 +2510,15 @@ class Books:
 
     def _run(self, statement: Any, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run one of this module's statements; the rows it gives."""
-        dialect = self._connection.dialect
-        text, names, given = _prepare(statement, dialect)
-        values = {**given, **values}
-        parameters: Any = values if names is None else [values[name] for name in names]
+        prepared = self._prepared.get(id(statement))
+        if prepared is None:
+            prepared = self._prepared[id(statement)] = _prepare(statement, self._dialect)
+        text, names, given = prepared
+        parameters: Any = (
+            {**given, **values}
+            if names is None
+            else [values[name] if name in values else given[name] for name in names]
+        )
         if self._over:
             raise LedgerError(errors.LEDGER, "The transaction of these books is over.", "Begin another.")
         if self._cursor is None:
@@ -2459,8 +2526,8 @@ class Books:
         try:
             self._cursor.execute(text, parameters)
             return [] if self._cursor.description is None else list(self._cursor.fetchall())
-        except dialect.loaded_dbapi.Error as error:
-            raise sa.exc.DBAPIError.instance(text, parameters, error, dialect.loaded_dbapi.Error) from error
+        except self._dialect.loaded_dbapi.Error as error:
+            raise sa.exc.DBAPIError.instance(text, parameters, error, self._dialect.loaded_dbapi.Error) from error
 
     def _all(self, statement: sa.Select[Any], **keys: Any) -> list[dict[str, Any]]:
         rows = self._run(statement, keys)
@@ -2528,9 +2595,19 @@ def _made_schema() -> dict[tuple[str, str], tuple[str, str]]:
     return made
 
 
-def _columns(row: Mapping[str, Any] | sa.RowMapping, table: sa.Table, labels: str = "") -> dict[str, Any]:
+def _columns(row: Mapping[str, Any] | sa.RowMapping, table: sa.Table, *, joined: bool = False) -> dict[str, Any]:
     """A row's cells, each what its column may hold; LedgerError LEDGER naming the one that is not."""
-    return {name: _checked(table.name, name, row[labels + name]) for name in _KINDS[table.name]}
+    cells = {}
+    for name, label, kind, nullable, least, most in _CELLS[table.name]:
+        value = row[label if joined else name]
+        # What is as it should be needs no look at what else it may be: a sale reads a hundred cells.
+        if type(value) is kind:
+            if least is not None and not least <= value <= most:
+                value = _checked(table.name, name, value)
+        elif value is not None or not nullable:
+            value = _checked(table.name, name, value)
+        cells[name] = value
+    return cells
 
 
 def _checked(table: str, column: str, value: Any) -> Any:
@@ -2568,12 +2645,5 @@ def _account_number(number: Any) -> int:
 def _prepare_sqlite(connection: Any, record: Any) -> None:
     # Autocommit in the driver's eyes, so that BEGIN is ours to say; a commit is on the disk when it returns.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
+    for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    # Writer from the start: two windows that read the same state and both write would else meet too late.
-    reading = connection.get_execution_options().get("icgas_reading")
-    raw: Any = connection.connection.driver_connection
-    raw.execute("BEGIN" if reading else "BEGIN IMMEDIATE")

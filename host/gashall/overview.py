@@ -17,8 +17,9 @@ from gashall.counter import correction_total, found, is_ahead, kept_report
 from gashall.drift import TOLERANCE, Verdict
 from gashall.errors import GasError, RequestError
 from gashall.files import open_regular
+from gashall.labels import both
 from gashall.ledger import REFUND, Binding, Books, Ledger
-from gashall.page import Table, page
+from gashall.page import WIDE, Table, page
 from gashall.reconciliation import compare
 from gashall.units import Volume
 
@@ -211,10 +212,12 @@ def text_lines(rows: Sequence[Line]) -> list[str]:
 
 def totals(rows: Sequence[Line]) -> list[str]:
     """How many accounts are in each category."""
-    counts = [(category.value, sum(row.category is category for row in rows)) for category in Category]
-    return [
-        f"{units.counted(len(rows), 'account')}: " + (", ".join(f"{n} {word}" for word, n in counts if n) or "none")
-    ]
+    counts = ", ".join(f"{n} {word}" for word, n in _counts(rows) if n) or "none"
+    return [f"{units.counted(len(rows), 'account')}: {counts}"]
+
+
+def _counts(rows: Sequence[Line]) -> list[tuple[str, int]]:
+    return [(category.value, sum(row.category is category for row in rows)) for category in Category]
 
 
 def csv_text(rows: Sequence[Line]) -> str:
@@ -226,13 +229,17 @@ def csv_text(rows: Sequence[Line]) -> str:
 
 def printed(rows: Sequence[Line], now: int, head: str) -> str:
     """The list as a page to be printed and filed; ``head`` is the journal's, in hex."""
-    table = Table(("account", "name", *_PRINTED[1:]), [_with_name(row) for row in rows], frozenset(range(4, 9)))
-    moment = f"{units.moment(now):%Y-%m-%d %H:%M} UTC"
-    parts: list[Table | str] = [f"As the ledger stood {moment}.", *totals(rows), table]
-    sign = ("made by", "checked by")
-    return page("Accounts against their meters", parts, sign=sign, foot=f"journal head {head}", wide=True)
+    table = Table(("account", "customer", *_PRINTED[1:]), [_with_name(row) for row in rows], frozenset(range(4, 9)))
+    counts = "".join(f"; {n} {both(word)}" for word, n in _counts(rows) if n)
+    parts: list[Table | str] = [
+        f"{both('as of')} {units.moment(now):%Y-%m-%d %H:%M} UTC",
+        f"{both('accounts')}: {len(rows)}{counts}",
+        table,
+    ]
+    sign, foot = ("made by", "checked by"), f"{both('journal')} {head}"
+    return page("accounts against their meters", parts, sign=sign, foot=foot, paper=WIDE)
 
 
 def _with_name(row: Line) -> list[str]:
-    account, *rest = row.cells()
-    return [account, row.name, *rest]
+    account, meter, category, *rest = row.cells()
+    return [account, row.name, meter, both(category), *rest]

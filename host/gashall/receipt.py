@@ -9,8 +9,9 @@ from gashall import errors, units
 from gashall.counter import Counter, found
 from gashall.errors import LedgerError
 from gashall.history import printable
+from gashall.labels import both
 from gashall.ledger import Order
-from gashall.page import Table, page
+from gashall.page import SLIP, Table, page
 from gashall.shifts import WIDTH
 
 
@@ -41,33 +42,33 @@ class Receipt:
         return asdict(self) | {"made_at": self.made_at.isoformat(), "yuan": yuan}
 
     def rows(self) -> list[tuple[str, str]]:
-        """What it says, each with its words."""
+        """What it says, each with its label (gashall.labels)."""
         rows = [
-            ("receipt 凭证号", str(self.number)),
-            ("account 户号", self.account),
-            ("customer 户名", printable(self.name)),
-            ("meter 表号", self.meter),
-            ("card 卡号", str(self.card)),
-            ("purchase 次数", str(self.sequence)),
-            ("gas 气量", f"{self.volume} m³"),
+            ("number", str(self.number)),
+            ("account", self.account),
+            ("customer", printable(self.name)),
+            ("meter", self.meter),
+            ("card", str(self.card)),
+            ("purchase", str(self.sequence)),
+            ("gas", f"{self.volume} m³"),
         ]
         if self.price is not None:
-            rows.append(("price 单价", f"{self.price / 100} yuan/m³"))
+            rows.append(("price", f"{self.price / 100} yuan/m³"))
         if self.fen is not None:
-            rows.append(("money 金额", f"{units.yuan(self.fen)} yuan"))
-        rows.append(("time 时间", f"{self.made_at:%Y-%m-%d %H:%M} UTC"))
+            rows.append(("money", f"{units.yuan(self.fen)} yuan"))
+        rows.append(("time", f"{self.made_at:%Y-%m-%d %H:%M} UTC"))
         if self.clerk is not None:
-            rows.append(("clerk 收款员", printable(self.clerk)))
+            rows.append(("clerk", printable(self.clerk)))
         return rows
 
     def lines(self) -> list[str]:
         """A slip for the customer."""
         rule = "-" * WIDTH
-        return [rule, *(f"{words}: {text}" for words, text in self.rows()), rule]
+        return [both("receipt"), rule, *(f"{both(words)}: {text}" for words, text in self.rows()), rule]
 
     def page(self) -> str:
-        """The same as an HTML page that prints."""
-        return page("Receipt 购气凭证", [Table(("", ""), self.rows())], sign=("clerk 收款员", "customer 用户"))
+        """The same as an HTML page that prints, as wide as a receipt."""
+        return page("receipt", [Table(("", ""), self.rows())], sign=("clerk", "customer's signature"), paper=SLIP)
 
 
 def receipt(counter: Counter, account: str, sequence: int | None, meter: str | None) -> Receipt:

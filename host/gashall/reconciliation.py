@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from gashall import drift, encode, errors, units
-from gashall.counter import Counter, correction_total, found, kept_report
+from gashall.counter import Counter, correction_total, kept_report
 from gashall.drift import Drift, Verdict
 from gashall.encode import Values
-from gashall.errors import CardError, LedgerError
+from gashall.errors import CardError
+from gashall.grants import of_account
 from gashall.ledger import (
     ADOPTED,
     CANCEL,
@@ -113,10 +114,8 @@ def reconcile(counter: Counter, account: str, closing_reading: Volume | None = N
     """See ``Hall.reconcile``."""
     units.account_number(account)
     with counter.ledger.begin() as books:
-        binding = books.binding_of(account)
-        if binding is None:
-            raise LedgerError(errors.ACCOUNT_UNKNOWN, f"There is no open account {account}.")
-        meter, kept = found(books.meter(binding.meter)), books.last_report(binding.meter)
+        _, binding, meter = of_account(books, account)
+        kept = books.last_report(binding.meter)
         here, paid = position(counter, books, binding), books.paid(binding.id)
         if kept is None or kept.binding != binding.number:
             raise CardError(errors.REPORT_MISSING)

@@ -19,6 +19,7 @@ from gashall import errors, limits, stock, units
 from gashall.counter import Counter
 from gashall.errors import RequestError
 from gashall.files import write_asked_for
+from gashall.labels import CHINESE, both
 from gashall.ledger import (
     ADOPTED,
     CANCEL,
@@ -185,17 +186,23 @@ class Report:
     def page(self) -> str:
         """The report as a page to be signed and filed, the journal's head in its foot."""
         figures = frozenset(range(1, len(_HEAD)))
-        parts: list[Table | str] = [self._when(), Table(_HEAD, self._rows(), figures)]
+        when = f"{both('days')}: {self._clock()}" + ("" if self.over else f"; {both('not over yet')}")
+        kinds = [(both(row[0]) if row[0] in CHINESE else row[0], *row[1:]) for row in self._rows()]
+        parts: list[Table | str] = [when, Table(_HEAD, kinds, figures)]
         if self.first != self.last:
             parts.append(Table(("day", *_HEAD[1:]), self._by_day(), figures))
-        parts.append(Table(("cards", "count"), list(self.cards.items()), frozenset({1})))
-        foot = f"Journal row {self.entries}, head {self.head}. Made {self.made_at:%Y-%m-%d %H:%M} UTC."
-        return page(f"Report {self.title}", parts, sign=("made by", "checked by"), foot=foot)
+        parts.append(Table(("cards", "count"), [(both(words), n) for words, n in self.cards.items()], frozenset({1})))
+        foot = f"{both('made at')} {self.made_at:%Y-%m-%d %H:%M} UTC; {both('journal')} {self.entries}, {self.head}"
+        title = "daily report" if self.first == self.last else "monthly report"
+        return page(title, parts, which=self.title, sign=("made by", "checked by"), foot=foot)
 
-    def _when(self) -> str:
+    def _clock(self) -> str:
         sign = "-" if self.utc_offset < 0 else "+"
         hours, minutes = divmod(abs(self.utc_offset), 60)
-        told = f"days from midnight, UTC{sign}{hours:02d}:{minutes:02d}"
+        return f"UTC{sign}{hours:02d}:{minutes:02d}"
+
+    def _when(self) -> str:
+        told = f"days from midnight, {self._clock()}"
         return told if self.over else f"{told}; not over yet"
 
     def _kinds(self) -> list[str]:

@@ -206,8 +206,8 @@ class Hall:
         report by the drift that power cuts explain (``Reconciliation.drift``, as ``gashall.drift.compare``), with the
         correction to be proposed; the comparison is kept, and the next one starts from it.
 
-        Raises RequestError, RANGE too for a reading no correction could mend; LedgerError ACCOUNT_UNKNOWN; CardError
-        REPORT_MISSING.
+        Raises RequestError, RANGE too for a reading no correction could mend; LedgerError ACCOUNT_UNKNOWN,
+        ACCOUNT_CLOSED; CardError REPORT_MISSING.
         """
         return reconciliation.reconcile(self.counter, account, closing_reading)
 
@@ -292,7 +292,7 @@ class Hall:
         """The account's meter goes to a test with ``reading`` m³ on its wheels: no sale, refund or replacement until
         it is back. An order begun before is finished all the same.
 
-        RequestError; LedgerError ACCOUNT_UNKNOWN, SUSPENDED.
+        RequestError; LedgerError ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, SUSPENDED, EXCHANGE, BINDING_ENDS.
         """
         return suspension.begin(self.counter, account, reading, reason)
 

@@ -13,6 +13,7 @@ from typing import Any
 from gashall import errors, stock, units
 from gashall.errors import LedgerError, RequestError
 from gashall.history import printable
+from gashall.labels import both, columns, pad
 from gashall.ledger import (
     GIFT,
     MAKEUP,
@@ -25,9 +26,11 @@ from gashall.ledger import (
     Rules,
     ShiftRow,
 )
+from gashall.page import SLIP, Table, page
 
 WIDTH = 42
 """Columns of a slip: receipt printers have 42 or more."""
+_SIGN = ("clerk", "taken over by")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,48 +87,65 @@ class Shift:
             name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(self).items()
         }
 
+    def rows(self) -> list[tuple[str, str]]:
+        """What the slip says under its head, each with its label (gashall.labels): money in yuan."""
+        rows = [("accounts opened", str(self.openings)), ("sales", str(self.sales)), ("gas", f"{self.volume} m³")]
+        if self.granted:
+            rows += [("make-ups and gifts", str(self.granted)), ("gas given", f"{self.granted_volume} m³")]
+        if self.refunds:
+            rows += [("refunds", str(self.refunds)), ("gas paid back", f"{self.refunded} m³")]
+            rows.append(("money paid back", f"{units.yuan(self.paid_out)} yuan"))
+        rows.append(("money", f"{units.yuan(self.money)} yuan"))
+        if self.unpaid:
+            rows.append(("orders without money", str(self.unpaid)))
+        if self.unfinished:
+            rows.append(("orders not finished", str(self.unfinished)))
+        if self.replaced:
+            rows.append(("cards replaced", str(self.replaced)))
+        rows.append(("cards issued", str(self.issued)))
+        rows += [(f"{kind} cards", str(count)) for kind, count in self.tools]
+        left = self.handed_out - self.used - self.spoiled
+        if self.handed_out or self.cards is not None:
+            counts = [("handed out", self.handed_out), ("spoiled", self.spoiled), ("left", left)]
+            rows += [(f"blank cards {words}", str(count)) for words, count in counts]
+        if self.cards is not None:
+            rows.append(("blank cards counted", str(self.cards)))
+            if self.cards != left:
+                rows.append(("difference", str(self.cards - left)))
+        if self.cash is not None:
+            rows.append(("cash counted", f"{units.yuan(self.cash)} yuan"))
+            if self.cash != self.money:
+                rows.append(("difference", f"{units.yuan(self.cash - self.money)} yuan"))
+        return rows
+
     def lines(self) -> list[str]:
         """The slip for clerk and file, ``WIDTH`` columns: money in yuan, times in UTC."""
         rule = "-" * WIDTH
-        lines = [f"SHIFT {self.number}", f"clerk   {printable(self.clerk)}"]
-        lines.append(f"opened  {_time(self.opened_at)}")
-        lines.append("not closed" if self.closed_at is None else f"closed  {_time(self.closed_at)}")
+        lines = [f"{both('shift slip')} {self.number}"]
+        lines += [f"{both(words)}  {text}".rstrip() for words, text in self._head()]
         lines.append(rule)
-        lines += [_row("accounts opened", str(self.openings)), _row("sales", str(self.sales))]
-        lines.append(_row("gas", f"{self.volume} m³"))
-        if self.granted:
-            lines += [_row("make-ups and gifts", str(self.granted)), _row("gas given", f"{self.granted_volume} m³")]
-        if self.refunds:
-            lines += [_row("refunds", str(self.refunds)), _row("gas paid back", f"{self.refunded} m³")]
-            lines += [_row("money paid back", f"{units.yuan(self.paid_out)} yuan")]
-        lines.append(_row("money", f"{units.yuan(self.money)} yuan"))
-        if self.unpaid:
-            lines.append(_row("orders without money", str(self.unpaid)))
-        if self.unfinished:
-            lines.append(_row("orders not finished", str(self.unfinished)))
-        if self.replaced:
-            lines.append(_row("cards replaced", str(self.replaced)))
-        lines.append(_row("cards issued", str(self.issued)))
-        lines += [_row(f"{kind} cards made", str(count)) for kind, count in self.tools]
-        left = self.handed_out - self.used - self.spoiled
-        if self.handed_out or self.cards is not None:
-            rows = [("handed out", self.handed_out), ("spoiled", self.spoiled), ("left", left)]
-            lines += [_row(f"blank cards {words}", str(count)) for words, count in rows]
-        if self.cards is not None:
-            lines.append(_row("blank cards counted", str(self.cards)))
-            if self.cards != left:
-                lines.append(_row("difference", str(self.cards - left)))
-        if self.cash is not None:
-            lines.append(_row("cash counted", f"{units.yuan(self.cash)} yuan"))
-            if self.cash != self.money:
-                lines.append(_row("difference", f"{units.yuan(self.cash - self.money)} yuan"))
+        for words, figure in self.rows():
+            label = both(words)
+            lines.append(label + figure.rjust(WIDTH - columns(label)))
         if self.reason is not None:
-            lines.append(f"reason  {printable(self.reason)}")
+            lines.append(f"{both('reason')}  {printable(self.reason)}")
         if self.head is not None:
             half = len(self.head) // 2
-            lines += [rule, "journal", self.head[:half], self.head[half:]]
-            lines += [rule, "", "clerk ____________  taken over ___________"]
+            lines += [rule, both("journal"), self.head[:half], self.head[half:]]
+            lines += [rule, *[line for who in _SIGN for line in ("", pad(both(who), 26) + "_" * 16)]]
         return lines
+
+    def page(self) -> str:
+        """The same as an HTML page that prints, as wide as a receipt."""
+        parts: list[Table | str] = [Table(("", ""), self._head()), Table(("", ""), self.rows(), frozenset({1}))]
+        if self.reason is not None:
+            parts.append(f"{both('reason')}: {printable(self.reason)}")
+        foot = "" if self.head is None else f"{both('journal')} {self.head}"
+        return page("shift slip", parts, which=str(self.number), sign=_SIGN, foot=foot, paper=SLIP)
+
+    def _head(self) -> list[tuple[str, str]]:
+        end = ("not closed", "") if self.closed_at is None else ("closed at", _time(self.closed_at))
+        return [("clerk", printable(self.clerk)), ("opened at", _time(self.opened_at)), end]
 
 
 def open_shift(ledger: Ledger, clerk: str, now: int) -> Shift:
@@ -270,10 +290,6 @@ def _shift(books: Books, row: ShiftRow) -> Shift:
         reason=row.reason,
         head=None if head is None else head.hex(),
     )
-
-
-def _row(words: str, figure: str) -> str:
-    return f"{words}{figure:>{WIDTH - len(words)}}"
 
 
 def _time(moment: datetime) -> str:

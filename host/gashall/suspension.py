@@ -9,8 +9,9 @@ from decimal import Decimal
 
 from gashall import errors, stock, units
 from gashall.adoption import check_approval
-from gashall.counter import Counter, found
+from gashall.counter import Counter, check_free
 from gashall.errors import LedgerError, RequestError
+from gashall.grants import of_account
 from gashall.history import printable
 from gashall.ledger import Binding, Books, MeterRow, SuspensionRow
 from gashall.units import Volume
@@ -61,7 +62,7 @@ def begin(counter: Counter, account: str, reading: Volume, reason: str) -> Suspe
     units.account_number(account)
     stock.check_text(reason, "reason")
     with counter.ledger.begin() as books:
-        binding, meter = _bound(books, account)
+        _, binding, meter = of_account(books, account)
         before = units.pulses(reading, meter.pulse_weight, most=meter.wheel_pulses - 1, what="reading")
         row = open_suspension(books, binding.id)
         if row is not None:
@@ -70,6 +71,8 @@ def begin(counter: Counter, account: str, reading: Volume, reason: str) -> Suspe
                 f"Account {account} is suspended since {units.moment(row.at):%Y-%m-%d %H:%M} UTC "
                 f"({printable(row.reason)}).",
             )
+        # With another meter on its way, or the binding perhaps over, there is nothing left to test.
+        check_free(books, binding, recovering=True)
         row = books.suspend(binding, counter.now(), before, reason)
         return of_row(row, binding, meter)
 
@@ -78,7 +81,7 @@ def end(counter: Counter, account: str, reading: Volume) -> Suspension:
     """See ``Hall.end_suspension``."""
     units.account_number(account)
     with counter.ledger.begin() as books:
-        binding, meter = _bound(books, account)
+        _, binding, meter = of_account(books, account)
         after = units.pulses(reading, meter.pulse_weight, most=meter.wheel_pulses - 1, what="reading")
         row = open_suspension(books, binding.id)
         if row is None:
@@ -93,7 +96,7 @@ def cancel(counter: Counter, account: str, reason: str) -> Suspension:
     units.account_number(account)
     stock.check_text(reason, "reason")
     with counter.ledger.begin() as books:
-        binding, meter = _bound(books, account)
+        _, binding, meter = of_account(books, account)
         row = open_suspension(books, binding.id)
         if row is None:
             raise LedgerError(errors.NOT_SUSPENDED, f"Account {account} is not suspended.")
@@ -115,7 +118,7 @@ def correct(
     units.account_number(account)
     check_approval(requester, approver, reason)
     with counter.ledger.begin() as books:
-        binding, meter = _bound(books, account)
+        _, binding, meter = of_account(books, account)
         rows = [row for row in books.suspensions(binding.id) if row.cancelled_at is None]
         if not rows:
             raise LedgerError(errors.NOT_SUSPENDED, f"The meter of account {account} was in no test.")
@@ -185,10 +188,3 @@ def of_row(row: SuspensionRow, binding: Binding, meter: MeterRow, *, corrected: 
         cancelled=row.cancelled_for,
         corrected=corrected,
     )
-
-
-def _bound(books: Books, account: str) -> tuple[Binding, MeterRow]:
-    binding = books.binding_of(account)
-    if binding is None:
-        raise LedgerError(errors.ACCOUNT_UNKNOWN, f"There is no open account {account}.")
-    return binding, found(books.meter(binding.meter))

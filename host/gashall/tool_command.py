@@ -7,14 +7,15 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from gashall import errors
+from gashall import errors, units
 from gashall.errors import RequestError
+from gashall.files import write_asked_for
 from gashall.ledger import KEY, MANAGEMENT, SETTING, TEST, Clock
 from gashall.readers.base import Reader
 from gashall.readers.file import FileReader
 from gashall.services import Hall
 from gashall.sizes import SIZES
-from gashall.toolcards import GUARD_LIMITS, Tool
+from gashall.toolcards import GUARD_LIMITS, Tool, printed
 
 Arguments: TypeAlias = argparse.Namespace
 Answer: TypeAlias = tuple[int, dict[str, Any], list[str]]
@@ -76,7 +77,8 @@ def add(
         ("version", "of the new keys, the next if not given: key"),
     ):
         issuing.add_argument(f"--{option}", metavar="N", type=whole, help=words)
-    action("tool list", service(_list), "print all tool cards")
+    listing = action("tool list", service(_list), "print all tool cards")
+    listing.add_argument("--page", metavar="FILE.html", help="write a page to be printed into this new file too")
     reading = action("tool read", service(_read), "read a tool card back; a management card is emptied")
     reading.add_argument("--card", metavar="FILE", required=True, help="the card file")
     ending = action("tool end", service(_end), "a tool card is taken back")
@@ -106,6 +108,7 @@ def add(
     closing.add_argument("--card", metavar="FILE", help="the customer's card file, which is taken back")
     closing.add_argument("--money", metavar="YUAN", type=money, help="what is paid back, if not what the gas cost")
     _takes_approval(closing)
+    closing.add_argument("--out", metavar="FILE.html", help="write its slip as a page into this new file too")
 
 
 def _takes_blank(parser: argparse.ArgumentParser) -> None:
@@ -163,6 +166,8 @@ def _guards(limits: list[str]) -> dict[str, int]:
 
 def _list(hall: Hall, given: Arguments) -> Answer:
     tools = hall.tools()
+    if given.page is not None:
+        write_asked_for(given.page, printed(tools, units.moment(hall.counter.now())).encode())
     return 0, {"tools": [tool.record() for tool in tools]}, [tool.line() for tool in tools] or ["There are none."]
 
 
@@ -207,6 +212,8 @@ def _close(hall: Hall, given: Arguments) -> Answer:
         fen=given.money,
         card=None if given.card is None else FileReader(given.card),
     )
+    if given.out is not None:
+        write_asked_for(given.out, told.page().encode())
     lines = told.lines()
     if told.resumed:
         lines.append("It had been closed before; nothing is paid twice.")

@@ -7,7 +7,7 @@ brings back is taken in by ``gashall.toolreading``.
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -30,7 +30,9 @@ from gashall.counter import (
 from gashall.encode import Card
 from gashall.errors import CardError, GasError, LedgerError, RequestError
 from gashall.history import printable
+from gashall.labels import both
 from gashall.ledger import CLEAR, DONE, KEY, MANAGEMENT, REKEY, SETTING, TEST, TRANSFER, Books, MeterRow, ToolRow
+from gashall.page import WIDE, Table, page
 from gashall.placing import Placed, place
 from gashall.placing import Wanted as WantedOrder
 from gashall.readers.base import Reader
@@ -77,6 +79,26 @@ class Tool:
         told += [f"keys {self.key_version}"] if self.kind == KEY else []
         told += [f"until {self.expires:%Y-%m-%d %H:%M} UTC"] if self.expires else []
         return f"{', '.join(told)}: {self.state}  ({printable(self.purpose)})"
+
+
+def printed(tools: Sequence[Tool], now: datetime) -> str:
+    """The register of tool cards as a page to be printed and filed."""
+    head = ("card", "made at", "kind", "meter", "account", "purpose", "until", "state")
+    rows = [
+        (
+            tool.card,
+            f"{tool.made_at:%Y-%m-%d}",
+            both(tool.kind),
+            tool.meter,
+            tool.account,
+            printable(tool.purpose),
+            None if tool.expires is None else f"{tool.expires:%Y-%m-%d %H:%M}",
+            both(tool.state),
+        )
+        for tool in tools
+    ]
+    when = f"{both('as of')} {now:%Y-%m-%d %H:%M} UTC"
+    return page("tool cards", [when, Table(head, rows)], sign=("made by", "checked by"), paper=WIDE)
 
 
 def told(books: Books, row: ToolRow, *, resumed: bool = False) -> Tool:
@@ -375,7 +397,7 @@ def _blank_unused(counter: Counter, reader: Reader, row: ToolRow) -> None:
         size = len(row.frames)
         blank = encode.BLANK_IMAGE[tools.TOOL_AT : tools.TOOL_AT + size]
         if card.image[tools.TOOL_AT : tools.TOOL_AT + size] != blank:
-            put(counter, reader, card, row, [(tools.TOOL_AT, blank)])
+            put(counter, reader, card, row.number, [(tools.TOOL_AT, blank)])
 
 
 def check_tool(card: Card, row: ToolRow) -> None:
@@ -392,10 +414,10 @@ def behind(card: Card) -> list[encode.Part]:
     return [part for part in (*card.reports, card.final) if part is not None]
 
 
-def put(counter: Counter, reader: Reader, card: Card, row: ToolRow, changes: list[tuple[int, bytes]]) -> None:
-    """Write ``changes`` on the tool card that was read, under its own password, and read it back."""
+def put(counter: Counter, reader: Reader, card: Card, number: int, changes: list[tuple[int, bytes]]) -> None:
+    """Write ``changes`` on the card ``number`` that was read, under its own password, and read it back."""
     check_image(reader, card)
-    if not reader.present(counter.signer.card_psc(row.number)):
+    if not reader.present(counter.signer.card_psc(number)):
         raise CardError(
             codes.PASSWORD_REFUSED,
             "The card does not take its own password.",

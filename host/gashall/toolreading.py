@@ -118,7 +118,7 @@ def read_tool(counter: Counter, reader: Reader) -> ToolRead:
             taken = half + [report.slot for report in reports if report.kept]
             if taken:
                 blank = b"\xff" * encode.REPORT_FRAME_SIZE
-                put(counter, reader, card, row, [(at, blank) for at in taken])
+                put(counter, reader, card, row.number, [(at, blank) for at in taken])
             emptied = len(taken) == len(parts)
     with counter.ledger.look() as books:
         return ToolRead(told(books, tool_row(books, row.number)), reports, ended, emptied)

@@ -76,10 +76,8 @@ def pulses(volume: Volume, weight: int, *, least: int = 0, most: int = TOTAL_MAX
         )
     if number.is_nan():
         raise RequestError(errors.AMOUNT, f"{shown(volume)} is no {what} in m³.", "Enter digits with a decimal point.")
-    told = shown(number if isinstance(volume, str) else volume)
-    span = f"{Decimal(least).scaleb(-weight) if least else 0} to {Decimal(most).scaleb(-weight)} m³"
     if number < 0 or number > TOTAL_MAX:
-        raise RequestError(codes.RANGE, f"The {what} of {told} m³ is outside {span}.", f"Enter {span}.")
+        raise _outside(number, volume, weight, least, most, what)
     # By digits: Decimal's arithmetic rounds at 28 places, and a rounded volume must not pass for a whole one.
     _, digits, exponent = number.as_tuple()
     assert isinstance(exponent, int)
@@ -89,17 +87,27 @@ def pulses(volume: Volume, weight: int, *, least: int = 0, most: int = TOTAL_MAX
         exponent += 1
     if not significant:
         if least:
-            raise RequestError(errors.AMOUNT, f"The {what} of {told} m³ is none.")
+            raise RequestError(errors.AMOUNT, f"The {what} of {_told(number, volume)} m³ is none.")
         return 0
     if exponent < -weight:
         raise RequestError(
             errors.NOT_WHOLE_PULSES,
-            f"The {what} of {told} m³ is no whole number of pulses of {Decimal(1).scaleb(-weight)} m³.",
+            f"The {what} of {_told(number, volume)} m³ is no whole number of pulses "
+            f"of {Decimal(1).scaleb(-weight)} m³.",
         )
     count: int = int("".join(map(str, significant))) * 10 ** (exponent + weight)
     if count > most:
-        raise RequestError(codes.RANGE, f"The {what} of {told} m³ is outside {span}.", f"Enter {span}.")
+        raise _outside(number, volume, weight, least, most, what)
     return count
+
+
+def _told(number: Decimal, volume: Volume) -> str:
+    return shown(number if isinstance(volume, str) else volume)
+
+
+def _outside(number: Decimal, volume: Volume, weight: int, least: int, most: int, what: str) -> RequestError:
+    span = f"{Decimal(least).scaleb(-weight) if least else 0} to {Decimal(most).scaleb(-weight)} m³"
+    return RequestError(codes.RANGE, f"The {what} of {_told(number, volume)} m³ is outside {span}.", f"Enter {span}.")
 
 
 def volume(count: int, weight: int) -> Decimal:

@@ -54,6 +54,7 @@ __all__ = [
     "tries_kept",
     "unread_kept",
     "valve_true",
+    "x25",
 ]
 
 RULES: dict[str, str] = {
@@ -122,7 +123,8 @@ _MOST_MINUTES = 0x3FFFFFFF
 _TURNED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 
-def _x25(data: bytes) -> int:
+def x25(data: bytes) -> int:
+    """CRC-16/X.25, 0..0xFFFF (SPEC 2)."""
     # The library knows this polynomial with the highest bit first; ours takes the lowest first.
     high, low = crc_hqx(data.translate(_TURNED), 0xFFFF).to_bytes(2, "big")
     return (_TURNED[low] << 8 | _TURNED[high]) ^ 0xFFFF
@@ -259,7 +261,7 @@ _Record = TypeVar("_Record", bound=tuple[Any, ...])  # entry number or generatio
 @lru_cache(maxsize=8192)
 def _checkpoint(raw: bytes, slot: int) -> tuple[int, int] | None:
     generation, base, crc = _CHECKPOINT_FIELDS.unpack(raw)
-    if generation & 1 != slot or base > _MOST_PULSES or _x25(raw[:6]) != crc:
+    if generation & 1 != slot or base > _MOST_PULSES or x25(raw[:6]) != crc:
         return None
     return generation, base
 
@@ -267,7 +269,7 @@ def _checkpoint(raw: bytes, slot: int) -> tuple[int, int] | None:
 @lru_cache(maxsize=8192)
 def _ring_entry(raw: bytes, place: int) -> tuple[int, int] | None:
     number, cards, _, crc = _RING_FIELDS.unpack(raw)
-    if number % _RING_ENTRIES != place or _x25(raw[:4]) != crc:
+    if number % _RING_ENTRIES != place or x25(raw[:4]) != crc:
         return None
     return number, cards
 
@@ -324,6 +326,7 @@ def _newest(first: _Record | None, second: _Record | None) -> _Record | None:
     return second
 
 
+@lru_cache(maxsize=512)
 def _tokens(ring: bytes) -> int:
     newest: tuple[int, int] | None = None
     for place in range(_RING_ENTRIES):
@@ -364,8 +367,13 @@ def _four_lanes(runs: list[int], most: int) -> int | None:
 
 
 def _register(cells: bytes, lanes: int, length: int) -> int | None:
-    first = _checkpoint(cells[_CHECKPOINTS[0] : _CHECKPOINTS[0] + 8], 0)
-    second = _checkpoint(cells[_CHECKPOINTS[1] : _CHECKPOINTS[1] + 8], 1)
+    first, second = [cells[at : at + 8] for at in _CHECKPOINTS]
+    return _counted((first, second), cells[_TALLY : _TALLY + lanes * length], lanes, length)
+
+
+@lru_cache(maxsize=512)
+def _counted(slots: tuple[bytes, bytes], tally: bytes, lanes: int, length: int) -> int | None:
+    first, second = _checkpoint(slots[0], 0), _checkpoint(slots[1], 1)
     newest = _newest(first, second)
     if newest is None:
         return None
@@ -376,19 +384,19 @@ def _register(cells: bytes, lanes: int, length: int) -> int | None:
         # Where the other checkpoint is unreadable a tally with all its last places marked has been full: what
         # followed it is the generation that is there now.
         # A slot that nobody has ever written, as the factory leaves it, tells of no such generation.
-        ends = cells[_TALLY + length - 1 : _TALLY + capacity : length]
-        other = _CHECKPOINTS[0 if first is None else 1]
-        heads = cells[_TALLY : _TALLY + capacity : length]
+        ends = tally[length - 1 :: length]
+        other = slots[0 if first is None else 1]
+        heads = tally[::length]
         ended = ends == mark * lanes or (mark in ends and mark not in heads)
-        if any(cells[other : other + 8]) and ended and base + capacity <= _MOST_PULSES:
+        if any(other) and ended and base + capacity <= _MOST_PULSES:
             base += capacity
             mark = _MARKS[generation + 1 & 1]
     if lanes == 1:
-        count: int | None = _one_lane(cells[_TALLY : _TALLY + length], mark)
+        count: int | None = _one_lane(tally, mark)
     else:
         runs = []
-        for start in range(_TALLY, _TALLY + capacity, length):
-            runs.append(length - len(cells[start : start + length].lstrip(mark)))
+        for start in range(0, capacity, length):
+            runs.append(length - len(tally[start : start + length].lstrip(mark)))
         count = _four_lanes(runs, capacity)
     if count is None or base + count > _MOST_PULSES:
         return None
@@ -406,7 +414,7 @@ def _records(cells: bytes, key_cells: bytes) -> tuple[tuple[Any, ...], bool, tup
     limits = _newest(*[_limits(cells[at - _RECORDS : at - _RECORDS + 64]) for at in _LIMITS])
     _, keyed, region, version, key_binding, meter, key = keys or (0, False, 0, 0, 0, "", b"")
     _, number, alarm_seen, latched, settings = state or (0, None, (0, 0), 0, (0, 0, 0, 0))
-    tokens = _tokens(cells[_RING - _RECORDS :])
+    tokens = _tokens(cells[_RING - _RECORDS : _LIMITS[0] - _RECORDS])
     values = (what, what == _BOUND, *numbers, number, tokens, key_binding, version, keyed, alarm_seen)
     lost = account is None or state is None or keys is None
     more = (meter, region, keys is None, ceiling, over_flow, latched, *settings)
@@ -572,11 +580,12 @@ class Card:
 @lru_cache(maxsize=8192)
 def _identity(raw: bytes) -> tuple[int, int, int] | None:
     mark, version, region, kind, card, _, crc = _IDENTITY_FIELDS.unpack(raw)
-    if mark != 0x69 or version != 1 or _x25(raw[:11]) != crc:
+    if mark != 0x69 or version != 1 or x25(raw[:11]) != crc:
         return None
     return card, region, kind
 
 
+@lru_cache(maxsize=1024)
 def _is_frame(frame: bytes) -> bool:
     # Start, length, version, end mark, CRC from the kind through the MAC.
     return (
@@ -584,7 +593,7 @@ def _is_frame(frame: bytes) -> bool:
         and frame[2] == len(frame) - 15
         and frame[3] == 1
         and frame[-1] == 0x16
-        and _x25(frame[1:-3]) == int.from_bytes(frame[-3:-1], "big")
+        and x25(frame[1:-3]) == int.from_bytes(frame[-3:-1], "big")
     )
 
 
@@ -639,7 +648,7 @@ def _said(data: bytes, mac: bytes) -> Report | None:
 @lru_cache(maxsize=8192)
 def _final(raw: bytes) -> Final | None:
     # As the meter keeps it: a report's data, the heir, a CRC.
-    if _x25(raw[:-2]) != int.from_bytes(raw[-2:], "big"):
+    if x25(raw[:-2]) != int.from_bytes(raw[-2:], "big"):
         return None
     said = _said(raw[:59], b"")
     digits = raw[59:66].hex()
@@ -665,10 +674,17 @@ def _card(main: bytes, keys: tuple[KeySet, ...], heirs: tuple[KeySet, ...]) -> C
     if identity is None:
         return Card(0, None, ())
     card, region, kind = identity
+    orders: list[Order | None] = []
+    tools: list[Order | None] = []
     frame = main[_ORDER_AT:_ORDER_END]
-    orders = [_order(frame, card, region, key.order, (_OPENING, _USER)) for key in keys]
-    tools = [_order(frame, card, region, key.order, (_CLEAR, _TEST)) for key in keys]
-    reports = [_report(main[start:end], card, region, key.report) for start, end in _SLOTS for key in keys]
+    if _is_frame(frame):
+        orders = [_order(frame, card, region, key.order, (_OPENING, _USER)) for key in keys]
+        tools = [_order(frame, card, region, key.order, (_CLEAR, _TEST)) for key in keys]
+    reports = []
+    for start, end in _SLOTS:
+        slot = main[start:end]
+        if _is_frame(slot):
+            reports += [_report(slot, card, region, key.report) for key in keys]
     final, incoming = None, None
     if kind == _CLEAR_CARD:
         finals = [_report(main[_SLOTS[1][0] : _SLOTS[1][1]], card, region, key.report, _FINAL) for key in keys]
@@ -784,7 +800,7 @@ def _log_page(page: bytes) -> dict[int, bytes]:
     for at in range(0, len(page), _LOG_ENTRY):
         entry = page[at : at + _LOG_ENTRY]
         number = int.from_bytes(entry[:3], "big")
-        if number and _x25(entry[:14]) == int.from_bytes(entry[14:], "big"):
+        if number and x25(entry[:14]) == int.from_bytes(entry[14:], "big"):
             # Garbage whose sixteen bits agree by chance is no entry if its fields hold what none can (SPEC 1).
             register, minutes = int.from_bytes(entry[6:10], "big"), int.from_bytes(entry[10:14], "big")
             if register <= _MOST_PULSES and minutes <= _MOST_MINUTES:
@@ -808,7 +824,13 @@ def read_log(cells: bytes) -> dict[int, bytes]:
 
 def log_kept(before: bytes, after: bytes, most: int) -> None:
     """Of the log every whole entry is kept but for the oldest, and at most ``most`` are new. Violation (SPEC 10.5)."""
-    _log_pages_kept(bytes(before[_LOG:_LOG_END]), bytes(after[_LOG:_LOG_END]), most)
+    logs = bytes(before[_LOG:_LOG_END]), bytes(after[_LOG:_LOG_END]), most
+    if logs != _kept[0]:
+        _log_pages_kept(*logs)
+        _kept[0] = logs
+
+
+_kept: list[tuple[bytes, bytes, int]] = [(b"", b"", 0)]  # the last that held: many in a row are the same
 
 
 @lru_cache(maxsize=256)  # of what holds only: a Violation is found anew each time

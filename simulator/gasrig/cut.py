@@ -23,7 +23,7 @@ from gascard.sle4442 import TRIES_FULL
 from gashall.encode import decode_card
 from gashall.signer import KeyFileSigner
 from gasrig import checkers
-from gasrig.bench import MEMORY_EEPROM, MEMORY_FRAM, NO_PULL, TEST_REGION
+from gasrig.bench import MEMORY_EEPROM, MEMORY_FRAM, NO_PULL, TEST_REGION, Bench
 from gasrig.checkers import Store, Violation, read_card
 from gasrig.faults import PAGE, FaultModel, torn_card_byte, torn_writes
 from gasrig.flows import (
@@ -45,6 +45,7 @@ from gasrig.recorder import CARD, DRIVE, KEYS, STORE
 from gasrig.sharing import Batch, PoweredUp, Shares, StateOutsideError, outside, remembered
 from gasrig.states import Sameness, Stored, card_place
 from gasrig.targets import BenchError, CPythonTarget, Target
+from gasrig.twin import failing
 from meter.valve import POLL_MS
 
 __all__ = ["Counts", "Cutter", "Found", "flow_names"]
@@ -151,6 +152,13 @@ class _Visit(NamedTuple):
     pulled: bool
     entries: list[Entry]
     operations: int  # on the card's bus
+
+
+class _Failure(NamedTuple):
+    """What was written down up to a failure of the supply with its warning, and in it, and the world then."""
+
+    entries: list[Entry]
+    world: dict[str, int]
 
 
 def flow_names() -> list[str]:
@@ -328,9 +336,7 @@ class Cutter:
         return fresh
 
     def _now(self, stored: Stored) -> Stored:
-        world = self.meter.world_now()
-        place, wheels, milli, minutes = world["place"], world["index"], world["index_milli"], world["minutes"]
-        return stored._replace(place=place, wheels=wheels, wheels_milli=milli, minutes=minutes)
+        return _in_world(stored, self.meter.world_now())
 
     def _read(self, card: bytes) -> checkers.Card:
         return read_card(card, self.keys, self._heirs)
@@ -365,8 +371,10 @@ class Cutter:
                     polls = self._config["travel_ms"] // POLL_MS
                     travels |= {entry.calls + 2, entry.calls + polls // 2, entry.calls + polls - 1}
         if edge.step[0] != "power_off":
+            failures, over = self._failures(stops | travels, steps)
             for calls in sorted(stops | travels):
-                self._warned(edge, calls, steps, may_be_over=calls not in stops)
+                if calls in failures or not over or calls in stops:
+                    self._warned(edge, calls, steps, failures.get(calls), may_be_over=calls not in stops)
         if edge.step[0] == "insert" and self._cards:
             self._pulls(edge)
 
@@ -850,11 +858,66 @@ class Cutter:
 
     # ------------------------------------------------------------------ with a warning
 
-    def _warned(self, edge: _Edge, calls: int, steps: tuple[Step, ...], *, may_be_over: bool) -> None:
-        """The flow once more; after so many calls of the core its supply fails, with a warning."""
+    def _failures(self, stops: set[int], steps: tuple[Step, ...]) -> tuple[dict[int, _Failure], bool]:
+        """What the supply's failing with a warning leaves after so many calls of the core, by copies of the bench that
+        plays the flow once; and whether the flow was played to its end, so that what is missing comes after that.
+        """
+        found: dict[int, _Failure] = {}
+        target, meter = self.meter.target, self.meter
+        if self.shares is None or not stops or not isinstance(target, CPythonTarget):
+            return found, False
+        bench = target.bench
+
+        def failed(calls: int, copy: Bench) -> None:
+            target.bench = copy
+            found[calls] = _Failure(meter.entries(), meter.world_now())
+            target.bench = bench
+
+        player = Player(meter)
+        self._base = None
+        try:
+            player.step(steps[0])
+            meter.stop_at(NEVER)
+            for step in steps[1:-1]:
+                player.step(step)
+            meter.forget()
+            with failing(bench, stops, failed):
+                player.step(steps[-1])
+                player.step(("wait", SETTLE_MS))
+        except BenchError:
+            return found, False  # it is found again where the flow is played up to there
+        finally:
+            target.bench = bench
+        return found, True
+
+    def _warned(
+        self, edge: _Edge, calls: int, steps: tuple[Step, ...], failure: "_Failure | None", *, may_be_over: bool
+    ) -> None:
+        """The flow, or a copy of it; after so many calls of the core its supply fails, with a warning."""
         case = f"{self._memory}/{edge.name}/warned {calls}"
         if not self._wanted(case):
             return
+        failure = failure or self._failed(edge, case, calls, steps, may_be_over=may_be_over)
+        if failure is None:
+            return
+        entries = failure.entries
+        ending = [entry for entry in entries if entry.calls >= calls]
+        stored = edge.before.after(entry for entry in entries if entry.calls < calls)
+        final = _in_world(stored.after(ending), failure.world)
+        self._rebase(final)
+        # Nothing may be missing: every pulse the wheels made was told before.
+        truth = self._same.store(final)
+        self._try(edge, case, final, _Ends.of(truth, truth), edge.blind, depth=1)
+        for number, entry in enumerate(ending):
+            # Cut off in the warning itself: its writes are records, so other records are what counts.
+            if entry.kind in (STORE, KEYS) and self._is_new(self._same.records, entry, stored.at(entry)):
+                self._cut(edge, f"{case}/{number}", entry, stored.at(entry), edge.blind)
+            stored = stored.torn(entry.kind, entry.address, entry.data)
+
+    def _failed(
+        self, edge: _Edge, case: str, calls: int, steps: tuple[Step, ...], *, may_be_over: bool
+    ) -> "_Failure | None":
+        """The flow once more, up to there; None if it is over before, or if it raised."""
         meter, player = self.meter, Player(self.meter)
         player.step(steps[0])
         meter.stop_at(calls)
@@ -867,28 +930,16 @@ class Cutter:
             meter.stop_at(NEVER)
             if not may_be_over:
                 raise RuntimeError(f"{case}: the flow is over before")
-            return  # a travel that was shorter
+            return None  # a travel that was shorter
         except SupplyFailed:
             pass
         except BenchError as error:
             self._fires()
             self._found(case, f"raised: {error.text}")
-            return
+            return None
         finally:
             self._base = None
-        entries = meter.entries()
-        ending = [entry for entry in entries if entry.calls >= calls]
-        stored = edge.before.after(entry for entry in entries if entry.calls < calls)
-        final = self._now(stored.after(ending))
-        self._rebase(final)
-        # Nothing may be missing: every pulse the wheels made was told before.
-        truth = self._same.store(final)
-        self._try(edge, case, final, _Ends.of(truth, truth), edge.blind, depth=1)
-        for number, entry in enumerate(ending):
-            # Cut off in the warning itself: its writes are records, so other records are what counts.
-            if entry.kind in (STORE, KEYS) and self._is_new(self._same.records, entry, stored.at(entry)):
-                self._cut(edge, f"{case}/{number}", entry, stored.at(entry), edge.blind)
-            stored = stored.torn(entry.kind, entry.address, entry.data)
+        return _Failure(meter.entries(), meter.world_now())
 
     # ------------------------------------------------------------------ cards
 
@@ -969,6 +1020,11 @@ class Cutter:
         for value in _torn_card(entry, stored):
             torn = stored.torn(CARD, entry.address, bytes((value,)))
             self._try(edge, f"{case}/CARD {value:02X}", torn, between, 0, self.depth)
+
+
+def _in_world(stored: Stored, world: dict[str, int]) -> Stored:
+    place, wheels, milli, minutes = world["place"], world["index"], world["index_milli"], world["minutes"]
+    return stored._replace(place=place, wheels=wheels, wheels_milli=milli, minutes=minutes)
 
 
 def _is_customers(card: bytes) -> bool:

@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import Any
 from xml.etree import ElementTree
 
@@ -16,7 +16,7 @@ from rich.table import Table
 from gasrig import counter_cut
 from gasrig.counter_cut import NoCaseError
 from gasrig.cut import Counts, Cutter, Found, flow_names
-from gasrig.sharing import StateOutsideError
+from gasrig.sharing import StateOutsideError, remembered
 from gasrig.targets import TARGETS, TargetError, open_target, unavailable
 
 __all__ = ["ALL_FLOWS", "command", "cut_flows"]
@@ -51,7 +51,8 @@ def cut_flows(
         cutter: Cutter | None = None
         for name in names:
             if name in counter_cut.HALL_FLOWS:
-                result = counter_cut.run(name, depth, shard, case, _hall_report(name, total.states, report))
+                with remembered() if case is None and not whole else nullcontext():
+                    result = counter_cut.run(name, depth, shard, case, _hall_report(name, total.states, report))
                 result.own = result.fired
                 total.add(result)
             else:

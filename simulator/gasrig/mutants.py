@@ -1608,10 +1608,10 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             Patch(
                 _LEDGER,
-                "    def mark_written(self, order: int) -> None:\n",
+                "    def mark_written(self, order: int, account: str | None = None) -> None:\n",
                 "    def cancel(self, order: int) -> None:\n"
                 "        self._connection.execute(sa.delete(_orders).where(_orders.c.id == order))\n\n"
-                "    def mark_written(self, order: int) -> None:\n",
+                "    def mark_written(self, order: int, account: str | None = None) -> None:\n",
             ),
         ),
         (_story("pulls", 4),),

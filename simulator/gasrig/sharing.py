@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 
 from gascard.codec import unpack
 from gascard.crc import crc16
+from gascard.keys import hmac_sha256
 from gascard.records import Layout
 from gasrig.bench import Bench
-from gasrig.checkers import Store
+from gasrig.checkers import Store, x25
 from gasrig.handset import Entry, Snapshot
 from gasrig.recorder import KEYS, RecordedEeprom, RecordedFram
 from gasrig.states import Stored
@@ -34,6 +35,7 @@ _PLAIN = frozenset((int, bool, bytes, str, type(None)))
 _OWN = ("written", "writes", "busy_ms", "watch")  # of a memory: they follow from its writes, or are the watch's
 _VARIABLE = 0x0C  # co_flags: takes any number of arguments
 _FIRMWARE = ("meter.", "gascard.")
+_PURE_IN = (*_FIRMWARE, "gashall.")
 _STACKS = 64  # so many of them tell who reads
 _REMEMBERED = 1 << 12
 _NOBODY = ((), ())  # what is made of a span that nobody reads
@@ -237,6 +239,8 @@ class Batch:
         self._call = 0
         self._first: _Call | None = None
         self._known: dict[object, PoweredUp | None] = {}
+        # Object and arguments for a call of it alone, and what they hold.
+        self._stands: tuple[Any, Any, tuple[Any, ...]] | None = None
         self._alone: list[Any] = []  # memories of our own, what they hold, and what was written to them
         self._logs: tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]] = ([], [])
         self._held: list[dict[str, Any]] = []
@@ -343,26 +347,31 @@ class Batch:
         content = stored.keys if self._kind == KEYS else stored.cells
         cells = self._held[self._kind == KEYS]["cells"]
         cells[self._start : self._end] = content[self._start : self._end]
-        this: Any = object.__new__(self._first.sort)
-        holds, arguments = _copied(self._first.before, ours, {})
-        this.__dict__.update(holds)
-        outcome: object = None
+        if self._stands is None:
+            this: Any = object.__new__(self._first.sort)
+            holds, arguments = _copied(self._first.before, ours, {})
+            this.__dict__.update(holds)
+            self._stands = this, arguments, _held_by(_outcome(None, arguments, this, [], ours))
+        this, arguments, before = self._stands
+        outcome: tuple[Any, ...] | None = None
         try:
             result = self._reader.function(this, *arguments)
             wrote = [(sort, *write) for sort in (0, 1) for write in self._logs[sort]]
-            outcome = _outcome((result, arguments), this, wrote, ours)
+            outcome = _outcome(result, arguments, this, wrote, ours)
         except Exception:  # whatever it is, it is played
             outcome = None
+        if outcome is None or _held_by(outcome) != before:
+            self._stands = None  # the next call finds a copy of its own
         for memory, held, stands in zip(ours, self._held, (stored.cells, stored.keys), strict=True):
             log = held["log"]
             if _is_other(held, memory.__dict__) or held["cells"] != _written(stands, log, memory.page):
                 outcome = None
-            # What it leaves in its class or module lives on, here and in the meter: nothing more is known then.
-            if not self._reader.is_as_ever():
-                self._off = True
-                return None
             if log or outcome is None:
-                self._alone = []
+                self._alone, self._stands = [], None
+        # What it leaves in its class or module lives on, here and in the meter: nothing more is known then.
+        if not self._reader.is_as_ever():
+            self._off = True
+            return None
         return outcome
 
     def _take_memories(self) -> None:
@@ -443,7 +452,7 @@ def _replaced(watch: _Watch, reader: _Reader | None, memories: tuple[Any, Any], 
             try:
                 wrote = [(int(memory is memories[1]), address, data) for memory, address, data in watch.wrote[written:]]
                 by_memory = sorted(wrote, key=lambda write: write[0])
-                outcome = _outcome((result, arguments), this, by_memory, memories)
+                outcome = _outcome(result, arguments, this, by_memory, memories)
             except _UnknownError:
                 return result
             watch.calls[number] = _Call(type(this), before, outcome, written)
@@ -485,10 +494,17 @@ def _holdings(sort: type, function: FunctionType) -> list[tuple[Any, Any]]:
     return found
 
 
-def _outcome(result: object, this: Any, wrote: list[tuple[int, int, bytes]], memories: Any) -> object:
-    # All that a call has come to: what it returns, with its arguments, which it may have filled.
+def _outcome(
+    result: object, arguments: object, this: Any, wrote: list[tuple[int, int, bytes]], memories: Any
+) -> tuple[Any, ...]:
+    # All that a call has come to: what its object then is, its arguments, which it may have filled, what it returns.
     seen: dict[int, int] = {}
-    return _frozen(result, memories, seen), _frozen(this.__dict__, memories, seen), tuple(wrote)
+    holds = _frozen(this.__dict__, memories, seen)
+    return holds, _frozen(arguments, memories, seen), _frozen(result, memories, seen), tuple(wrote)
+
+
+def _held_by(outcome: tuple[Any, ...]) -> tuple[Any, ...]:
+    return outcome[:2]
 
 
 def _frozen(value: Any, memories: Any, seen: dict[int, int]) -> object:
@@ -561,7 +577,7 @@ _PLACES = (_Place(0), _Place(1))
 
 
 _records: dict[tuple[Layout, bytes], dict[str, Any]] = {}
-_sums: dict[bytes, int] = {}
+_macs: dict[tuple[bytes, bytes], bytes] = {}
 
 
 def _unpack(layout: Layout, data: bytes | bytearray, offset: int = 0) -> dict[str, Any]:
@@ -575,26 +591,42 @@ def _unpack(layout: Layout, data: bytes | bytearray, offset: int = 0) -> dict[st
     return values.copy()
 
 
+def _hmac_sha256(key: bytes | bytearray, message: bytes | bytearray) -> bytes:
+    both = (bytes(key), bytes(message))
+    mac = _macs.get(both)
+    if mac is None:
+        if len(_macs) > _REMEMBERED:
+            _macs.clear()
+        mac = _macs[both] = hmac_sha256(key, message)
+    return mac
+
+
 def _crc16(data: bytes | bytearray, start: int = 0, end: int = -1) -> int:
-    key = bytes(data[start:] if end < 0 else data[start:end])
-    found = _sums.get(key)
-    if found is None:
-        if len(_sums) > _REMEMBERED:
-            _sums.clear()
-        found = _sums[key] = crc16(data, start, end)
-    return found
+    return x25(bytes(data[start:] if end < 0 else data[start:end]))
+
+
+def _is_x25() -> bool:
+    # Whether the firmware's sum is the library's: of every byte, and of more than one. It goes byte by byte, and what
+    # a byte does to the sum before it is linear.
+    alone = all(crc16(bytes((value,))) == _crc16(bytes((value,))) for value in range(256))
+    run = bytes(range(256))
+    return alone and all(crc16(run, at, at + 19) == _crc16(run, at, at + 19) for at in range(0, 237, 7))
 
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """As long as this lasts the firmware reads a record, and sums bytes up, once for the same bytes.
+    """As long as this lasts a record is read, and a MAC made, once for the same bytes, and the CRC is the library's.
 
-    Both functions know nothing but what they are given. A record is a new dict each time, its values cannot change.
+    The three functions know nothing but what they are given. A record is a new dict each time, its values cannot
+    change. The CRC is left alone where the firmware's is another.
     """
+    pure: list[tuple[str, object, object]] = [("unpack", unpack, _unpack), ("hmac_sha256", hmac_sha256, _hmac_sha256)]
+    if _is_x25():
+        pure.append(("crc16", crc16, _crc16))
     changed = []
     for name, module in sorted(sys.modules.items()):
-        if name.startswith("meter."):
-            for key, real, mine in (("unpack", unpack, _unpack), ("crc16", crc16, _crc16)):
+        if name.startswith(_PURE_IN):
+            for key, real, mine in pure:
                 if vars(module).get(key) is real:
                     setattr(module, key, mine)
                     changed.append((module, key, real))

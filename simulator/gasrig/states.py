@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from gascard.chip import SECURITY
-from gascard.crc import crc16
-from gasrig.checkers import Store, read_store
+from gasrig.checkers import Store, read_store, x25
 from gasrig.handset import Entry
 from gasrig.recorder import CARD, KEYS, STORE
 
@@ -33,7 +32,10 @@ _FAR = (2 * _NEAR,) * 3  # from all thresholds
 
 
 class Stored(NamedTuple):
-    """All that outlives the power: memory, key memory, the card in hand (264 bytes), valve, wheels and clock."""
+    """All that outlives the power: memory, key memory, the card in hand (264 bytes), valve, wheels and clock.
+
+    The first three by the numbers of their parts (gasrig.recorder).
+    """
 
     cells: bytes
     keys: bytes
@@ -45,7 +47,7 @@ class Stored(NamedTuple):
 
     def at(self, entry: Entry) -> "Stored":
         """This state with the world as it was when ``entry`` was written down."""
-        return self._replace(place=entry.place, wheels=entry.wheels, wheels_milli=entry.wheels_milli)
+        return Stored(self.cells, self.keys, self.card, entry.place, entry.wheels, entry.wheels_milli, self.minutes)
 
     def torn(self, kind: int, address: int, content: bytes) -> "Stored":
         """This state with ``content`` stored at ``address`` of the part ``kind`` (gasrig.recorder)."""
@@ -61,13 +63,22 @@ class Stored(NamedTuple):
         return Stored(cells, keys, card, *world)
 
     def after(self, entries: Iterable[Entry]) -> "Stored":
-        """This state after ``entries``."""
-        parts = {STORE: bytearray(self.cells), KEYS: bytearray(self.keys), CARD: bytearray(self.card)}
-        for kind, address, data, *_ in entries:
-            if kind in parts:
-                at = card_place(address) if kind == CARD else address
-                parts[kind][at : at + len(data)] = data
-        return self._replace(cells=bytes(parts[STORE]), keys=bytes(parts[KEYS]), card=bytes(parts[CARD]))
+        """This state after ``entries``. What none of them changes is the very same bytes."""
+        parts: dict[int, bytearray] = {}
+        have = self[:3]
+        for entry in entries:
+            kind, address, data = entry[0], entry[1], entry[2]
+            if kind > CARD:
+                continue
+            part = parts.get(kind)
+            if part is None:
+                part = parts[kind] = bytearray(have[kind])
+            at = card_place(address) if kind == CARD else address
+            part[at : at + len(data)] = data
+        if not parts:
+            return self
+        cells, keys, card = [bytes(parts[kind]) if kind in parts else have[kind] for kind in (STORE, KEYS, CARD)]
+        return Stored(cells, keys, card, *self[3:])
 
 
 def card_place(address: int) -> int:
@@ -87,19 +98,35 @@ class Sameness:
         self.lanes = lanes
         self.lane_length = lane_length
         self.travel_ms = travel_ms
-        self._known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        # Of one state its meaning is asked for several times in a row, and the next state differs from it in little:
+        # more than is kept here would be asked for hardly more often.
+        self._stores: dict[tuple[bytes, bytes, bytes], Store] = {}
+        self._known: dict[tuple[Any, ...], tuple[int, int]] = {}
+        self._cells = self._log = b""  # the last, and what it came to
+        self._rest = b"", b""
+        self._log_hash = _events(b"")
 
     def store(self, state: Stored) -> Store:
         """What the stored bytes mean, read by the independent checkers."""
-        return _read(state.cells, state.keys, self.lanes, self.lane_length)
+        key = (*self._but_log(state.cells), state.keys)
+        found = self._stores.get(key)
+        if found is None:
+            if len(self._stores) > 64:
+                self._stores.clear()
+            found = self._stores[key] = read_store(state.cells, state.keys, self.lanes, self.lane_length)
+        return found
 
     def state(self, state: Stored) -> int:
         """A number that is equal for states that are one: all that is stored but pulse counts."""
-        return hash((self._common(state, False), _events(state.cells[_EVENTS:_EVENTS_END]), _card(state.card, False)))
+        all_but_card, _ = self._common(state, False)
+        log = state.cells[_EVENTS:_EVENTS_END]
+        if log != self._log:
+            self._log, self._log_hash = log, _events(log)
+        return hash((all_but_card, self._log_hash, _card(state.card, False)))
 
     def behaviour(self, state: Stored) -> int:
         """A number that is equal for states that a meter cannot tell apart; coarser than ``state``."""
-        return hash((self._common(state, True), _card(state.card, True)))
+        return hash((self._common(state, True)[0], _card(state.card, True)))
 
     def records(self, state: Stored) -> int:
         """A number that is equal for states with the same records; coarser still, blind to tally and card."""
@@ -107,36 +134,39 @@ class Sameness:
 
     def counting(self, state: Stored) -> int:
         """A number that is equal for states that count alike: tally, thresholds and valve, whosever gas it is."""
-        checkpoints, _, _, *rest = self._common(state, True)
-        return hash((checkpoints, *rest))
+        return self._common(state, True)[1]
 
-    def _common(self, state: Stored, masked: bool) -> tuple[Any, ...]:
+    def _but_log(self, cells: bytes) -> tuple[bytes, bytes]:
+        # The log means nothing to a meter, and to sum up all of it costs more than to read the rest.
+        if cells is not self._cells:
+            self._cells = cells
+            self._rest = cells[:_RECORDS_END], cells[_FINALS[0] :]
+        return self._rest
+
+    def _common(self, state: Stored, masked: bool) -> tuple[int, int]:
         # Of one memory many cards are asked about in a row.
-        key = (state.cells, state.keys, state.place, state.wheels_milli // _QUARTER, masked)
+        world = (state.place > 0) + (state.place >= self.travel_ms), state.wheels_milli // _QUARTER
+        key = (*self._but_log(state.cells), state.keys, world, masked)
         found = self._known.get(key)
         if found is None:
             if len(self._known) > 64:
                 self._known.clear()
-            found = self._known[key] = self._all_but_card(state, masked)
+            found = self._known[key] = self._all_but_card(state, world, masked)
         return found
 
-    def _all_but_card(self, state: Stored, masked: bool) -> tuple[Any, ...]:
+    def _all_but_card(self, state: Stored, world: tuple[int, int], masked: bool) -> tuple[int, int]:
+        # All but the log and the card; and of that what counts.
         cells = state.cells
         store = self.store(state)
         tally = cells[_TALLY:]
-        return (
-            *_records(cells[:_RECORDS_END], state.keys, masked),
+        checkpoints, *records = _records(cells[:_RECORDS_END], state.keys, masked)
+        counts = (
             (tally,) if store.register is None else _tally(tally, self.lanes, self.lane_length),
             _near(store),
             tuple([_final(cells[at : at + _FINAL_SIZE], masked) for at in _FINALS]),
-            (state.place > 0) + (state.place >= self.travel_ms),
-            state.wheels_milli // _QUARTER,
+            *world,
         )
-
-
-# Of one state its meaning is asked for several times in a row, and the next state differs from it in little: more than
-# is kept here would be asked for hardly more often.
-_read = lru_cache(maxsize=1 << 6)(read_store)
+        return hash((checkpoints, *records, *counts)), hash((checkpoints, *counts))
 
 
 @lru_cache(maxsize=1 << 9)
@@ -184,7 +214,7 @@ def _near(store: Store) -> tuple[int, ...]:
 def _checkpoints(first: bytes, second: bytes, masked: bool) -> tuple[Any, ...]:
     # Generation and base are pulse counts; what differs is which are whole and how the generations stand to each other.
     whole = [
-        crc16(raw, 0, 6) == int.from_bytes(raw[6:8], "big") and raw[1] & 1 == slot
+        x25(raw[:6]) == int.from_bytes(raw[6:8], "big") and raw[1] & 1 == slot
         for slot, raw in enumerate((first, second))
     ]
     ahead = (int.from_bytes(first[:2], "big") - int.from_bytes(second[:2], "big")) & 0xFFFF
@@ -215,7 +245,7 @@ def _state(raw: bytes, masked: bool) -> bytes:
 @lru_cache(maxsize=1 << 10)
 def _final(raw: bytes, masked: bool) -> bytes:
     # The final record: of a whole one not the register, used and index, of another, masked, that it is none.
-    if crc16(raw, 0, _FINAL_SIZE - 2) != int.from_bytes(raw[-2:], "big"):
+    if x25(raw[:-2]) != int.from_bytes(raw[-2:], "big"):
         return b"" if masked else raw
     return raw[:22] + raw[34:-2]
 
@@ -244,19 +274,19 @@ def _ring(raw: bytes) -> tuple[bytes, ...]:
     entries = []
     for at in range(0, len(raw), _PAGE):
         entry = raw[at : at + 6]
-        if crc16(entry, 0, 4) == int.from_bytes(entry[4:], "big"):
+        if x25(entry[:4]) == int.from_bytes(entry[4:], "big"):
             entries.append(entry[:4])
     return tuple(entries)
 
 
 @lru_cache(maxsize=1 << 9)
-def _events(raw: bytes) -> tuple[bytes, ...]:
+def _events(raw: bytes) -> int:
     found = []
     for at in range(0, len(raw), _PAGE):
         page = raw[at : at + _PAGE]
         if page != _BLANK:
             found.append(_event_page(page))
-    return tuple(found)
+    return hash(tuple(found))
 
 
 @lru_cache(maxsize=1 << 9)
@@ -267,22 +297,25 @@ def _event_page(page: bytes) -> bytes:
 @lru_cache(maxsize=1 << 10)
 def _event(entry: bytes) -> bytes:
     # Of a whole entry its number, kind and detail; not the register it tells.
-    whole = any(entry) and crc16(entry, 0, 14) == int.from_bytes(entry[14:], "big")
+    whole = any(entry) and x25(entry[:14]) == int.from_bytes(entry[14:], "big")
     return entry[:6] + entry[10:14] if whole else entry
 
 
 def _is_report(frame: bytes) -> bool:
     outline = frame[0] == 0x68 and frame[2] == len(frame) - 15 and frame[3] == 1 and frame[-1] == 0x16
-    return outline and crc16(frame, 1, len(frame) - 3) == int.from_bytes(frame[-3:-1], "big")
+    return outline and x25(frame[1:-3]) == int.from_bytes(frame[-3:-1], "big")
 
 
 @lru_cache(maxsize=1 << 10)
-def _card(dump: bytes, masked: bool) -> tuple[Any, ...]:
+def _card(dump: bytes, masked: bool) -> int:
     if not dump:
-        return ()
+        return 0
     frames = [dump[start:end] for start, end in _REPORTS]
     if dump[_KIND_AT] == _TRANSFER:
-        return (dump,)  # an order and a final record: each byte of them decides
+        # Two orders, each byte of which decides, and a final record, of which, masked, it matters whether it is whole.
+        start, end = _REPORTS[1]
+        final = dump[start:end]
+        return hash((dump[:start], dump[end:], b"" if masked and not _is_report(final) else final))
     whole = [_is_report(frame) for frame in frames]
     if masked:
         # What an order and the next report's place are decided by: whose, of which binding, which of two is newer.
@@ -292,4 +325,4 @@ def _card(dump: bytes, masked: bool) -> tuple[Any, ...]:
         # Of a whole report all but register, used, index, and MAC and checksum over them.
         newer = False
         shown = [frame[:26] + frame[38:-11] if good else frame for frame, good in zip(frames, whole, strict=True)]
-    return (dump[:0x5B], dump[0xEF:], newer, *shown)
+    return hash((dump[:0x5B], dump[0xEF:], newer, *shown))

@@ -1,5 +1,6 @@
 """docs/ledger.md: every table, column and kind is in it, and its example is right."""
 
+import json
 import re
 from pathlib import Path
 
@@ -70,6 +71,17 @@ def test_hash_is_over_the_bytes_the_table_names():
     data = b"icgas/1 journal\0" + bytes(range(32)) + (7).to_bytes(8, "big") + (9).to_bytes(8, "big")
     data += field("bound") + field("0000000001") + field("{}")
     assert journal.row_hash(bytes(range(32)), 7, 9, "bound", "0000000001", "{}") == sha256(data).digest()
+
+
+def test_body_is_the_json_it_is_said_to_be():
+    rows = [{"id": 2, "name": '王"芳', "frame": b"\x00\xff", "open": True, "shift": None}, {"id": -3}]
+    changes = {"orders": rows, "accounts": [], "bindings": [{}]}
+    plain = {
+        table: [{name: journal.plain(cell) for name, cell in row.items()} for row in changes[table]]
+        for table in changes
+    }
+    assert journal.body(changes) == json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    assert journal.body({}) == "{}"
 
 
 @pytest.mark.parametrize("value", [1.5, object(), [], {}])

@@ -164,6 +164,7 @@ def test_every_guard_taken_away_is_named(books):
         "journal_no_update",
         "one_open_shift",
         "one_pending_order",
+        "orders_not_done",
     ]
     for kind, name, table in guards:
         books.raw.deserialize(books.whole)

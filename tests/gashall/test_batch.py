@@ -178,9 +178,14 @@ FINDINGS = [
     ),
     ("RULES 1: settling", begun, ROWS, [(3, errors.PENDING_ELSEWHERE, "begun already")]),
     ("booked with another weight", other_weight, ROWS, [(3, codes.WEIGHT, METERS[1])]),
-    ("DOMAIN 3: limits", limited, ROWS, [(5, errors.OVER_LIMIT, "33.00"), (6, errors.OVER_LIMIT, "34.00")]),
-    ("DOMAIN 1: stock, in total", four_blanks, ROWS, [(0, errors.STOCK_SHORT, "has 4 blank cards; the rows need 5")]),
-    ("DOMAIN 1: shifts", no_shift, ROWS, [(0, errors.SHIFT_MISSING, "No shift")]),
+    ("DOMAIN 3.16: limits", limited, ROWS, [(5, errors.OVER_LIMIT, "33.00"), (6, errors.OVER_LIMIT, "34.00")]),
+    (
+        "DOMAIN 1.16: stock, in total",
+        four_blanks,
+        ROWS,
+        [(0, errors.STOCK_SHORT, "has 4 blank cards; the rows need 5")],
+    ),
+    ("DOMAIN 1.20: shifts", no_shift, ROWS, [(0, errors.SHIFT_MISSING, "No shift")]),
     ("an empty file", nothing, "", [(0, errors.FIELD, "no rows")]),
     ("a head and no rows", nothing, HEAD + "\n", [(0, errors.FIELD, "no rows")]),
     ("columns missing", nothing, "meter,volume\n1,2\n", [(1, errors.FIELD, "missing: name, initial_reading")]),
@@ -609,8 +614,10 @@ def test_command_judges_opens_and_resumes(desk, capsys):
     assert (code, err) == (0, "")
     assert out == "5 rows can be read, 160.00 m³; 0 faults found\nNothing was written.\n"
     assert not (desk.folder / "cards").exists()
-    code, out, err = run(desk, capsys)
+    page = desk.folder / "estate.html"
+    code, out, err = run(desk, capsys, "--page", str(page))
     assert (code, err) == (0, "")
+    assert all(meter in page.read_text("utf-8") for meter in METERS)
     assert out == f"5 accounts opened\nresults in {desk.folder / 'cards' / 'results.csv'}\n"
     text = (desk.folder / "cards" / "results.csv").read_text("utf-8-sig")
     told = list(csv.DictReader(io.StringIO(text)))

@@ -84,7 +84,9 @@ def test_exchange_by_transfer_card(window):
     assert "from the meter before" in window.fine("read", "--card", window.file("card.bin")) + window.fine(
         "reconcile", "--account", ACCOUNT
     )
-    assert window.told("exchange", "show", "--account", ACCOUNT)["state"] == "through"
+    page = window.folder / "exchange.html"
+    told = window.told("exchange", "show", "--account", ACCOUNT, "--out", str(page))
+    assert told["state"] == "through" and "through 已完成" in page.read_text("utf-8")
     assert window.new.meter.remaining == 2300
 
 

@@ -53,7 +53,7 @@ def test_request_is_approved_written_listed_and_printed(window, sort, more):
     refused(window, "APPROVER", sort, "approve", number, "--approver", "LI MING")
     slip = window.fine(sort, "approve", number, "--approver", "王芳")
     assert slip == window.fine(sort, "slip", number)
-    assert f"{sort.upper()} {number}" in slip and "王芳" in slip and "____" in slip
+    assert f"单 {number}\n" in slip and "王芳" in slip and "____" in slip
     out = window.fine(sort, "write", number, "--card", window.card)
     assert "order 2 on card 1" in out
     refused(window, "GRANT_WRITTEN", sort, "write", number, "--card", window.card)
@@ -86,7 +86,7 @@ def test_refund_is_paid_or_cancelled(window):
     window.fine("read", "--card", window.card)
     window.fine("shift", "open", "Li Ming")
     assert "12.50 yuan" in window.fine("refund", "pay", number)
-    assert f"money{'-12.50 yuan':>37}" in window.fine("shift", "close", "--cash", "-12.50")
+    assert f"money 金额{'-12.50 yuan':>32}" in window.fine("shift", "close", "--cash", "-12.50")
 
 
 def test_request_is_cancelled(window):
@@ -102,7 +102,8 @@ def test_card_is_replaced_and_taken_back(window):
     assert "card 2 is account 0000000001's, replacement 1: written" in out
     assert "released: 30.00 m³ in all; held: 20.00 m³" in out
     refused(window, "REPLACED", "read", "--card", window.card)
-    out = window.fine("take-back", "--card", window.card)
+    out = window.fine("take-back", "--card", window.card, "--clear")
+    assert out.endswith("Its order is taken off it.\n")
     assert "card 1 of account 0000000001, replaced by card 2, is taken back" in out
     assert "gas on it that no report shows loaded: 20.00 m³; held: 20.00 m³" in out
     assert "held since the card was replaced: 20.00 m³" in window.fine("read", "--card", new)

@@ -123,7 +123,7 @@ def test_request_for_nobody_is_refused(desk, account, code):
 
 @pytest.mark.parametrize("name", ["Li Ming", "li ming", " LI  MING ", "Ｌｉ Ｍｉｎｇ", "LiMing", "ＬＩＭＩＮＧ"])
 def test_who_asked_does_not_approve(desk, name):
-    # DOMAIN 1: every make-up goes through approval.
+    # DOMAIN 1.10: every make-up goes through approval.
     hall = loaded(desk)
     number = asked(hall)
     unchanged(desk, hall, lambda: hall.approve_grant(number, name), errors.APPROVER)
@@ -154,8 +154,8 @@ def test_slip_says_everything_and_stands_in_the_journal(desk):
     assert hall.grant(number).head == told.head
     lines = told.lines()
     for text in (
-        f"MAKEUP {number}",
-        "makeup, loss",
+        f"make-up slip 补气单 {number}",
+        "makeup 补气, loss 气量损失",
         ACCOUNT,
         "Li Wei",
         METER,
@@ -165,11 +165,12 @@ def test_slip_says_everything_and_stands_in_the_journal(desk):
         "王芳",
     ):
         assert any(text in line for line in lines), text
-    assert "asked for at  2026-03-01 12:00 UTC" in lines and "approved at   2026-03-01 12:00 UTC" in lines
+    for words in ("asked for at 申请时间", "approved at 审批时间"):
+        assert any(line.startswith(words) and line.endswith("2026-03-01 12:00 UTC") for line in lines)
     assert told.head[:32] in lines and told.head[32:] in lines
     assert any("____" in line for line in lines)
     page = told.page()
-    assert f"journal {told.head}" in page
+    assert f"journal 流水校验值 {told.head}" in page
     assert "表损坏 &lt;b&gt;" in page and "<b>" not in page
     assert page.count("<span>") == 3
     assert not any("____" in line for line in hall.grant(asked(hall)).lines())
@@ -274,11 +275,11 @@ def unpaid(desk, hall):
 
 
 REFUSED = [
-    ("DOMAIN 1: not approved", lambda desk, hall: asked(hall), errors.GRANT_NOT_APPROVED),
+    ("DOMAIN 1.10: not approved", lambda desk, hall: asked(hall), errors.GRANT_NOT_APPROVED),
     ("no such request", lambda desk, hall: 7, errors.GRANT_MISSING),
-    ("DOMAIN 1: written twice", written, errors.GRANT_WRITTEN),
+    ("DOMAIN 1.10: written twice", written, errors.GRANT_WRITTEN),
     ("cancelled", lambda desk, hall: cancelled(hall), errors.GRANT_ENDED),
-    ("DOMAIN 3: gas still on the card", waiting, errors.GAS_ON_CARD),
+    ("DOMAIN 3.8: gas still on the card", waiting, errors.GAS_ON_CARD),
     ("RULES 1, money back: a refund is unpaid", unpaid, errors.REFUND_UNPAID),
 ]
 
@@ -404,7 +405,7 @@ def test_limits_and_shifts_tell_purchases_from_what_is_given(desk):
     told = hall.shift()
     assert (told.money, told.paid_out, told.refunds, told.refunded, told.volume) == (1500, 1000, 1, 4, 10)
     lines = told.lines()
-    assert "money paid back                 10.00 yuan" in lines
+    assert f"money paid back 退款金额{'10.00 yuan':>18}" in lines
     refused(lambda: hall.close_shift(2500), errors.SHIFT_DIFFERS)
     assert hall.close_shift(1500).money == 1500
     # A refund of the next shift alone: the drawer has less than it began with.

@@ -227,40 +227,44 @@ def test_limits_are_set_shown_and_kept(counter):
     assert counter.fine("limits", "--utc-offset", "-210").endswith("UTC-03:30\n")
 
 
+# Every label in both languages; a Chinese character takes two of the 42 columns.
 SLIP = f"""\
-SHIFT 1
-clerk   李明
-opened  2026-03-01 12:00 UTC
-closed  2026-03-01 12:00 UTC
+shift slip 交班单 1
+clerk 收款员  李明
+opened at 开班时间  2026-03-01 12:00 UTC
+closed at 交班时间  2026-03-01 12:00 UTC
 {"-" * 42}
-accounts opened                          0
-sales                                    1
-gas                               20.00 m³
-money                           50.00 yuan
-cards issued                             0
-cash counted                    49.50 yuan
-difference                      -0.50 yuan
-reason  wrong change
+accounts opened 开户数                   0
+sales 售气笔数                           1
+gas 气量                          20.00 m³
+money 金额                      50.00 yuan
+cards issued 发卡张数                    0
+cash counted 清点现金           49.50 yuan
+difference 差额                 -0.50 yuan
+reason 原因  wrong change
 {"-" * 42}
-journal
+journal 流水校验值
 """
+SIGNED = f"\nclerk 收款员              {'_' * 16}\n\ntaken over by 接班人      {'_' * 16}\n"
 
 
 def test_shift_is_opened_closed_and_its_slip_printed_again(counter):
     assert counter.fine("shift", "open", "李明") == "shift 1 of 李明 is open\n"
     counter.fine("sell", "--card", counter.card, "--volume", "20", "--money", "50")
-    assert "not closed\n" in counter.fine("shift", "slip")
+    assert "not closed 未交班\n" in counter.fine("shift", "slip")
     code, _, err = counter.run("shift", "close", "--cash", "49.50")
     assert code == 1 and "SHIFT_DIFFERS" in err
     assert "cash 49.50 yuan counted, 50.00 yuan by the orders: 0.50 yuan short." in err
     out = counter.fine("shift", "close", "--cash", "49.50", "--differs", "wrong change")
     head = counter.head()
-    end = f"{head[:32]}\n{head[32:]}\n{'-' * 42}\n\nclerk ____________  taken over ___________\n"
+    end = f"{head[:32]}\n{head[32:]}\n{'-' * 42}\n{SIGNED}"
     assert out == SLIP + end
     code, _, err = counter.run("shift", "close", "--cash", "49.50")
     assert code == 1 and "SHIFT_MISSING" in err and "icgas hall shift slip" in err
     counter.fine("shift", "open", "Wang")
-    assert counter.fine("shift", "slip", "--number", "1") == out
+    page = counter.folder / "slip.html"
+    assert counter.fine("shift", "slip", "--number", "1", "--out", str(page)) == out
+    assert head in page.read_text("utf-8") and "wrong change" in page.read_text("utf-8")
     assert counter.told("shift", "slip", "--number", "1")["head"] == head
     assert counter.told("shift", "close", "--cash", "0")["closed_at"] == "2026-03-01T12:00:00+00:00"
     counter.load()

@@ -57,9 +57,17 @@ def test_sqlite_is_durable_and_keeps_its_keys(ledger, tmp_path):
     with ledger.begin() as books:
         pragmas = {
             name: books._connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-            for name in ("journal_mode", "foreign_keys", "synchronous")
+            for name in ("journal_mode", "foreign_keys", "synchronous", "page_size")
         }
-    assert pragmas == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2}
+    assert pragmas == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2, "page_size": 1024}
+
+
+def test_orders_not_loaded_are_found_without_reading_the_others(ledger):
+    """A binding may have had 65 535 orders; a report asks for the one or two of them that are not loaded."""
+    with ledger.begin() as books:
+        statement = str(ledger_module._LOADED.compile(dialect=books._connection.dialect))
+        plan = books._connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", (1, 2, 3)).all()
+    assert "USING INDEX orders_not_done (binding=? AND sequence<?)" in plan[0][3]
 
 
 def test_rows_come_back_as_they_were_written(ledger):

@@ -75,8 +75,8 @@ CASES = [
         "0.05",
         "0",
     ),
-    ("DOMAIN 1: gas burnt and not counted", {}, "7.00", Category.APART, "5", "0", "5", "0"),
-    ("DOMAIN 1: counted and not burnt is made up", {}, "1.50", Category.APART, "-0.5", "0.5", "0", "0"),
+    ("DOMAIN 1.2: gas burnt and not counted", {}, "7.00", Category.APART, "5", "0", "5", "0"),
+    ("DOMAIN 1.2: counted and not burnt is made up", {}, "1.50", Category.APART, "-0.5", "0.5", "0", "0"),
     ("what was corrected is not found again", {"correction_total": 500}, "7.00", Category.AGREES, "0", "0", "0", "0"),
     ("index and count of the meter differ", {"index": 700}, None, Category.APART, "5", "0", "5", "0"),
     ("gas waits on the card", {"sell": 20}, "2.00", Category.ON_CARD, "0", "0", "0", "20"),
@@ -170,7 +170,11 @@ def test_most_urgent_comes_first_and_among_them_the_largest(town):
     assert tuple(table[0]) == HEAD and len(table) == 8
     assert table[1][:6] == ["0000000007", meter_number(7), "apart", "10.00", "", "10.00"]
     page = printed(rows, 13_761_360, "12ab")
-    assert "customer &lt;7&gt;" in page and "journal head 12ab" in page and "checked by" in page
+    assert (
+        "customer &lt;7&gt;" in page
+        and "journal 流水校验值 12ab" in page
+        and "accounts 户数: 7; 3 apart 不符; " in page
+    )
 
 
 def test_days_are_the_callers(town):

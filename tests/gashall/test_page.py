@@ -2,7 +2,9 @@
 
 from html.parser import HTMLParser
 
-from gashall.page import Table, page
+import pytest
+
+from gashall.page import A4, SLIP, WIDE, Table, page
 
 
 class _Text(HTMLParser):
@@ -22,23 +24,36 @@ class _Text(HTMLParser):
 
 
 def test_page_with_markup_in_its_texts_shows_them_as_text():
-    text = page("<b>&", [Table(("a", "b"), [("<script>x</script>", None), ("王芳", 12)], frozenset({1})), "1 < 2"])
+    text = page(
+        "receipt",
+        [Table(("account", "money"), [("<script>x</script>", None), ("王芳", 12)], frozenset({1})), "1 < 2"],
+        which="<b>&",
+    )
     seen = _Text()
     seen.feed(text)
     assert "script" not in seen.tags and "b" not in seen.tags
     assert "".join(seen.cells).count("<script>x</script>") == 1 and "王芳" in seen.cells
-    assert "<p>1 &lt; 2</p>" in text and "<title>&lt;b&gt;&amp;</title>" in text
+    assert "<p>1 &lt; 2</p>" in text and "<title>Receipt 购气凭证 &lt;b&gt;&amp;</title>" in text
 
 
 def test_page_needs_nothing_beside_it():
-    text = page("t", ["x"], sign=("clerk", "approved by"), foot="head 12ab")
-    assert "http" not in text and "src=" not in text and text.count("<span>") == 2
+    text = page("receipt", ["x"], sign=("clerk", "approved by"), foot="head 12ab")
+    for word in ("http", "src=", "url(", "@import", "<link", "<script"):
+        assert word not in text
+    assert text.count("<span>") == 2
 
 
 def test_page_with_an_empty_head_has_no_empty_bar():
-    assert "<thead>" not in page("t", [Table(("", ""), [("number", 1)])])
-    assert "<thead>" in page("t", [Table(("", "count"), [("number", 1)])])
+    assert "<thead>" not in page("receipt", [Table(("", ""), [("number", 1)])])
+    assert "<thead>" in page("receipt", [Table(("kind", "count"), [("number", 1)])])
 
 
-def test_page_of_many_columns_lies_on_its_side():
-    assert "landscape" in page("t", [], wide=True) and "landscape" not in page("t", [])
+# Paper -> what its style says and no other's does.
+PAPERS = [("A4", A4, "max-width: 175mm"), ("on its side", WIDE, "A4 landscape"), ("receipt", SLIP, "max-width: 72mm")]
+
+
+@pytest.mark.parametrize(("paper", "style"), [row[1:] for row in PAPERS], ids=[row[0] for row in PAPERS])
+def test_paper_is_the_one_asked_for(paper, style):
+    text = page("receipt", [], paper=paper)
+    # The last rule for the body's width is the one that holds.
+    assert text.index(style) >= max(text.find(other) for _, _, other in PAPERS)

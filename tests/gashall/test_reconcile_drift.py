@@ -49,8 +49,8 @@ def visit(desk):
 FIRST = [
     ("DOMAIN 2: the index says the same", 0, "2.00", AGREES, 0, 1, 0),
     ("DOMAIN 2: within one pulse", 0, "2.01", AGREES, 1, 1, 0),
-    ("DOMAIN 1: the mechanical index is the truth", 0, "2.05", APART, 5, 1, 5),
-    ("DOMAIN 1: so it is where the meter counted too much", 0, "1.90", APART, -10, 1, -10),
+    ("DOMAIN 1.1: the mechanical index is the truth", 0, "2.05", APART, 5, 1, 5),
+    ("DOMAIN 1.1: so it is where the meter counted too much", 0, "1.90", APART, -10, 1, -10),
     ("fault model: each power cut may add one", 4, "2.05", EXPLAINED, 5, 5, 5),
     ("fault model: and no more than one", 3, "2.05", APART, 5, 4, 5),
 ]

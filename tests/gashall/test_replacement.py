@@ -291,17 +291,17 @@ def unfinished_sale_on_a_lost_card(home):
 
 
 CASES = [
-    ("DOMAIN 1: broken after a purchase that never reached the meter", broken_after_purchase),
-    ("DOMAIN 1: the same, its report only after the re-issue", broken_after_purchase_and_dead),
-    ("DOMAIN 1: lost, never used: re-issue only", lost_never_used),
-    ("DOMAIN 1: lost, never used, found, check shows it unused", lost_never_used_and_found_unused),
+    ("DOMAIN 1.6: broken after a purchase that never reached the meter", broken_after_purchase),
+    ("DOMAIN 1.6: the same, its report only after the re-issue", broken_after_purchase_and_dead),
+    ("DOMAIN 1.7: lost, never used: re-issue only", lost_never_used),
+    ("DOMAIN 1.8: lost, never used, found, check shows it unused", lost_never_used_and_found_unused),
     (
         "RULES 1, paid and released: a report releases what the lost card loaded",
         lost_never_used_and_the_finder_loads_it,
     ),
     ("RULES 1, total: made up and loaded too is not loaded twice", lost_never_used_made_up_and_loaded_all_the_same),
-    ("DOMAIN 1: lost in use, everything loaded: nothing is made up", lost_in_use_all_loaded),
-    ("DOMAIN 1: lost in use: made up is only what was not loaded", lost_in_use_and_its_last_purchase_with_it),
+    ("DOMAIN 1.9: lost in use, everything loaded: nothing is made up", lost_in_use_all_loaded),
+    ("DOMAIN 1.9: lost in use: made up is only what was not loaded", lost_in_use_and_its_last_purchase_with_it),
     ("RULES 1, paid and released: the old card's report is proof", lost_in_use_found_and_read),
     ("RULES 1, no number wraps: replaced twice", lost_twice),
     ("RULES 1, paid and released: a make-up that was never loaded is held again", make_up_lost_with_its_card),
@@ -396,6 +396,47 @@ def test_old_card_that_is_read_is_taken_back_and_told(home):
     home.hall.take_back(home.reader(0))
     with home.hall.ledger.look() as books:
         assert [row.ended is not None for row in books.cards(home.account)] == [True, False]
+    assert home.hall.audit().clean
+
+
+def test_old_card_is_cleared_once_what_it_says_is_kept(home):
+    # DOMAIN 1.8. What stays on it are its reports; cleared again nothing happens, and the meter takes nothing from it.
+    home.opened()
+    home.hall.sell(home.reader(), 20, fen=5000)
+    home.load()
+    home.replace()
+    old = home.chips[0]
+    before = bytes(old.main)
+    refused(lambda: home.hall.take_back(home.reader(), clear=True), errors.CARD_IN_USE, CardError)
+    told = home.hall.take_back(home.reader(0), clear=True)
+    assert (told.report["bought_total"], told.held) == (5000, 0)
+    end = ORDER_AT + 59
+    assert set(old.main[ORDER_AT:end]) == {0xFF}
+    assert (bytes(old.main[:ORDER_AT]), bytes(old.main[end:])) == (before[:ORDER_AT], before[end:])
+    assert decode_card(bytes(old.main)).identity.code == codes.OK
+    home.hall.take_back(home.reader(0), clear=True)
+    assert home.world.visit(old) == codes.SHAPE
+    assert home.world.meter.snapshot()["bought_total"] == 5000
+
+
+@pytest.mark.parametrize("byte", range(0, 62, 4))
+def test_clearing_that_died_is_finished(home, byte):
+    home.opened()
+    home.replace()
+    reader = home.reader(0)
+    left = [byte]
+
+    def step(plan):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+
+    reader.step = step
+    with pytest.raises(KeyboardInterrupt):
+        home.hall.take_back(reader, clear=True)
+    home.chips[0].power_off()
+    home.hall.take_back(home.reader(0), clear=True)
+    assert set(home.chips[0].main[ORDER_AT : ORDER_AT + 59]) == {0xFF}
     assert home.hall.audit().clean
 
 
@@ -573,11 +614,22 @@ def test_replacement_that_is_lost_or_broken_at_once_is_replaced(home, how):
     assert home.adds_up().held == 0
 
 
-def test_last_replacement_number_is_not_passed(home):
+# Rule, the number the card has -> the code, None if it is replaced.
+NUMBERS = [
+    ("DOMAIN 3.10: 254 is not the last", 254, None),
+    ("DOMAIN 3.10: 255 is the last a card is given", 255, codes.NUMBER_USED_UP),
+]
+
+
+@pytest.mark.parametrize(("number", "code"), [row[1:] for row in NUMBERS], ids=[row[0] for row in NUMBERS])
+def test_last_replacement_number_is_not_passed(home, number, code):
     home.opened()
     with home.hall.ledger.begin() as books:
-        books._connection.exec_driver_sql("UPDATE cards SET replacement = 255")
-    refused(home.replace, codes.NUMBER_USED_UP, LedgerError)
+        books._connection.exec_driver_sql(f"UPDATE cards SET replacement = {number}")
+    if code is None:
+        assert home.replace().replacement == 255
+    else:
+        refused(home.replace, code, LedgerError)
 
 
 def test_replacement_uses_a_card_of_the_shift(home):
@@ -591,7 +643,7 @@ def test_replacement_uses_a_card_of_the_shift(home):
     home.replace()
     shift = home.hall.shift()
     assert (shift.replaced, shift.used, shift.openings, shift.sales, shift.money) == (1, 2, 1, 0, 7500)
-    assert "cards replaced                           1" in shift.lines()
+    assert f"cards replaced 补卡张数{'1':>19}" in shift.lines()
     home.hall.close_shift(7500, cards=0)
     refused(home.replace, errors.SHIFT_MISSING)
 

@@ -1,7 +1,9 @@
 """The counter's rules, one row a case: what is sold, what is refused, and that a refusal writes nothing."""
 
 import shutil
+from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from paper import METER, NEIGHBOUR, ORDER, REGION, REPORT, ROOT, PaperMeter, put
@@ -953,6 +955,54 @@ def test_sale_begun_at_another_window_blocks_this_one(desk):
         hall.sell(reader, 20)
     assert refusal.value.code == errors.PENDING_ELSEWHERE
     assert hall.sell(desk.card, 20).sequence == 2
+
+
+def turns(hall, monkeypatch, between=None):
+    """The kinds of transaction ``hall`` begins from now on; ``between`` is done once, after the first."""
+    begun = []
+
+    @contextmanager
+    def turn(kind, real):
+        begun.append(kind)
+        with real() as books:
+            yield books
+        if len(begun) == 1 and between is not None:
+            between()
+
+    for kind in ("look", "begin"):
+        monkeypatch.setattr(hall.ledger, kind, partial(turn, kind, getattr(hall.ledger, kind)))
+    return begun
+
+
+def test_sale_keeps_another_window_waiting_twice(desk, monkeypatch):
+    hall = desk.opened()
+    begun = turns(hall, monkeypatch)
+    hall.sell(desk.card, 20)
+    assert begun == ["look", "begin", "begin"]
+
+
+def test_refused_sale_books_the_report(desk, monkeypatch):
+    hall = desk.opened()
+    hall.set_limits(purchase=10)
+    begun = turns(hall, monkeypatch)
+    refused(desk, lambda: hall.sell(desk.card, 20), errors.OVER_LIMIT, RequestError)
+    assert begun[:2] == ["look", "begin"]
+    assert books_of(desk)[0][-1].state == "done"
+
+
+def test_refusal_another_window_has_lifted_is_none(desk, monkeypatch):
+    hall, other = desk.opened(), desk.hall()
+    hall.set_limits(purchase=10)
+    begun = turns(hall, monkeypatch, lambda: other.set_limits(purchase=None))
+    assert hall.sell(desk.card, 20).sequence == 2
+    assert begun == ["look", "begin", "begin", "begin"]
+
+
+def test_order_another_window_has_finished_is_not_finished_again(desk, monkeypatch):
+    hall, other = unfinished(desk), desk.hall()
+    put(desk.card_path, ORDER_AT, books_of(desk)[0][-1].frame)
+    turns(hall, monkeypatch, lambda: other.read_back(desk.card))
+    refused(desk, lambda: hall.sell(desk.card, 20), errors.GAS_ON_CARD, CardError)
 
 
 def half_opened(desk, stored=30, **changes):

@@ -206,4 +206,4 @@ def test_death_at_every_commit_makes_exactly_one_order(tmp_path, signer, service
         check_once(service, desk)
         if ended:
             break
-    assert count == (6 if service is open_account else 3)
+    assert count == (6 if service is open_account else 2)

@@ -10,6 +10,7 @@ from tests.conftest import require_part
 
 from gashall import errors
 from gashall.errors import LedgerError, RequestError
+from gashall.labels import columns
 
 require_part("sqlalchemy")
 from gashall.ledger import Ledger  # noqa: E402
@@ -173,8 +174,8 @@ def test_slip_fits_its_paper(desk):
     hall.open_shift("Li Ming")
     hall.open_account(desk.blank(), meter=METER, volume="83886.07", fen=(1 << 53) - 1)
     lines = hall.close_shift(0, differs="x").lines()
-    assert max(map(len, lines)) == WIDTH
-    assert "gas                            83886.07 m³" in lines
+    assert max(map(columns, lines)) == WIDTH
+    assert f"gas 气量{'83886.07 m³':>34}" in lines
 
 
 def dying(reader):
@@ -197,7 +198,7 @@ def test_sale_that_died_is_finished_after_its_shift_and_stays_its(desk):
         hall.sell(dying(desk.card), 20, fen=5000)
     closed = hall.close_shift(5000)
     assert (closed.sales, closed.unfinished) == (1, 1)
-    assert "orders not finished                      1" in closed.lines()
+    assert f"orders not finished 未完成笔数{'1':>12}" in closed.lines()
     assert hall.sell(desk.card, 20, fen=5000).resumed
     assert shifts_of(hall) == [None, 1]
     assert hall.shift().unfinished == 0

@@ -22,8 +22,8 @@ def code_of(attempt):
 
 # Rule, readings -> test gas, make-up.
 TESTS = [
-    ("DOMAIN 1: below 1 m³ nothing is refunded", "10", "10.99", "0.99", "0"),
-    ("1 m³ is no longer below it", "10", "11", "1", "1"),
+    ("DOMAIN 1.25: below 1 m³ nothing is refunded", "10", "10.99", "0.99", "0"),
+    ("DOMAIN 1.25: 1 m³ is no longer below it", "10", "11", "1", "1"),
     ("and then it is all of it", "10", "12.34", "2.34", "2.34"),
     ("no gas was used", "10", "10", "0", "0"),
     ("wheels that passed their end", "99999.5", "1.5", "2", "2"),

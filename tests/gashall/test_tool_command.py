@@ -45,7 +45,10 @@ def test_round_clear_and_close(window):
     visit(window, path)
     out = window.fine("tool", "read", "--card", path)
     assert f"meter {METER}, account {ACCOUNT}, 30.00 m³ left" in out and "used again" in out
-    assert "2  2026-03-01  management" in window.fine("tool", "list")
+    page = window.folder / "tools.html"
+    assert "2  2026-03-01  management" in window.fine("tool", "list", "--page", str(page))
+    assert "management 管理卡" in page.read_text("utf-8")
+    refused(window, "FIELD", "tool", "list", "--page", str(page))
     path = str(window.folder / "clear.bin")
     out = window.fine("clear", "--card", path, "--blank", "--account", ACCOUNT, *WHO)
     assert f"clear, meter {METER}, account {ACCOUNT}: out" in out
@@ -53,8 +56,10 @@ def test_round_clear_and_close(window):
     refused(window, "TOOL_OUT", "tool", "end", "3")
     visit(window, path)
     assert "30.00 m³ were left on the meter, 0.00 m³ never came to it" in window.fine("tool", "read", "--card", path)
-    out = window.fine("close", "--account", ACCOUNT, "--card", window.card, *WHO)
-    assert "paid back 75.00 yuan for 30.00 m³" in out
+    page = window.folder / "closing.html"
+    out = window.fine("close", "--account", ACCOUNT, "--card", window.card, *WHO, "--out", str(page))
+    assert "75.00 yuan" in page.read_text("utf-8")
+    assert "closing slip 销户单" in out and "30.00 m³\n" in out and "75.00 yuan\n" in out
     assert "nothing is paid twice" in window.fine("close", "--account", ACCOUNT, *WHO)
     assert "taken back" in window.fine("tool", "end", "3", "--card", path)
     assert "account 0000000002" in window.fine(

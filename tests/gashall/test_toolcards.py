@@ -348,7 +348,7 @@ CLEARS_REFUSED = [
     ("RULES money back: a refund is unpaid", "refund", errors.REFUND_UNPAID),
     ("RULES paid and released: gas is held", "held", errors.HELD),
     ("RULES ledger behind: recovering", "recovering", errors.RECOVERING),
-    ("DOMAIN 1: under test", "suspended", errors.SUSPENDED),
+    ("DOMAIN 1.24: under test", "suspended", errors.SUSPENDED),
     ("RULES settling: an order is pending", "pending", errors.PENDING_ELSEWHERE),
 ]
 
@@ -380,7 +380,7 @@ def test_clear_card_is_refused_while_something_stands_open(desk, before, code):
 
 REFUSALS = [
     # (why, what is asked for, the code)
-    ("DOMAIN 1: approved by another person", {"approver": "LI MING"}, errors.APPROVER),
+    ("DOMAIN 1.10: approved by another person", {"approver": "LI MING"}, errors.APPROVER),
     ("a reason is named", {"reason": ""}, errors.FIELD),
 ]
 
@@ -401,7 +401,7 @@ def test_close_tells_of_an_overdraft_and_pays_nothing(desk):
     cleared(desk, hall, stand)
     closure: Closure = hall.close_account(FIRST, **APPROVED)
     assert (closure.paid_back, closure.fen, closure.owed) == (0, 0, 2)
-    assert any("owes 2.00" in line for line in closure.lines())
+    assert any("owed by the customer 用户欠气量" in line and "2.00 m³" in line for line in closure.lines())
 
 
 def test_close_needs_the_money_where_none_was_named_and_pays_no_gift_back(desk):

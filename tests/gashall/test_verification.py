@@ -138,10 +138,10 @@ def loaded_twice_sold(desk):
 # (rule, what is in the slot, codes found, whether the ledger knows it, whether it may be given its password, and
 # whether that is right)
 CARDS = [
-    ("DOMAIN 3: ours, whole, alive", genuine, [], True, True),
+    ("DOMAIN 3.4: ours, whole, alive", genuine, [], True, True),
     ("opening card not loaded yet", opened, [], True, True),
     ("gas on its way to the meter", loaded_twice_sold, [], True, True),
-    ("DOMAIN 3: blank", blank, [errors.CARD_BLANK], False, False),
+    ("DOMAIN 3.4: blank", blank, [errors.CARD_BLANK], False, False),
     ("DESIGN D4: a stranger's chip", stranger, [codes.NOT_OURS], False, False),
     ("RULES 1: another region's", other_region, [codes.REGION], False, False),
     ("not this ledger's", unknown_number, [errors.CARD_UNKNOWN], False, False),

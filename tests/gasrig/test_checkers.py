@@ -148,7 +148,7 @@ def test_violation_says_rule_and_text() -> None:
 
 
 def test_crc_and_keys_are_those_of_the_documents() -> None:
-    assert checkers._x25(b"123456789") == 0x906E
+    assert checkers.x25(b"123456789") == 0x906E
     assert (KEYS.order, KEYS.report, KEYS.wrap) == tuple(
         keys.derive(KEY, name) for name in (b"order", b"report", b"wrap")
     )

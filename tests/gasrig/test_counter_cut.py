@@ -191,7 +191,7 @@ def test_recorded_states_are_those_a_killed_program_leaves(name, tmp_path):
     torn[(0, 256, 260)[area] + place] = 0xFE
     assert die(desk, tmp_path / "torn.db", byte, 0xFE) == (desk.ledger.rows(stores[byte].ledger), bytes(torn))
     commits = [step for step in steps if step.operation < 0]
-    assert len(commits) == (6 if name == "hall opening" else 3)
+    assert len(commits) == (6 if name == "hall opening" else 2)
     for number, step in enumerate(commits):
         for before in (True, False):
             left = die(desk, tmp_path / f"{number}{before}.db", commit=number, before=before)

@@ -184,10 +184,10 @@ def test_demo_chapters_come_in_the_shortest_story_too(tmp_path: Path) -> None:
     story: list[str] = []
     assert balanced(live("cpython", 1, 1, folder=tmp_path, say=lambda moment, sentence: story.append(sentence)))
     assert [begin for begin in TOLD if not any(line.startswith(begin) for line in story)] == []
-    slip = (tmp_path / "makeup-1.html").read_text()
-    assert all(words in slip for words in ("Makeup 1", "Li Na", "Wang Fang", "50.00 m³"))
+    slip = (tmp_path / "makeup-1.html").read_text("utf-8")
+    assert all(words in slip for words in ("Make-up slip 补气单 1", "Li Na", "Wang Fang", "50.00 m³"))
     assert (tmp_path / "report-2025-01.csv").read_bytes().startswith(b"\xef\xbb\xbfday,")
-    assert "Journal row" in (tmp_path / "report-2025-01.html").read_text()
+    assert "journal 流水校验值" in (tmp_path / "report-2025-01.html").read_text("utf-8")
 
 
 def test_command_json_is_one_object_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,8 +4,18 @@ from zlib import crc32
 
 import pytest
 
+from gascard import frames
+from gascard.codec import unpack
+from gascard.records import REPORT_DATA
+from gascard.tools import FINAL, FINAL_AT
+from gasrig import sharing
+from gasrig.checkers import read_store
 from gasrig.cut import Cutter
-from gasrig.sharing import StateOutsideError
+from gasrig.flows import Player, new_tool
+from gasrig.handset import RecordedMeter
+from gasrig.recorder import STORE
+from gasrig.sharing import StateOutsideError, remembered
+from gasrig.states import Sameness, Stored
 from gasrig.targets import open_target
 from meter import account, events, meter, store
 from meter.layouts import ACCOUNT_AT, COPY_SIZE
@@ -189,3 +199,52 @@ def test_firmware_that_leaves_something_elsewhere_is_not_shared(monkeypatch):
     monkeypatch.setattr(events, "LAST", b"", raising=False)
     with pytest.raises(StateOutsideError, match="LAST"):
         cut("first load", shard=(1, 6))
+
+
+# --- what is computed in the firmware's stead, and what is not looked at
+
+
+def test_sum_of_the_library_is_the_firmwares_and_stands_in_for_it():
+    firmware = frames.crc16
+    data = bytes(value * 7 % 256 for value in range(300))
+    with remembered():
+        assert frames.crc16 is not firmware
+        for start, end in ((0, -1), (3, 3), (1, 64), (17, 300)):
+            assert frames.crc16(data, start, end) == firmware(data, start, end)
+    assert frames.crc16 is firmware
+
+
+def test_firmware_with_a_sum_of_its_own_sums_up_for_itself(monkeypatch):
+    def short(data, start=0, end=-1, real=frames.crc16):
+        return real(data, start, end) & 0xFF7F
+
+    monkeypatch.setattr(sharing, "crc16", short)
+    monkeypatch.setattr(frames, "crc16", short)
+    with remembered():
+        assert frames.crc16 is short
+
+
+def stored(card=b""):
+    with open_target("cpython") as target:
+        player = Player(RecordedMeter(target))
+        player.step(("build", {"lane_length": 64}))
+        return Stored(player.meter.memory(0x1040), player.meter.keys(), card, 0, 0, 0, 0)
+
+
+def test_log_has_no_part_in_what_a_memory_means():
+    state = stored()
+    other = state.torn(STORE, 0x0400, bytes(range(1, 256)) * 11)
+    assert read_store(other.cells, other.keys, 1, 64) == read_store(state.cells, state.keys, 1, 64)
+    same = Sameness(1, 64, 4000)
+    assert same.behaviour(other) == same.behaviour(state)
+    assert same.state(other) != same.state(state)
+
+
+def test_torn_final_records_of_a_transfer_card_are_one_only_to_a_meter():
+    bare = bytes(new_tool("transfer out", {}).dump())
+    frame = frames.build(REPORT_DATA, unpack(REPORT_DATA, bytes(REPORT_DATA.size)), FINAL, 1, 0xFFFF, bytes(16))
+    cards = [bare[:FINAL_AT] + frame[:end] + bare[FINAL_AT + end :] for end in (0, 20, 40, len(frame))]
+    none, torn, more, whole = [stored(card) for card in cards]
+    same = Sameness(1, 64, 4000)
+    assert same.behaviour(none) == same.behaviour(torn) == same.behaviour(more) != same.behaviour(whole)
+    assert len({same.state(state) for state in (none, torn, more, whole)}) == 4

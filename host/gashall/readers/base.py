@@ -77,7 +77,8 @@ class Reader(ABC):
             data = self._read(address, length)
         if len(data) != length:
             raise ReaderError(errors.READER, f"The reader gave {len(data)} bytes instead of {length}.")
-        self._note(f"read {address:#04x} +{length}: {data.hex()}")
+        if self._told():
+            self._note(f"read {address:#04x} +{length}: {data.hex()}")
         return data
 
     def write(self, address: int, data: bytes) -> int:
@@ -97,7 +98,8 @@ class Reader(ABC):
                 while end < len(data) and data[end] != present[end]:
                     end += 1
                 if end > start:
-                    self._note(f"write {address + start:#04x}: {data[start:end].hex()}")
+                    if self._told():
+                        self._note(f"write {address + start:#04x}: {data[start:end].hex()}")
                     self._write(address + start, data[start:end])
                     count += end - start
                 start = end + 1
@@ -215,6 +217,10 @@ class Reader(ABC):
         self._need_card()
         if not self._verified:
             raise ReaderError(errors.READER_USE, "The card's password has not been presented.")
+
+    def _told(self) -> bool:
+        """Whether anybody hears the notes: writing bytes out for nobody costs more than reading them."""
+        return self._trace is not None or _log.isEnabledFor(logging.DEBUG)
 
     def _note(self, line: str) -> None:
         if self._trace is not None:

@@ -76,6 +76,10 @@ def upgrade() -> None:
     op.add_column("orders", sa.Column("correction", sa.Integer))
     op.add_column("orders", sa.Column("adopted_pulses", sa.Integer))
     op.add_column("orders", sa.Column("frame_pulses", sa.Integer))
+    not_done = sa.text("state != 'done'")
+    op.create_index(
+        "orders_not_done", "orders", ["binding", "sequence"], sqlite_where=not_done, postgresql_where=not_done
+    )
     op.add_column("accounts", sa.Column("state", sa.String(7)))
     op.add_column("cards", sa.Column("reason", sa.String))
     op.add_column("cards", sa.Column("ended", sa.Integer))
