@@ -233,8 +233,8 @@ def test_every_term_is_chinese_and_used():
     source = "".join(path.read_text("utf-8") for path in Path(gashall.__file__).parent.glob("*.py"))
     for english, chinese in CHINESE.items():
         assert CJK.match(chinese) and not CJK.search(english), english
-        # In the table, and where it is used; "blank cards left" and the list's heads are put together there.
-        word = english.removeprefix("blank cards ").replace("m³", "m3")
+        # In the table, and where it is used; "blank cards left", "clear cards" and the list's heads are put together.
+        word = english.removeprefix("blank cards ").removesuffix(" cards").replace("m³", "m3")
         uses = sum(len(re.findall(f"([\"']){re.escape(form)}\\1", source)) for form in {english, word})
         assert uses > 1, english
 
