@@ -7,6 +7,7 @@
 PYTHON ?= python3
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 PYTEST_FLAGS ?=
+JOBS ?= auto
 NEWER ?= python3.13
 BIN := .venv/bin
 SETUP := .venv/.installed
@@ -47,8 +48,9 @@ demo: setup
 	@rm -rf build/demo
 	$(BIN)/icgas demo --keep build/demo
 
+# A file of tests at a time on each core: what a file sets up for its tests is set up once.
 test: setup
-	$(BIN)/pytest $(PYTEST_FLAGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(PYTEST_FLAGS)
 	@$(MAKE) --no-print-directory slice
 	$(MAKE) --no-print-directory lint
 
