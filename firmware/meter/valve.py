@@ -42,28 +42,13 @@ _NOTHING = const(0xFF)
 # State by state: where ASK_OPEN, ASK_SHUT, ARRIVED and LATE lead. The motor runs as the state that is reached says.
 TRANSITIONS = bytes(
     (
-        OPENING,
-        SHUT,
-        _NOTHING,
-        _NOTHING,  # SHUT
-        _NOTHING,
-        SHUTTING,
-        OPEN,
-        SHUTTING,  # OPENING
-        _NOTHING,
-        SHUTTING,
-        _NOTHING,
-        _NOTHING,  # OPEN
-        OPENING,
-        _NOTHING,
-        SHUT,
-        SHUTTING,  # SHUTTING
-        OPENING,
-        SHUTTING,
-        _NOTHING,
-        _NOTHING,  # STUCK
+        OPENING, SHUT, _NOTHING, _NOTHING,  # SHUT
+        _NOTHING, SHUTTING, OPEN, SHUTTING,  # OPENING
+        _NOTHING, SHUTTING, _NOTHING, _NOTHING,  # OPEN
+        OPENING, _NOTHING, SHUT, SHUTTING,  # SHUTTING
+        OPENING, SHUTTING, _NOTHING, _NOTHING,  # STUCK
     )
-)
+)  # fmt: skip
 
 
 class Valve:
