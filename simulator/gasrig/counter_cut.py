@@ -1251,7 +1251,7 @@ HALL_FLOWS: dict[str, HallFlow] = {
         "exchange", company.died, 1, same_end=True, thin=4, does=company.card, then=company.loads
     ),
     "hall clear card": HallFlow(
-        "tool", company.stocked, 0, same_end=True, thin=16, does=company.clear, then=company.ends
+        "tool", company.stocked, 0, same_end=True, thin=32, does=company.clear, then=company.ends
     ),
     "hall clear card read": HallFlow(
         "reads", company.cleared, 0, same_end=True, does=company.read_tool, then=company.closes
@@ -1272,7 +1272,7 @@ HALL_FLOWS: dict[str, HallFlow] = {
         "tool", company.settled, 0, same_end=True, thin=32, does=company.management, anybody=True, then=company.reports
     ),
     "hall management card read": HallFlow(
-        "empties", company.read_out, 0, same_end=True, thin=64, does=company.read_tool, anybody=True
+        "empties", company.read_out, 0, same_end=True, thin=128, does=company.read_tool, anybody=True
     ),
     "hall setting card": HallFlow("tool", company.settled, 0, same_end=True, thin=64, does=company.setting),
     "hall key card": HallFlow(
