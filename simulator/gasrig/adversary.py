@@ -28,6 +28,7 @@ from typing import Any, TypeAlias
 from gascard.crc import crc16
 from gascard.frames import HEAD, frame_size
 from gascard.records import IDENTITY_AT, ORDER, ORDER_AT, REPORT_AT, REPORT_DATA, offset_of
+from gascard.tools import FINAL
 from gashall import encode, errors
 from gashall.errors import GasError
 from gasrig.checkers import Violation
@@ -147,7 +148,8 @@ FORGERIES: dict[str, tuple[str, int]] = {
 
 
 def forged(image: bytes, what: str) -> bytes:
-    """An image with its order altered as FORGERIES says, or its newest report ("report") or card number ("card").
+    """An image with its order altered as FORGERIES says, its newest report ("report"), final record ("final") or card
+    number ("card").
 
     The image itself where there is nothing to alter. Every checksum is right, no MAC is.
     """
@@ -164,11 +166,16 @@ def forged(image: bytes, what: str) -> bytes:
         number = HEAD + offset_of(REPORT_DATA, "report_number")
         at = max(written, key=lambda place: dump[place + number : place + number + 3])
         layout, name, add = REPORT_DATA, "bought_total", 50
+    elif what == "final":
+        at = REPORT_AT[1]
+        if dump[at : at + 2] != bytes((0x68, FINAL)):
+            return image
+        layout, name, add = REPORT_DATA, "used", -1
     else:
         at, layout = ORDER_AT, ORDER
         name, add = FORGERIES[what]
     place = at + HEAD + offset_of(layout, name)
-    size = {"bought_total": 4, "sequence": 2, "binding": 1, "account": 5, "psc_mask": 3}[name]
+    size = {"bought_total": 4, "used": 4, "sequence": 2, "binding": 1, "account": 5, "psc_mask": 3}[name]
     value = int.from_bytes(dump[place : place + size], "big") + add
     dump[place : place + size] = (value % 256**size).to_bytes(size, "big")
     end = at + frame_size(layout) - 3
@@ -899,6 +906,7 @@ SCOPES: dict[str, Scope] = {
         moves=(
             ("show",),
             ("show hall", "take in"),
+            ("forged hall", "final", "take in"),
             ("show hall", "take back"),
             ("show hall", "sell", 2),
             ("clear", 0),

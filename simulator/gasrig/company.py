@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gascard import codes
 from gascard.chip import Chip
+from gashall import errors
 from gashall.errors import GasError
 from gashall.exchange import NewMeter
 from gashall.readers.chip import ChipReader
@@ -152,6 +153,7 @@ def stocked(desk: "Desk") -> Chip:
 def _opened(desk: "Desk") -> Chip:
     chip = desk.opened()
     desk.hall(-1).read_back(_reader(chip))
+    desk.own = chip.dump()
     return chip
 
 
@@ -255,7 +257,28 @@ def moved(desk: "Desk", state: "State") -> None:
 
 
 def moves(desk: "Desk", end: "State") -> None:
-    """The transfer card goes its way, twice, and is read; then the customer's card."""
+    """The transfer card goes its way, twice, and is read; then the customer's card. Nothing else is served before."""
+    desk.ledger.back(end.ledger)
+    hall, blank = desk.hall(9), Chip()
+    for code, what, service in (
+        (errors.EXCHANGE, "a sale in an exchange", lambda: hall.sell(_reader(_chip(desk.own)), 1)),
+        (
+            errors.EXCHANGE,
+            "a replacement in an exchange",
+            lambda: hall.replace(_reader(blank), account=ACCOUNT, reason="broken"),
+        ),
+        (
+            errors.EXCHANGE,
+            "the card before the final record",
+            lambda: hall.exchange_card(_reader(blank), account=ACCOUNT, reason="broken"),
+        ),
+        (
+            errors.EXCHANGE,
+            "the new meter opened for another",
+            lambda: hall.open_account(_reader(blank), meter=HEIR, volume=1),
+        ),
+    ):
+        _refused(code, what, service)
     desk.ledger.back(end.ledger)
     desk.meter.back()
     desk.other.back()
@@ -310,10 +333,16 @@ def ends(desk: "Desk", end: "State") -> None:
     """The clear card goes its way: into the meter twice, back to the hall; then the account is closed."""
     desk.ledger.back(end.ledger)
     _so("blank cards used", desk.hall(9).stock().used, 1)
-    _refused("a sale while the clear card is out", lambda: desk.hall(9).sell(_reader(desk.card), 1))
+    _refused(
+        errors.BINDING_ENDS,
+        "a sale while the clear card is out",
+        lambda: desk.hall(9).sell(_reader(_chip(desk.own)), 1),
+    )
     desk.meter.back()
     tool = _shown(_chip(end.dump), desk.meter, desk.meter)
-    _refused("closed before the final record", lambda: desk.hall(9).close_account(ACCOUNT, **PEOPLE))
+    _refused(
+        errors.BINDING_ENDS, "closed before the final record", lambda: desk.hall(9).close_account(ACCOUNT, **PEOPLE)
+    )
     desk.hall(9).read_tool(_reader(tool))
     _closed(desk)
 
@@ -350,6 +379,16 @@ def reports(desk: "Desk", end: "State") -> None:
     _so("reports", (sorted(said), told.emptied), ([(METER, True), (OTHER_METER, True)], True))
 
 
+def sets(desk: "Desk", end: "State") -> None:
+    """The meter takes the setting, and the next one, which has a number and a service number of its own."""
+    desk.ledger.back(end.ledger)
+    desk.meter.back()
+    second = Chip()
+    setting(desk.hall(9), _reader(second))
+    said = [desk.meter.visit(dump).code for dump in (end.dump, second.dump(), end.dump)]
+    _so("two settings and the first again", said, [codes.OK, codes.OK, codes.OLDER])
+
+
 def rekeys(desk: "Desk", end: "State") -> None:
     """The meter has its new keys; the hall learns so from the card, and sells with them."""
     desk.ledger.back(end.ledger)
@@ -361,9 +400,10 @@ def rekeys(desk: "Desk", end: "State") -> None:
     _so("findings of the audit", hall.audit().findings, ())
 
 
-def _refused(what: str, service: Any) -> None:
+def _refused(code: int, what: str, service: Any) -> None:
     try:
         service()
-    except GasError:
-        return
-    raise Violation("same_end", f"{what} is not refused")
+    except GasError as error:
+        _so(what, error.name, errors.words(code)[0])
+    else:
+        raise Violation("same_end", f"{what} is not refused")

@@ -525,6 +525,7 @@ class Desk:
         self.meter.heirs = (self.other.keys,)
         self._facts: dict[int, _Facts] = {}
         self.neighbour = self._neighbour()
+        self.own = b""  # the customer's card, where the one in hand is another
         self.card = flow.start(self)
         self.meter.keep()
         self.other.keep()
@@ -1272,9 +1273,11 @@ HALL_FLOWS: dict[str, HallFlow] = {
         "tool", company.settled, 0, same_end=True, thin=32, does=company.management, anybody=True, then=company.reports
     ),
     "hall management card read": HallFlow(
-        "empties", company.read_out, 0, same_end=True, thin=128, does=company.read_tool, anybody=True
+        "empties", company.read_out, 0, same_end=True, thin=48, does=company.read_tool, anybody=True
     ),
-    "hall setting card": HallFlow("tool", company.settled, 0, same_end=True, thin=64, does=company.setting),
+    "hall setting card": HallFlow(
+        "tool", company.settled, 0, same_end=True, thin=64, does=company.setting, then=company.sets
+    ),
     "hall key card": HallFlow(
         "tool", company.settled, 0, same_end=True, thin=64, does=company.keys, then=company.rekeys
     ),
