@@ -70,6 +70,8 @@ __all__ = [
     "HALL_RULES",
     "KEY_VERSION",
     "LANE_LENGTH",
+    "NO_ACCOUNT",
+    "PEOPLE",
     "PULSE_WEIGHT",
     "START",
     "TRAVEL_MS",
@@ -171,7 +173,7 @@ _TABLES = (
 _OVER_WAITING = ("refund", "cancel", "probe", "replacement", "exchange")
 # Rows that the hall makes of gas that was paid for already.
 _PAID_BEFORE = ("adopted", "transfer")
-_PEOPLE: dict[str, Any] = {"requester": "Li Ming", "approver": "Zhao Min", "reason": "asked for"}
+PEOPLE: dict[str, Any] = {"requester": "Li Ming", "approver": "Zhao Min", "reason": "asked for"}
 
 
 def foreign(image: bytes) -> bytes:
@@ -247,7 +249,7 @@ class Served(NamedTuple):
 
 
 _Answer: TypeAlias = Sale | ReadBack | Grant | Replaced | Adopted | Exchange | Tool | ToolRead | Closure
-_NO_ACCOUNT, _NO_GRANT = "9999999999", 0x7FFFFFFF  # which no town has
+NO_ACCOUNT, _NO_GRANT = "9999999999", 0x7FFFFFFF  # which no town has
 
 _town = itertools.count()
 
@@ -335,11 +337,12 @@ class Desk:
 
     def exchange(self, old: str, new: str, index: int) -> Served:
         """A transfer card from meter ``old`` to ``new``, whose wheels read ``index``."""
+        return self._serve(Chip(), lambda reader: self.beginning(reader, old, new, index), None)
+
+    def beginning(self, reader: ChipReader, old: str, new: str, index: int) -> Exchange:
+        """The service of ``exchange``. GasError."""
         meter = NewMeter(number=new, initial_reading=units.volume(index, PULSE_WEIGHT), pulse_weight=PULSE_WEIGHT)
-        account = self._account_at(old)
-        return self._serve(
-            Chip(), lambda reader: self._hall.begin_exchange(reader, account=account, meter=meter, **_PEOPLE), None
-        )
+        return self._hall.begin_exchange(reader, account=self._account_at(old), meter=meter, **PEOPLE)
 
     def exchange_card(self, image: bytes) -> Served:
         """The customer's card becomes the new meter's."""
@@ -349,13 +352,13 @@ class Desk:
         """A clear card for the account of a meter."""
         account = self._account_at(meter)
         return self._serve(
-            Chip(), lambda reader: self._hall.issue_clear(reader, account=account, meter=meter, **_PEOPLE), None
+            Chip(), lambda reader: self._hall.issue_clear(reader, account=account, meter=meter, **PEOPLE), None
         )
 
     def close_account(self, meter: str) -> Served:
         """The last account of a meter is closed, and what its final record says is paid back."""
         account = self._account_at(meter)
-        return self._serve(Chip(), lambda _: self._hall.close_account(account, fen=1, **_PEOPLE), None)
+        return self._serve(Chip(), lambda _: self._hall.close_account(account, fen=1, **PEOPLE), None)
 
     def take_in(self, image: bytes) -> Served:
         """Read the chip of ``image``, whatever card it is."""
@@ -371,7 +374,7 @@ class Desk:
 
     def _account_at(self, meter: str) -> str:
         row = self._db.execute(_LAST_ACCOUNT, (meter,)).fetchone()
-        return _NO_ACCOUNT if row is None else str(row[0])
+        return NO_ACCOUNT if row is None else str(row[0])
 
     def mark_restored(self) -> None:
         """Every account is recovering."""
@@ -414,7 +417,7 @@ class Desk:
     def _account_of(self, image: bytes) -> str:
         card = int.from_bytes(image[IDENTITY_AT + 5 : IDENTITY_AT + 9], "big")
         row = self._db.execute("SELECT account FROM cards WHERE number = ?", (card,)).fetchone()
-        return _NO_ACCOUNT if row is None else str(row[0])
+        return NO_ACCOUNT if row is None else str(row[0])
 
     def _open_grant(self, account: str, sort: str, *, written: bool) -> int | None:
         row = self._db.execute(_OPEN_GRANTS, (account, sort, int(not written))).fetchone()
@@ -719,19 +722,19 @@ class Told(NamedTuple):
         """The sales as books of gas, for the checkers' sums.
 
         A refund is paid back once the meter has loaded it, or another order came after it: its proof, or what takes it
-        back.
+        back. After a restore an order is no proof: what was open before has lapsed.
         """
         books = GasBooks()
-        ends = [(row.binding, row.sequence) for row, _ in self.sales]
-        if store.bound:
+        ends = [] if self.restored else [(row.binding, row.sequence) for row, _ in self.sales]
+        if store.bound and not self.restored:
             ends.append((store.binding, store.sequence))
         for row, order in self.sales:
             if order is None:
                 continue
             if row.paid >= 0:
                 books.sold(number, row.binding, row.paid)
-            elif any(binding == row.binding and sequence > row.sequence for binding, sequence in ends) or (
-                ends[-1] == (row.binding, row.sequence) and store.bound
+            elif (store.bound and (store.binding, store.sequence) == (row.binding, row.sequence)) or any(
+                binding == row.binding and sequence > row.sequence for binding, sequence in ends
             ):
                 books.paid_back(number, row.binding, -row.paid)
             books.overdraft(number, order.overdraft)
@@ -764,8 +767,15 @@ def judge_town(
     used: dict[tuple[str, int], int] = {}
     closed: set[tuple[str, int]] = set()
     paid = overdrafts = 0
+    ends: dict[tuple[str, int], int] = {}
+    for row, _ in sales:
+        ends[row.meter, row.binding] = max(row.sequence, ends.get((row.meter, row.binding), 0))
     for row, order in sales:
-        paid += 0 if row.kind == "exchange" else row.paid
+        loaded = stores[row.meter].binding == row.binding and stores[row.meter].sequence >= row.sequence
+        lowered = loaded or row.sequence < ends[row.meter, row.binding]
+        # What an exchange releases was paid for before; a refund lowers nothing until it is loaded, or taken back.
+        if row.kind != "exchange" and (row.paid >= 0 or order is None or (lowered and not restored)):
+            paid += row.paid
         overdrafts += 0 if order is None else order.overdraft
         if order is None:
             closed.add((row.meter, row.binding))
