@@ -62,7 +62,7 @@ from gascard.sle4442 import TRIES_FULL, tries_left
 from gashall import errors, units
 from gashall.adoption import Adopted
 from gashall.errors import GasError, ReaderError
-from gashall.exchange import Exchange
+from gashall.exchange import Exchange, NewMeter
 from gashall.grants import Grant
 from gashall.readers.chip import ChipReader, Plan
 from gashall.services import ReadBack, Sale
@@ -241,6 +241,22 @@ class Counter(Desk):
     def probing(self, chip: Chip) -> Served:
         """Put a probe on ``chip``."""
         return self.stopped(chip, lambda reader: self._hall.probe(reader, overwrite=True, rescue=True))
+
+    def declared(self, old: "Wall", new: "Wall", chip: Chip) -> Served:
+        """``old`` is declared dead by its index, and ``chip``, a blank one, becomes the customer's for ``new``."""
+
+        def service(reader: ChipReader) -> Exchange:
+            account, initial = self._account_at(old.number), units.volume(new.index_at_start, PULSE_WEIGHT)
+            meter = NewMeter(number=new.number, initial_reading=initial, pulse_weight=PULSE_WEIGHT)
+            index = units.volume(old.index, PULSE_WEIGHT)
+            self._hall.exchange_dead(account=account, meter=meter, closing_index=index, **PEOPLE)
+            return self._hall.exchange_card(reader, account=account, reason="broken")
+
+        return self.stopped(chip, service)
+
+    def has(self, meter: str) -> bool:
+        """Whether the meter is some account's."""
+        return self._account_at(meter) != NO_ACCOUNT
 
     def knows(self, chip: Chip) -> bool:
         """Whether the ledger has the card."""
@@ -618,7 +634,7 @@ class Plain:
         self.burned = [0] * customers
         self.sequence = [0] * customers
         self.owed = [0] * customers
-        """Burned beyond zero at the meter before."""
+        """The corrections: what was burned beyond zero at the meter before."""
         self.before = [0] * customers
         """Burned at the meter before."""
 
@@ -631,9 +647,9 @@ class Plain:
             return order.bought_total, order.sequence
         return max(self.bought[u], order.bought_total), order.sequence
 
-    def load(self, u: int, total: int, sequence: int) -> None:
-        """The meter of ``u`` has taken an order."""
-        self.bought[u], self.sequence[u] = total, sequence
+    def load(self, u: int, total: int, sequence: int, owed: int = 0) -> None:
+        """The meter of ``u`` has taken an order, whose correction total ``owed`` stands."""
+        self.bought[u], self.sequence[u], self.owed[u] = total, sequence, owed
 
     def left(self, u: int) -> int:
         """What is left for ``u``."""
@@ -658,6 +674,7 @@ class _Customer:
     transfer: Chip | None = None  # of his exchange, half made or whole
     stage: str = ""  # of it: "begun", "carried", "through"
     copied: str = ""  # what it was when the ledger was copied
+    lost: bool = False  # whether the ledger that was restored knows less of it
     cards: list[int] = field(default_factory=list)  # the numbers of all he ever had
 
 
@@ -731,10 +748,10 @@ class Player:
         if code in (codes.FAULT, codes.STORE_LOST):
             raise Violation("fault", f"customer {u}: the meter answers {code}")
         if stopped or code in (codes.CARD_OUT, codes.REPORT_NOT_WRITTEN):
-            if (took["bought_total"], took["sequence"]) == new:
-                self.plain.load(u, *new)
-        elif code == codes.OK:
-            self.plain.load(u, *new)
+            if (took["bought_total"], took["sequence"]) == new and new[1] != self.plain.sequence[u]:
+                self.plain.load(u, *new, 0 if card.order is None else card.order.correction_total)
+        elif code == codes.OK and new[1] != self.plain.sequence[u]:
+            self.plain.load(u, *new, 0 if card.order is None else card.order.correction_total)
         return code
 
     # --- at the hall
@@ -902,6 +919,8 @@ class Player:
 
     def _restore(self, u: int) -> int:
         self.street.restore(self.copy)
+        for customer in self.customers:
+            customer.lost = customer.stage != customer.copied
         return 0
 
     def _adopt(self, u: int) -> int | None:
@@ -1055,10 +1074,21 @@ class Player:
 
     def _recover(self, u: int, customer: _Customer) -> None:
         # What was done since the copy is lost to the ledger: a card, or an exchange, it does not know of.
-        counter = self.street.counter
-        if customer.chip is None or customer.copied != customer.stage:
+        counter, old = self.street.counter, self.street.others[u]
+        if customer.chip is None:
             return
         customer.chip = self._newest(u, customer.chip)
+        if customer.stage in ("begun", "carried") and not customer.lost:
+            return
+        if customer.lost:
+            if customer.copied or customer.stage == "begun" or old is None or not counter.has(old.number):
+                return
+            # The old meter will never speak again: it counts as dead, and the new one tells the probe what it has.
+            customer.chip = Chip()
+            served = counter.declared(old, self.street.walls[u], customer.chip)
+            if self.street.booked(served, customer.chip):
+                raise Violation("settles", f"customer {u}: the hall answers {errors.words(served.code)[0]}")
+            self._owns(customer, customer.chip)
         for _ in range(3):
             if not counter.knows(customer.chip) or not counter.recovering(customer.chip):
                 return
@@ -1355,7 +1385,9 @@ def _moving(chance: random.Random, u: int, _: int) -> list[Step]:
 def _lost_ledger(chance: random.Random, u: int, customers: int) -> list[Step]:
     between: list[Step] = []
     for _ in range(chance.randrange(3)):
-        kind: Callable[[random.Random, int, int], list[Step]] = chance.choice((_trip, _given_trip, _refund_trip))
+        kind: Callable[[random.Random, int, int], list[Step]] = chance.choice(
+            (_trip, _given_trip, _refund_trip, _moving)
+        )
         between += kind(chance, chance.randrange(customers), customers)
     told: list[Step] = []
     for v in range(customers):

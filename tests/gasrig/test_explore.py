@@ -306,7 +306,7 @@ BUGS = {
     believes_forged_orders: ({"credited_once", "account_steady", "plain", "reports_true"}, 4),
     forgives_forged_orders: ({"lockout_held"}, 3),
     credits_strangers_chips: ({"plain"}, 4),
-    opens_by_itself: ({"opened_by_person"}, 3),
+    opens_by_itself: ({"opened_by_person"}, 5),
     account_before_key_record: ({"binding_first"}, 3),
     forgets_what_was_begun: ({"card_written"}, 4),
     releases_more_in_an_exchange: ({"bound_holds", "settles"}, 8),
