@@ -2101,7 +2101,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _REPLACEMENT,
-                '        released=0 if here.known is None else here.known["bought_total"],\n',
+                '        released=0 if known is None else known["bought_total"],\n',
                 "        released=here.base,\n",
             ),
         ),
@@ -2349,16 +2349,22 @@ MUTANTS: tuple[Mutant, ...] = (
         (_at_counter("restored"),),
     ),
     Mutant(
-        "recovering accounts get another card",
-        "A card is replaced while its account is recovering or its meter under test.",
+        "meter under test gets another card",
+        "A card is replaced while its meter is under test.",
+        (Patch(_REPLACEMENT, "    check_free(books, binding, recovering=True)\n", ""),),
+        (_at_counter("suspended"),),
+    ),
+    Mutant(
+        "recovering account's card says too much",
+        "A card that replaces a recovering account's bears the total of a report from before the restore.",
         (
             Patch(
                 _REPLACEMENT,
-                "    check_not_closed(known)\n    check_free(books, binding)\n",
-                "    check_not_closed(known)\n",
+                "    known = None if books.recovery(binding.id) else here.known\n",
+                "    known = here.known\n",
             ),
         ),
-        (_at_counter("restored"),),
+        (_at_counter("lost while recovering"),),
     ),
     Mutant(
         "sequences do not jump",
