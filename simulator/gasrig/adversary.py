@@ -856,7 +856,7 @@ SCOPES: dict[str, Scope] = {
             *_SHOW,
             ("copy",),
             ("recover",),
-            *[("show hall", what) for what in ("probe", "adopt", "pay")],
+            *[("show hall", what) for what in ("probe", "adopt", "pay", "replace")],
             *[("show hall", what, 2) for what in ("sell", "gift", "refund")],
             ("burn", 0, 9),
         ),

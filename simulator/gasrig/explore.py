@@ -915,7 +915,8 @@ class Player:
     def _copy(self, u: int) -> int:
         self.copy = self.street.counter.copy()
         for customer in self.customers:
-            customer.copied = customer.stage
+            if not customer.lost:  # else the ledger knows no more than the copy before
+                customer.copied = customer.stage
         return 0
 
     def _restore(self, u: int) -> int:
