@@ -19,6 +19,8 @@ from gashall.readers.base import Reader
 from gashall.toolcards import Tool, check_tool, put, told
 from gashall.toolmaking import tool_row
 
+_START = 0x68  # a frame's first byte
+
 
 @dataclass(frozen=True, slots=True)
 class ToolReport:
@@ -110,8 +112,9 @@ def read_tool(counter: Counter, reader: Reader) -> ToolRead:
         check_tool(card, row)
         ended = _end(counter, card, row) if row.kind == CLEAR else None
         parts = [part for part in card.reports if part.written]
-        # Whoever empties a place begins at its first byte: one that has lost it was kept, and is only emptied further.
-        half = [part.at for part in parts if row.kind == MANAGEMENT and part.raw[0] == 0xFF]
+        # Whoever empties a place begins at its first byte, whose bits rise: one that has lost it was kept, and is
+        # only emptied further.
+        half = [part.at for part in parts if row.kind == MANAGEMENT and part.raw[0] & _START == _START != part.raw[0]]
         reports = tuple(_take(counter, card, row, part) for part in parts if part.at not in half)
         emptied = False
         if row.kind == MANAGEMENT and row.ended is None:

@@ -28,6 +28,7 @@ from typing import Any, TypeAlias
 from gascard.crc import crc16
 from gascard.frames import HEAD, frame_size
 from gascard.records import IDENTITY_AT, ORDER, ORDER_AT, REPORT_AT, REPORT_DATA, offset_of
+from gascard.tools import FINAL
 from gashall import encode, errors
 from gashall.errors import GasError
 from gasrig.checkers import Violation
@@ -38,6 +39,7 @@ from gasrig.town import (
     Desk,
     Frozen,
     OrderRow,
+    Served,
     Site,
     Sold,
     Standing,
@@ -47,6 +49,8 @@ from gasrig.town import (
     judge_burned,
     judge_credit,
     judge_images,
+    judge_town,
+    of_company,
 )
 from meter.deadlines import REFILL, WINDOW
 
@@ -114,7 +118,10 @@ class Result:
 #     ("open", meter, pulses)                         an account on a blank card
 #     ("show hall", image, "sell", pulses)            ... with a fifth part: pulled before so many stored bytes
 #     ("show hall", image, "read back")              ... or "gift", "held", "refund", each with pulses; "pay", "cancel",
-#                                                     "replace", "probe", "adopt"
+#                                                     "replace", "probe", "adopt", "take in", "take back",
+#                                                     "exchange card"
+#     ("exchange", old, new) ("clear", meter)        a transfer or clear card on a blank one
+#     ("close", meter)                                its last account is closed
 #     ("forged hall", image, forgery, "sell", pulses) ... or "read back"
 #     ("show", image, meter)                          a card goes in and comes out
 #     ("show foreign", image, meter)                  on a stranger's chip, whose password is another
@@ -127,6 +134,7 @@ class Result:
 
 _SHOWN = ("show", "show foreign", "show pulled", "show cut", "show forged")
 _AT_HALL = ("show hall", "forged hall")
+_NEW_CARD = ("open", "exchange", "clear", "close")
 _RESTORES = ("restore", "recover")
 
 # What is altered, and by how much; the CRC is mended, the MAC is not, for which a key would be needed.
@@ -140,7 +148,8 @@ FORGERIES: dict[str, tuple[str, int]] = {
 
 
 def forged(image: bytes, what: str) -> bytes:
-    """An image with its order altered as FORGERIES says, or its newest report ("report") or card number ("card").
+    """An image with its order altered as FORGERIES says, its newest report ("report"), final record ("final") or card
+    number ("card").
 
     The image itself where there is nothing to alter. Every checksum is right, no MAC is.
     """
@@ -157,11 +166,16 @@ def forged(image: bytes, what: str) -> bytes:
         number = HEAD + offset_of(REPORT_DATA, "report_number")
         at = max(written, key=lambda place: dump[place + number : place + number + 3])
         layout, name, add = REPORT_DATA, "bought_total", 50
+    elif what == "final":
+        at = REPORT_AT[1]
+        if dump[at : at + 2] != bytes((0x68, FINAL)):
+            return image
+        layout, name, add = REPORT_DATA, "used", -1
     else:
         at, layout = ORDER_AT, ORDER
         name, add = FORGERIES[what]
     place = at + HEAD + offset_of(layout, name)
-    size = {"bought_total": 4, "sequence": 2, "binding": 1, "account": 5, "psc_mask": 3}[name]
+    size = {"bought_total": 4, "used": 4, "sequence": 2, "binding": 1, "account": 5, "psc_mask": 3}[name]
     value = int.from_bytes(dump[place : place + size], "big") + add
     dump[place : place + size] = (value % 256**size).to_bytes(size, "big")
     end = at + frame_size(layout) - 3
@@ -228,6 +242,8 @@ def _play(town: Town, action: Action, images: Sequence[bytes], copies: dict[int,
         return 0
     if name == "open":
         return min(0, town.open_account(*rest))
+    if name == "close":
+        return town.close_account(*rest)
     return int(getattr(town, name)(*rest))
 
 
@@ -287,6 +303,7 @@ class _Parts:
         self._hall_steps: dict[Any, Any] = {}
         self._meter_steps: dict[Any, Any] = {}
         self._orders_on: dict[int, int] = {}
+        self._company: dict[int, int] = {}
         self._on_images = _Numbers()
         self._judged: set[Any] = set()
         meters = tuple([self._meter_now(place) for place in range(scope.meters)])
@@ -317,8 +334,13 @@ class _Parts:
         target: Any = site.target  # a town's targets are in this process, and have their bench at hand
         core = target.bench.meter
         deadlines, watch = core.deadlines, site.watch
+        store, final = site.store, site.store.final
+        if final is not None:
+            # What it says of the account is asked for, not what it says of the meter.
+            store = store._replace(final=None)
         key = (
-            site.store,
+            store,
+            None if final is None else (final.heir, final.said.sequence, final.said.register, final.remaining),
             site.flows,
             core.valve.state,
             core.reasons,
@@ -363,9 +385,8 @@ class _Parts:
             desk = self._at_hall(hall)
             self._hall_at = -1
             try:
-                if action[0] == "open":
-                    site = self.town.sites[action[1]]
-                    served = desk.open_account(site.number, site.index_at_start, *action[2:])
+                if action[0] in _NEW_CARD:
+                    served = self._new_card(desk, *action)
                 else:
                     shown = _as_shown(action, self.images.things[image])
                     service, *rest = action[3:] if action[0] == "forged hall" else action[2:]
@@ -379,6 +400,16 @@ class _Parts:
             raise Violation(known.rule, known.text)
         result: tuple[int, int, tuple[int, ...]] = known
         return result
+
+    def _new_card(self, desk: Desk, name: str, place: int, *rest: Any) -> Served:
+        sites = self.town.sites
+        site = sites[place]
+        if name == "open":
+            return desk.open_account(site.number, site.index_at_start, *rest)
+        if name == "exchange":
+            # What the new meter's wheels read is nobody's business here: it is never reconciled.
+            return desk.exchange(site.number, sites[rest[0]].number, sites[rest[0]].index_at_start)
+        return desk.clear(site.number) if name == "clear" else desk.close_account(site.number)
 
     def _meter_step(self, place: int, number: int, action: Action, image: int) -> tuple[int, int]:
         # The meter's next state, and the image of the card (-1: there was none).
@@ -413,8 +444,8 @@ class _Parts:
         name = action[0]
         image, after = -1, -1
         sold: tuple[int, ...] = ()
-        if name in _AT_HALL or name == "open":
-            if name != "open":
+        if name in _AT_HALL or name in _NEW_CARD:
+            if name in _AT_HALL:
                 image = action[1]
             hall, after, sold = self._hall_step(hall, action, image)
         elif name == "copy":
@@ -445,10 +476,18 @@ class _Parts:
     def judge(self, state: _State) -> None:
         """What needs more than one witness, asked once for everything it depends on. Violation."""
         hall, meters, images, sales, _, restored = state
+        company = self._of_company(images)
+        town = meters, sales, company, restored
+        if company and town not in self._judged:
+            sold = [self.sales.things[sale] for sale in sales]
+            stands = [self._standing(place, number) for place, number in enumerate(meters)]
+            seen_there = [self.images.things[image] for image in _bits(company)]
+            judge_town(stands, sold, seen_there, restored=restored)
+            self._judged.add(town)
         for place, number in enumerate(meters):
-            burned = place, number, sales
+            burned = place, number, sales, bool(company)
             seen = place, number, images, None
-            credit = place, number, hall, sales, restored, self._on(images)
+            credit = place, number, hall, sales, restored, self._on(images), company
             if burned not in self._judged:
                 self._judge(place, number, state, judge_burned)
                 self._judged.add(burned)
@@ -478,6 +517,14 @@ class _Parts:
             restored,
         )
         rule(self._standing(place, number), told)
+
+    def _of_company(self, images: int) -> int:
+        # Those of transfer and clear cards, final record and all.
+        found = self._company.get(images)
+        if found is None:
+            found = sum([1 << image for image in _bits(images) if of_company((self.images.things[image],))])
+            self._company[images] = found
+        return found
 
     def _on(self, images: int) -> int:
         # Which orders, card and all, stand on those images: a bit each. The sum of gas asks for nothing else.
@@ -809,12 +856,89 @@ SCOPES: dict[str, Scope] = {
             *_SHOW,
             ("copy",),
             ("recover",),
-            *[("show hall", what) for what in ("probe", "adopt", "pay")],
+            *[("show hall", what) for what in ("probe", "adopt", "pay", "replace")],
             *[("show hall", what, 2) for what in ("sell", "gift", "refund")],
             ("burn", 0, 9),
         ),
         depth=4,
         quick=3,
+    ),
+    "exchanged": Scope(
+        "A customer's gas goes from one meter to another by transfer card, and every card there was is shown anywhere.",
+        setup=(("open", 0, 4), ("show", 0, 0), ("show hall", 1, "read back"), ("exchange", 0, 1)),
+        moves=(
+            ("show",),
+            ("show hall", "take in"),
+            ("show hall", "exchange card"),
+            ("show hall", "sell", 2),
+            ("exchange", 0, 1),
+            ("burn", 0, 3),
+            ("burn", 1, 3),
+        ),
+        depth=6,
+        quick=5,
+        meters=2,
+    ),
+    "exchanged with gas on the card": Scope(
+        "The same with a purchase the old meter has not loaded, and the old meter opened for somebody else.",
+        setup=(
+            *(("open", 0, 4), ("show", 0, 0), ("show hall", 1, "read back"), ("show hall", 1, "sell", 2)),
+            *(("exchange", 0, 1), ("show", 4, 0), ("show", 5, 1), ("show hall", 5, "take in")),
+        ),
+        moves=(
+            ("show",),
+            ("show hall", "take in"),
+            ("show hall", "exchange card"),
+            ("show hall", "sell", 2),
+            ("open", 0, 1),
+            ("clear", 1),
+            ("close", 1),
+            ("burn", 0, 9),
+            ("burn", 1, 9),
+        ),
+        depth=6,
+        quick=5,
+        meters=2,
+    ),
+    "cleared": Scope(
+        "A clear card, used, unused or shown again; the account closed and paid back, the meter opened once more.",
+        setup=(("open", 0, 4), ("show", 0, 0), ("show hall", 1, "read back"), ("clear", 0)),
+        moves=(
+            ("show",),
+            ("show hall", "take in"),
+            ("forged hall", "final", "take in"),
+            ("show hall", "take back"),
+            ("show hall", "sell", 2),
+            ("clear", 0),
+            ("close", 0),
+            ("open", 0, 1),
+            ("burn", 0, 3),
+        ),
+        depth=6,
+        quick=4,
+    ),
+    "exchanged, restored": Scope(
+        "The ledger restored as it must be from before an exchange or a clear, which then happen again or otherwise.",
+        setup=(
+            *(("open", 0, 4), ("show", 0, 0), ("show hall", 1, "read back"), ("copy",)),
+            *(("exchange", 0, 1), ("show", 4, 0)),
+        ),
+        moves=(
+            ("show",),
+            ("recover",),
+            ("show hall", "take in"),
+            ("show hall", "exchange card"),
+            ("show hall", "probe"),
+            ("show hall", "adopt"),
+            ("show hall", "sell", 2),
+            ("exchange", 0, 1),
+            ("clear", 0),
+            ("close", 0),
+            ("burn", 1, 9),
+        ),
+        depth=7,
+        quick=5,
+        meters=2,
     ),
     "rebound": Scope(
         "The hall believes a meter cleared that was not, and opens another account on it under the next binding.",

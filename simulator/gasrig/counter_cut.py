@@ -36,6 +36,7 @@ from gashall.ledger import Books, Ledger
 from gashall.readers.chip import ChipReader
 from gashall.services import Hall
 from gashall.signer import KeyFileSigner
+from gasrig import company
 from gasrig.bench import TEST_REGION
 from gasrig.checkers import (
     Card,
@@ -46,6 +47,7 @@ from gasrig.checkers import (
     Violation,
     account_steady,
     credited_once,
+    final_told,
     only_report_slots,
     outside_unchanged,
     read_card,
@@ -56,7 +58,7 @@ from gasrig.checkers import (
 )
 from gasrig.cut import Counts, Found
 from gasrig.faults import torn_card_byte
-from gasrig.flows import METER, OTHER_METER, ROOT
+from gasrig.flows import HEIR, METER, OTHER_METER, ROOT
 from gasrig.handset import RecordedMeter
 from gasrig.targets import open_target
 
@@ -109,6 +111,10 @@ HALL_RULES: dict[str, str] = {
     "loaded_once": "The meter loads the finished card once, and the next sale goes through. (DESIGN D2)",
     "same_end": "Whoever repeats the service ends with the rows, the card and the gas on the meter of a run that "
     "nothing stopped; before that the meter has the gas from before it or from after it. (RULES 1: settling)",
+    "tool_true": "A company's card half made or half emptied has each byte as it was or as it shall be, but for the "
+    "one in flight. (RULES 5; DESIGN D5)",
+    "one_delivers": "Of two meters one at most can deliver the gas that an exchange moves, and not more of it than "
+    "there was. (RULES 1: transfer)",
     "steady": "The same run twice does the same: without that no case can be replayed. (DESIGN D10)",
 }
 
@@ -268,7 +274,11 @@ def _chip(dump: bytes) -> Chip:
 # ---------------------------------------------------------------------- the ledger
 
 
-_TABLES = ("about", "accounts", "meters", "bindings", "cards", "orders", "reports", "grants", "recoveries", "adoptions")
+_TABLES = (
+    *("about", "accounts", "meters", "bindings", "cards", "orders", "reports", "grants", "recoveries", "adoptions"),
+    *("tools", "transfers", "finals", "account_changes", "suspensions", "stock_moves", "shifts"),
+)
+_OWN = (METER, HEIR)  # the customer's meter, and the one he gets for it
 _Rows: TypeAlias = tuple[tuple[tuple[Any, ...], ...], ...]
 
 
@@ -355,19 +365,19 @@ class _Facts(NamedTuple):
 
 def _facts(rows: _Rows) -> _Facts:
     about, accounts, meters, bindings, cards, orders, reports = rows[:7]
-    mine = {row[3] for row in bindings if row[1] == METER}
+    mine = {row[3] for row in bindings if row[1] in _OWN}
     return _Facts(
         tuple(_Row(*row) for row in orders if row[1] in mine),
         tuple(row for row in cards if row[1] in mine),
-        tuple(row for row in reports if row[0] == METER),
+        tuple(row for row in reports if row[0] in _OWN),
         (
             about,
             tuple(row for row in accounts if row[0] not in mine),
-            tuple(row for row in meters if row[0] != METER),
-            tuple(row for row in bindings if row[1] != METER),
+            tuple(row for row in meters if row[0] not in _OWN),
+            tuple(row for row in bindings if row[1] not in _OWN),
             tuple(row for row in cards if row[1] not in mine),
             tuple(row for row in orders if row[1] not in mine),
-            tuple(row for row in reports if row[0] != METER),
+            tuple(row for row in reports if row[0] not in _OWN),
         ),
     )
 
@@ -384,6 +394,12 @@ class HallFlow:
     clock stands still, so that every stopped and repeated run is held against the one that nothing stopped: for
     services whose orders do not add up from sequence 1, or that write none. Of what is torn or swapped one in ``thin``
     is tried, where another flow tries all of the same bytes.
+
+    Of other kinds ``does`` is the service, and ``already`` what it says to whoever repeats it (0: as the first time):
+    "tool" makes a company's card of a blank one, "exchange" writes the customer's card for his new meter, "empties"
+    takes off a company's card what stands on it, "paper" and "reads" write on no card. ``used`` is what it says once a
+    meter has taken the card, which can then be read back. ``anybody``: any meter takes the card. ``looks`` judges each
+    state besides, ``then`` plays on from where a run ends.
     """
 
     kind: str
@@ -392,16 +408,22 @@ class HallFlow:
     rescue: bool = False
     same_end: bool = False
     thin: int = 1
+    does: "Callable[[Hall, ChipReader], object] | None" = None
+    already: int = 0
+    used: int = 0
+    anybody: bool = False
+    looks: "Callable[[Desk, State], None] | None" = None
+    then: "Callable[[Desk, State], None] | None" = None
 
     @property
     def issues(self) -> bool:
-        """Whether a blank card becomes the customer's."""
-        return self.kind in ("opening", "replacement")
+        """Whether a blank card becomes the customer's, or the company's."""
+        return self.kind in ("opening", "replacement", "tool")
 
     @property
     def writes(self) -> bool:
         """Whether anything is written on the card."""
-        return self.kind not in ("read back", "pay", "take back", "adopt")
+        return self.kind not in ("read back", "pay", "take back", "adopt", "paper", "reads")
 
 
 @dataclass
@@ -441,6 +463,8 @@ class _Meter:
     def __init__(self, signer: KeyFileSigner, number: str) -> None:
         key, tool_key = signer.meter_keys(number, 1)
         self.keys = KeySet(key)
+        self.heirs: tuple[KeySet, ...] = ()
+        """Of a meter that may get its gas."""
         self.number = number
         self.under_test = RecordedMeter(open_target("cpython"))
         self.under_test.build(
@@ -473,8 +497,11 @@ class _Meter:
         only_report_slots(dump, after)
         tries_kept(dump, after)
         if after != dump:
-            reports_true(read_card(after, self.keys), store)
+            said = read_card(after, self.keys, self.heirs)
+            reports_true(said, store)
             report_kept(dump, after, self.keys)
+            if said.final is not None and said.final.said.meter == self.number:
+                final_told(said, store)
         return _Visit(code, store, after, cells[:_ACCOUNTS_END] + keys)
 
 
@@ -484,7 +511,8 @@ class _Meter:
 class Desk:
     """A hall, its ledger, a customer's card and meter, a neighbour's card and meter: where a flow starts.
 
-    ``card`` is the customer's card in hand, ``start`` the state before the service.
+    ``card`` is the customer's card in hand, ``start`` the state before the service. ``meter`` is the one the card is
+    for, ``other`` the one that is to take its place, or did it take.
     """
 
     def __init__(self, flow: HallFlow) -> None:
@@ -493,14 +521,23 @@ class Desk:
         self.ledger = KeptLedger(TEST_REGION)
         self.meter = _Meter(self.signer, METER)
         self.stranger = _Meter(self.signer, OTHER_METER)
+        self.other = _Meter(self.signer, HEIR)
+        self.meter.heirs = (self.other.keys,)
         self._facts: dict[int, _Facts] = {}
         self.neighbour = self._neighbour()
+        self.own = b""  # the customer's card, where the one in hand is another
         self.card = flow.start(self)
         self.meter.keep()
+        self.other.keep()
         self.start = State(self.ledger.keep(), self.card.dump(), 0)
+        self.number = self._next_card()
         self.base = self.meter.store()
         self.wheels = self.meter.under_test.snapshot()["index"]
-        self._stranger_cells = self._of_stranger()
+        asked = [self.stranger]
+        if (flow.kind == "exchange" or flow.looks is not None) and not self.other.store().bound:
+            self.other.back()
+            asked.append(self.other)
+        self._strangers = [(meter, self._of_stranger(meter)) for meter in asked]
         self._stranger_asked: set[bytes] = set()
         self._shown: dict[bytes, _Visit] = {}
         self._ended: set[tuple[int, bytes, bytes]] = set()
@@ -528,7 +565,9 @@ class Desk:
         """The flow's service, once."""
         reader = ChipReader(socket, trace=_silent)
         kind = self.flow.kind
-        if kind == "opening":
+        if self.flow.does is not None:
+            self.flow.does(hall, reader)
+        elif kind == "opening":
             hall.open_account(reader, meter=METER, volume=30, name="Li Wei", fen=7500, ceiling=1000)
         elif kind == "sale":
             hall.sell(reader, 20, fen=5000, rescue=rescue)
@@ -586,7 +625,7 @@ class Desk:
             self.serve(hall, socket, rescue)
             return "finished"
         opening = self.flow.issues
-        already = _ALREADY.get(self.flow.kind, errors.GAS_ON_CARD)
+        already = self.flow.already or _ALREADY.get(self.flow.kind, errors.GAS_ON_CARD)
         blanks = 1
         while True:
             card = cast(Chip, socket.card)
@@ -634,9 +673,16 @@ class Desk:
         # Taken out of the order's mask by the meter's key, not asked of the hall (SPEC 4: psc_mask).
         card = read_card(dump, self.meter.keys)
         if card.order is None:
-            return self.signer.card_psc(3 if self.flow.kind == "replacement" else 2)
+            return self.signer.card_psc(self.number if self.flow.issues else 2)
         pad = hmac.digest(self.meter.keys.wrap, b"psc" + card.number.to_bytes(4, "big"), "sha256")
         return bytes(a ^ b for a, b in zip(card.order.psc_mask, pad[:3], strict=True))
+
+    def _next_card(self) -> int:
+        # The number of the card a service makes: of one that was begun, else the next there is.
+        every = "SELECT number, issued FROM cards UNION SELECT number, issued FROM tools"
+        rows = self.ledger.connection.execute(every)
+        numbers = dict(rows.fetchall())
+        return next((number for number, issued in numbers.items() if not issued), max(numbers, default=0) + 1)
 
     def record(self, state: State) -> tuple[list[Step], State, str]:
         """Run on from ``state`` and write every step down; where it ended, and how."""
@@ -696,19 +742,25 @@ class Desk:
             self._spoilt(state, end)
 
     def _judge_end(self, state: State, facts: _Facts, counts: HallCounts) -> None:
-        if facts.elsewhere != self.facts(self.start.ledger).elsewhere:
+        if facts.elsewhere != self.facts(self.start.ledger).elsewhere and not self.flow.anybody:
             raise Violation("rows_true", "another customer's rows have changed")
-        shown = read_card(state.dump, self.meter.keys)
-        if self.flow.writes:
+        if self.flow.kind in ("tool", "empties"):
+            self._tool_true(state)
+        elif self.flow.writes:
+            shown = read_card(state.dump, (self.meter.keys, self.other.keys))
             self._card_true(state.dump, shown, facts, self.start.dump)
         elif state.dump != self.start.dump:
             raise Violation("card_places", "the card is written on")
-        self._ask_stranger(state.dump)
+        if not self.flow.anybody:
+            self._ask_stranger(state.dump)
+        if self.flow.looks is not None:
+            self.flow.looks(self, state)
         end, _, _ = self._recover(state)
         whole = self._whole()
         self._same_end(end, whole)
+        self._plays_on(end)
         gas = self._gas(state.dump)
-        before = self.base.sequence, self.base.bought_total
+        before = _standing(self.base)
         if gas not in (before, self._gas(self.start.dump), self._gas(whole.dump)):
             raise Violation("same_end", f"the meter has {gas} from the card as it was left")
         counts.loaded += gas != before
@@ -719,14 +771,23 @@ class Desk:
         if self.flow.kind == "probe" and gas != before:
             self._answered(state, visit)
             return
-        came, _, _ = self._recover(state._replace(dump=visit.dump))
+        try:
+            came, _, _ = self._recover(state._replace(dump=visit.dump))
+        except GasError as error:
+            if not self.flow.used or error.code != self.flow.used:
+                raise
+            self.ledger.back(state.ledger)
+            company.read_tool(self.hall(0), ChipReader(_chip(visit.dump), trace=_silent))
+            return
         mine, theirs = ([order.frame for order in self.facts(at.ledger).orders] for at in (came, whole))
         if mine != theirs:
             raise Violation("same_end", f"{len(mine)} orders once the meter has seen the card, {len(theirs)} else")
+        if self._tools(came) != self._tools(whole):
+            raise Violation("same_end", "other company's cards are booked once the meter has seen the card")
         self.meter.back()
         self.meter.visit(state.dump)
         store = self.meter.visit(came.dump).store
-        if (store.sequence, store.bought_total) != self._gas(whole.dump):
+        if _standing(store) != self._gas(whole.dump):
             raise Violation("same_end", f"the meter has {store.bought_total} at the end")
 
     def _answered(self, state: State, visit: _Visit) -> None:
@@ -744,7 +805,45 @@ class Desk:
             socket = Socket(_chip(self.start.dump))
             self.work(self.start, socket)
             self._end = State(self.ledger.keep(), cast(Chip, socket.card).dump(), 0)
+            if self.flow.kind == "tool":
+                row = self._tools(self._end)[-1]
+                frames = self._end.dump[_ORDER_AT : _ORDER_AT + len(row.frames)]
+                own = self.signer.card_psc(row.number)
+                self._outside(self._end.dump, len(frames))
+                if frames != row.frames or (self._end.dump[256:260], self._end.dump[_PSC_AT:]) != (_MADE, own):
+                    raise Violation("card_sound", "the finished card is not what its row says")
         return self._end
+
+    def _outside(self, dump: bytes, size: int) -> None:
+        spans = [(_ORDER_AT, _ORDER_AT + size), (_IDENTITY_AT, _IDENTITY_END), (0x101, 0x103), (_COUNTER_AT, 264)]
+        try:
+            outside_unchanged(self.start.dump, dump, spans)
+        except Violation as error:
+            raise Violation("card_places", error.text) from None
+
+    def _plays_on(self, end: State) -> None:
+        key = (end.ledger, end.dump, b"")
+        if self.flow.then is not None and key not in self._ended:
+            self._ended.add(key)
+            self.flow.then(self, end)
+
+    def _tools(self, state: State) -> list["_Tool"]:
+        rows = self.ledger.rows(state.ledger)[_TABLES.index("tools")]
+        return [_Tool(row[0], row[6]) for row in rows]
+
+    def _tool_true(self, state: State) -> None:
+        """A company's card half made, or half emptied: each byte is the old one or the new one, but one in flight."""
+        before, dump = self.start.dump, state.dump
+        after = self._whole().dump
+        began, rows = self._tools(self.start), self._tools(state)
+        if any(old not in rows for old in began) or len(rows) > len(began) + 1:
+            raise Violation("tool_true", f"{len(rows)} company's cards in the ledger, {len(began)} at the start")
+        changed = [at for at in range(len(dump)) if dump[at] != before[at] and at != _COUNTER_AT]
+        if self.flow.kind == "tool" and changed and len(rows) == len(began):
+            raise Violation("row_first", f"{len(changed)} bytes are on the card, and its row is nowhere")
+        torn = [at for at in changed if dump[at] != after[at]]
+        if len(torn) > state.faults or any(before[at] == after[at] for at in torn):
+            raise Violation("tool_true", f"at {', '.join(f'{at:02X}' for at in torn[:9])} neither old nor new")
 
     def _same_end(self, end: State, whole: State) -> None:
         for name, mine, theirs in zip(
@@ -757,13 +856,17 @@ class Desk:
         if not same or (self.flow.writes and tries_left(end.dump[_COUNTER_AT]) < 2):
             raise Violation("same_end", f"protection, counter and password are {end.dump[256:].hex()}")
 
-    def _gas(self, dump: bytes) -> tuple[int, int]:
-        # What the customer's meter makes of a card: sequence and bought total.
+    def visited(self, dump: bytes) -> _Visit:
+        """The card in the customer's meter, which is as it was at the start."""
         visit = self._shown.get(dump)
         if visit is None:
             self.meter.back()
             visit = self._shown[dump] = self.meter.visit(dump)
-        return visit.store.sequence, visit.store.bought_total
+        return visit
+
+    def _gas(self, dump: bytes) -> tuple[Any, ...]:
+        # What the customer's meter makes of a card.
+        return _standing(self.visited(dump).store)
 
     def _rows_true(self, facts: _Facts) -> None:
         began = self.facts(self.start.ledger)
@@ -798,6 +901,8 @@ class Desk:
         pending = last is not None and last.state == "pending"
         if shown.order is not None:
             allowed = [order.frame for order in facts.orders[-2 if pending else -1 :]]
+            if self.flow.kind == "exchange" and (pending or last == self.facts(self.start.ledger).orders[-1]):
+                allowed.append(before[_ORDER_AT:_ORDER_END])  # the old meter's, which the new one does not take
             if frame not in allowed:
                 raise Violation(
                     "frame_known",
@@ -808,32 +913,32 @@ class Desk:
             raise Violation("row_first", f"the order on the card is torn and the last row {last and last.state}")
 
     def _ask_stranger(self, dump: bytes) -> None:
-        # Another meter is shown every card; what it may not do to one it does to none.
+        # Other meters are shown every card; what they may not do to one they do to none. In an exchange one of them
+        # is the customer's own, before or after.
         if dump in self._stranger_asked:
             return
         self._stranger_asked.add(dump)
-        meter = self.stranger
-        code = meter.under_test.insert(_chip(dump))
-        after = meter.under_test.remove().dump()
-        meter.under_test.entries()
-        if code not in (codes.METER, *_DAMAGED):
-            raise Violation("stranger_meter", f"it answers {code}")
-        if after != dump:
-            raise Violation("stranger_meter", "it has written on the card")
-        if self._of_stranger() != self._stranger_cells:
-            raise Violation("stranger_meter", "it is not as it was")
+        for meter, cells in self._strangers:
+            if meter is self.other:
+                meter.back()
+            code = meter.under_test.insert(_chip(dump))
+            after = meter.under_test.remove().dump()
+            meter.under_test.entries()
+            if code not in (codes.METER, *_DAMAGED) and meter is self.stranger:
+                raise Violation("stranger_meter", f"it answers {code}")
+            if after != dump:
+                raise Violation("stranger_meter", "it has written on the card")
+            if self._of_stranger(meter) != cells:
+                raise Violation("stranger_meter", "it is not as it was")
 
-    def _of_stranger(self) -> bytes:
-        under_test = self.stranger.under_test
+    def _of_stranger(self, meter: _Meter) -> bytes:
+        under_test = meter.under_test
         tokens = under_test.snapshot()["tokens"]
         return under_test.memory(_ACCOUNTS_END) + under_test.keys() + bytes((tokens,))
 
     def _show(self, state: State, facts: _Facts, shown: Card) -> _Visit:
         """The customer's meter is shown the card as it was left: the old order or the new one, and no third."""
-        visit = self._shown.get(state.dump)
-        if visit is None:
-            self.meter.back()
-            visit = self._shown[state.dump] = self.meter.visit(state.dump)
+        visit = self.visited(state.dump)
         base, store = self.base, visit.store
         if (store.bound, store.sequence, store.bought_total) != (base.bound, base.sequence, base.bought_total):
             frame = state.dump[_ORDER_AT:_ORDER_END]
@@ -962,6 +1067,19 @@ class Desk:
         again = self.meter.visit(state.dump).store
         if (again.sequence, again.bought_total) != (loaded.sequence, loaded.bought_total):
             raise Violation("loaded_once", f"the card given up is loaded: {again.bought_total}")
+
+
+class _Tool(NamedTuple):
+    """Of a company's card the number and the bytes from 0x20 on."""
+
+    number: int
+    frames: bytes
+
+
+def _standing(store: Store) -> tuple[Any, ...]:
+    # What a card can have changed in a meter: gas, binding, keys, what the company's cards bring.
+    gas = store.binding, store.state, store.sequence, store.bought_total, store.correction_total
+    return *gas, store.service_number, store.test_gas, store.key_version, store.limits, store.index_offset
 
 
 def _silent(line: str) -> None:
@@ -1115,6 +1233,61 @@ HALL_FLOWS: dict[str, HallFlow] = {
     "hall take-back": HallFlow("take back", _turned_up, 0, same_end=True),
     "hall probe": HallFlow("probe", _restored, 1, same_end=True),
     "hall adopt": HallFlow("adopt", _ahead, 1, same_end=True),
+    # The company's own cards and what comes of them. They are made by the steps of an opening, where every torn byte
+    # and swap is tried; here one in so many.
+    "hall transfer card": HallFlow(
+        "tool", company.settled, 0, same_end=True, thin=32, does=company.begin, looks=company.moved, then=company.moves
+    ),
+    "hall transfer card read": HallFlow(
+        "reads", company.transferred, 1, same_end=True, does=company.read, then=company.gets_card
+    ),
+    "hall exchange proven": HallFlow(
+        "paper", company.reported, 1, same_end=True, does=company.prove, already=errors.EXCHANGE_MISSING
+    ),
+    "hall exchange, dead meter": HallFlow(
+        "paper", company.settled, 0, same_end=True, does=company.dead, already=errors.EXCHANGE, then=company.gets_card
+    ),
+    "hall exchange card": HallFlow("exchange", company.moving, 1, same_end=True, does=company.card, then=company.loads),
+    "hall exchange card, dead meter": HallFlow(
+        "exchange", company.died, 1, same_end=True, thin=4, does=company.card, then=company.loads
+    ),
+    "hall clear card": HallFlow(
+        "tool", company.stocked, 0, same_end=True, thin=32, does=company.clear, then=company.ends
+    ),
+    "hall clear card read": HallFlow(
+        "reads", company.cleared, 0, same_end=True, does=company.read_tool, then=company.closes
+    ),
+    "hall clear card taken back": HallFlow(
+        "empties",
+        company.unused,
+        0,
+        same_end=True,
+        thin=32,
+        does=company.take_back,
+        already=errors.TOOL_ENDED,
+        used=errors.TOOL_OUT,
+        then=company.sells,
+    ),
+    "hall account closed": HallFlow("reads", company.over, 0, same_end=True, does=company.close),
+    "hall management card": HallFlow(
+        "tool", company.settled, 0, same_end=True, thin=32, does=company.management, anybody=True, then=company.reports
+    ),
+    "hall management card read": HallFlow(
+        "empties", company.read_out, 0, same_end=True, thin=48, does=company.read_tool, anybody=True
+    ),
+    "hall setting card": HallFlow(
+        "tool", company.settled, 0, same_end=True, thin=64, does=company.setting, then=company.sets
+    ),
+    "hall key card": HallFlow(
+        "tool", company.settled, 0, same_end=True, thin=64, does=company.keys, then=company.rekeys
+    ),
+    "hall test gas card": HallFlow("tool", company.unbound, 0, same_end=True, thin=64, does=company.test_gas),
+    "hall account suspended": HallFlow(
+        "paper", company.settled, 0, same_end=True, does=company.suspend, already=errors.SUSPENDED
+    ),
+    "hall account transferred": HallFlow(
+        "paper", company.settled, 0, same_end=True, does=company.transfer_account, already=errors.FIELD
+    ),
 }
 
 # ---------------------------------------------------------------------- cards that are swapped in
@@ -1150,6 +1323,11 @@ _SWAPPED = (
     errors.GRANT_ACCOUNT,
     errors.CARD_IN_USE,
     errors.NOTHING_TO_ADOPT,
+    codes.KIND,
+    codes.METER,
+    errors.FIELD,
+    errors.TOOL_UNKNOWN,
+    errors.EXCHANGE_MISSING,
 )
 
 
@@ -1382,7 +1560,8 @@ class _Runner:
         after = b"" if chip is None else chip.dump()
         card = cast(Chip, socket.pulled if socket.fired else socket.card)
         left = State(desk.ledger.keep(), card.dump(), state.faults + 1)
-        taken = other == "blank" and code == codes.OK and read_card(after, desk.meter.keys).order is not None
+        order = slice(_ORDER_AT, _ORDER_END)
+        taken = other == "blank" and code == codes.OK and after[order] != before[order]
         if taken:
             # The blank came before a byte was written: it is the customer's card, as if it had been from the start.
             lefts = [("", left._replace(dump=after))]
@@ -1435,7 +1614,11 @@ class _Runner:
             raise Violation("pull_is_death", f"the ledger has changed after the card was gone, before operation {at}")
         booked, before = (len(desk.facts(number).orders) for number in (loss.left.ledger, step.ledger))
         # A copy cannot be told from the card by reading it.
-        if desk.flow.kind in ("sale", "makeup", "refund", "probe") and loss.other != "copy" and booked > before:
+        if (
+            desk.flow.kind in ("sale", "makeup", "refund", "probe", "exchange")
+            and loss.other != "copy"
+            and booked > before
+        ):
             raise Violation("booked_for_it", f"an order is booked though the card was gone before operation {at}")
         if loss.other is not None and not loss.taken:
             # The hall has two passwords to choose from for a half-made card, and a copy of it looks like one.

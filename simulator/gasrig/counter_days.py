@@ -28,6 +28,7 @@ from gascard.sle4442 import tries_left
 from gashall import errors, keyfile
 from gashall.batch import Row
 from gashall.errors import GasError
+from gashall.exchange import NewMeter
 from gashall.readers.base import Reader
 from gashall.readers.chip import ChipReader, Plan
 from gashall.services import Hall
@@ -137,9 +138,9 @@ class Day:
         return chip
 
     @contextmanager
-    def meanwhile(self, does: Callable[[], object]) -> Iterator[Reader]:
-        """A reader; as the card's password is presented, another window does that."""
-        reader = self.reader()
+    def meanwhile(self, does: Callable[[], object], chip: Chip | None = None) -> Iterator[Reader]:
+        """A reader, with ``chip`` or the customer's card; as its password is presented, another window does that."""
+        reader = self.reader(chip)
         todo = [does]
 
         def step(plan: Plan) -> None:
@@ -624,6 +625,69 @@ def _windows(day: Day) -> None:
         _fails(day, codes.OLDER, "a sale, sold meanwhile on the card's clone", lambda: hall.sell(reader, 1))
 
 
+def _company_windows(day: Day) -> None:
+    # The same with a company's card, whose maker's password is presented; and nothing is begun twice.
+    hall = day.hall
+    other = Hall(day.ledger, day.signer, lambda: day.now)
+
+    def cleared(reader: Reader) -> object:
+        return hall.issue_clear(reader, account=ACCOUNT, **APPROVED)
+
+    with day.meanwhile(lambda: other.suspend(ACCOUNT, 0, "noise"), Chip()) as reader:
+        _fails(day, errors.SUSPENDED, "a clear card, suspended meanwhile", lambda: cleared(reader))
+    other.end_suspension(ACCOUNT, 0)
+    with day.meanwhile(lambda: cleared(day.reader(Chip())), Chip()) as reader:
+        _fails(day, errors.BINDING_ENDS, "a clear card, made meanwhile", lambda: cleared(reader))
+    day.refused(errors.BINDING_ENDS, "a sale with a clear card out", lambda: hall.sell(day.reader(), 1))
+
+
+def _closed_account(day: Day) -> None:
+    # RULES 1, money back: only against the final record, gifts not, and once; the meter is then free for another.
+    hall, tool = day.hall, Chip()
+    hall.write_grant(day.reader(), day.asked(5, "gift"))
+    day.loads(3500)
+    day.meter.under_test.pulses(200)
+    hall.issue_clear(day.reader(tool), account=ACCOUNT, **APPROVED)
+    day.refused(errors.FINAL_MISSING, "read back before the meter has it", lambda: hall.read_tool(day.reader(tool)))
+    day.refused(errors.BINDING_ENDS, "closed before the meter has it", lambda: hall.close_account(ACCOUNT, **APPROVED))
+    day.so("the meter", day.visit(tool), codes.OK)
+    day.refused(errors.BINDING_ENDS, "closed before it is read", lambda: hall.close_account(ACCOUNT, **APPROVED))
+    ended = hall.read_tool(day.reader(tool)).ended
+    day.so("left", ended and (ended.remaining, ended.not_loaded), (Decimal(33), Decimal(0)))
+    hall.open_shift("Sun Li")
+    told = hall.close_account(ACCOUNT, **APPROVED)
+    day.so("paid back", (told.paid_back, told.fen, told.owed), (Decimal(30), 7500, 0))
+    day.so("closed again", hall.close_account(ACCOUNT, **APPROVED).resumed, True)
+    day.so("paid out", hall.shift().paid_out, 7500)
+    day.refused(errors.ACCOUNT_CLOSED, "a sale", lambda: hall.sell(day.reader(), 1))
+
+
+def _dead_meter(day: Day) -> None:
+    # RULES 1, dead meter: by the closing index, made up within it, the number refused until the meter is cleared.
+    hall = day.hall
+    hall.sell(day.reader(), 20, fen=5000)  # on the card, and never loaded
+    new = NewMeter(number=OTHER_METER, initial_reading=5)
+    asked = {"account": ACCOUNT, "meter": new, "closing_index": "7", **APPROVED}
+    day.refused(errors.EXCHANGE_MISSING, "the card before the exchange", lambda: hall.exchange_card(day.reader()))
+    told = hall.exchange_dead(**asked)
+    day.so("left by the index", (told.state, told.owed), ("dead", Decimal(43)))
+    day.refused(errors.EXCHANGE, "declared twice", lambda: hall.exchange_dead(**asked))
+    day.refused(errors.EXCHANGE, "a sale in between", lambda: hall.sell(day.reader(), 1))
+    hall.exchange_card(day.reader())
+    day.refused(
+        errors.METER_DEAD, "the dead meter opened", lambda: hall.open_account(day.reader(Chip()), meter=METER, volume=1)
+    )
+    heir = _Meter(day.signer, OTHER_METER)
+    day.card.restore(heir.visit(day.card.dump()).dump)
+    hall.read_back(day.reader())
+    day.refused(errors.DEAD_METER_LIMIT, "more than was left", lambda: day.asked(44, "dead meter"))
+    hall.write_grant(day.reader(), day.asked(43, "dead meter"))
+    day.card.restore(heir.visit(day.card.dump()).dump)
+    day.so("on the new meter", heir.store().remaining, 4300)
+    hall.read_back(day.reader())
+    day.so("difference", hall.reconcile(ACCOUNT).difference, 0)
+
+
 def _fails(day: Day, code: int, what: str, service: Callable[[], object]) -> None:
     # As ``refused``; but what the other window did is there.
     dump = day.card.dump()[:_COUNTER_AT]
@@ -796,6 +860,9 @@ DAYS: dict[str, Callable[[Day], None]] = {
     "tampered": _tampered,
     "verified": _verified,
     "two windows": _windows,
+    "company's card, two windows": _company_windows,
+    "closed": _closed_account,
+    "exchange, dead meter": _dead_meter,
     "batch": _batch,
     "passphrase": _passphrase,
 }

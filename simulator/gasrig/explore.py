@@ -17,6 +17,12 @@ model of a few lines. What breaks a rule is shrunk to the shortest story that st
     ("grant", u, pulses, byte, how)     he is given gas: asked for, approved, written; stopped as a purchase is
     ("refund", u, pulses, byte, how)    so much of his gas is to be paid back; ("pay", u) its money, once it is proven;
     ("cancel", u)                       the refund on his card is taken back by another order
+    ("exchange", u, byte, how)          a transfer card is made for another meter of his, once; stopped as a purchase is
+    ("carry", u, operation, early)      the transfer card goes into his meter, pulled before that operation on its bus
+                                        or, from 60 on, not at all; then into the new one, which is his once it is bound
+    ("through", u, byte, how)           the hall reads the transfer card, and writes his card for the new meter
+    ("copy", u) ("restore", u)          the ledger is copied; the copy is restored as it must be, and nobody's in person
+    ("adopt", u) ("probe", u)           his card's word is taken; a probe is put on it
     ("roll", u, place) ("own", u)       he goes on with a copy that shows that image; with his newest card again
     ("visit", u)                        his card in his meter, and out again
     ("pull", u, operation, early)       the same, pulled before that operation on its bus; early: the switch tells
@@ -54,7 +60,9 @@ from gascard.frames import HEAD
 from gascard.records import IDENTITY_AT, ORDER, ORDER_AT, size_of
 from gascard.sle4442 import TRIES_FULL, tries_left
 from gashall import errors, units
+from gashall.adoption import Adopted
 from gashall.errors import GasError, ReaderError
+from gashall.exchange import Exchange, NewMeter
 from gashall.grants import Grant
 from gashall.readers.chip import ChipReader, Plan
 from gashall.services import ReadBack, Sale
@@ -69,6 +77,8 @@ from gasrig.town import (
     FOREIGN_PSC,
     KEY_VERSION,
     LANE_LENGTH,
+    NO_ACCOUNT,
+    PEOPLE,
     PULSE_WEIGHT,
     START,
     TRAVEL_MS,
@@ -83,6 +93,8 @@ from gasrig.town import (
     judge_burned,
     judge_credit,
     judge_images,
+    judge_town,
+    of_company,
 )
 
 __all__ = [
@@ -120,6 +132,7 @@ NEAR = 3  # pulses from a threshold from which on gas is drawn pulse by pulse
 TOKENS_FULL = 8
 LANES = 4  # of a meter with an EEPROM
 NOT_PULLED = 0xFFFF
+CARRIED = 60  # an operation from which on a transfer card is not pulled
 TOWARDS_OPEN = b"\x02"  # an entry's data (gasrig.recorder)
 MAC_SIZE = 8
 COUNTER = 260  # the place of the error counter in a dump of 264 bytes
@@ -134,8 +147,14 @@ PLAYER_RULES: dict[str, str] = {
 }
 
 
-# Codes that no customer should ever hear, whatever he shows.
+# Codes that no customer should ever hear, whatever he shows; but LEDGER_BEHIND once a copy was restored.
 _CONTRADICTIONS = (errors.LEDGER, errors.LEDGER_BEHIND, errors.FIELD, errors.READER_USE, errors.OPENING_DIFFERS)
+
+
+_RECOVERING = """
+    SELECT COUNT(*) FROM recoveries JOIN bindings ON recoveries.binding = bindings.id
+    WHERE bindings.account = ? AND recoveries.ended_at IS NULL
+"""
 
 
 class HallDied(BaseException):
@@ -145,18 +164,21 @@ class HallDied(BaseException):
 # ---------------------------------------------------------------------- a town where more can happen
 
 
+_Answer: TypeAlias = Sale | ReadBack | Grant | Exchange | Adopted
+
+
 class Counter(Desk):
     """A hall that dies, whose cards are pulled and torn, and that replaces lost cards."""
 
-    def stopped(
-        self, chip: Chip, service: Callable[[ChipReader], Sale | ReadBack | Grant], byte: int = 0, how: int = 0
-    ) -> Served:
+    restored = False
+
+    def stopped(self, chip: Chip, service: Callable[[ChipReader], "_Answer"], byte: int = 0, how: int = 0) -> Served:
         """One customer at the window; stopped before byte number ``byte`` it stores, as STOPS[``how``] says.
 
         The code is CARD_OUT too where the program died: to the customer it is the same. ``chip`` is his.
         """
 
-        def served(reader: ChipReader) -> Sale | ReadBack | Grant:
+        def served(reader: ChipReader) -> "_Answer":
             if how:
                 reader.step = _stopper(reader, byte, how)
             try:
@@ -165,7 +187,7 @@ class Counter(Desk):
                 raise ReaderError(codes.CARD_OUT) from None
 
         answer = self._serve(chip, served, None)
-        if answer.code in _CONTRADICTIONS:
+        if answer.code in _CONTRADICTIONS and not (self.restored and answer.code == errors.LEDGER_BEHIND):
             raise Violation("hall", f"the hall answers {errors.words(answer.code)[0]}")
         return answer
 
@@ -200,6 +222,51 @@ class Counter(Desk):
         image = chip.dump()
         return self.stopped(chip, lambda reader: self.cancelling(reader, image))
 
+    def exchanging(self, old: str, new: str, index: int, chip: Chip, byte: int = 0, how: int = 0) -> Served:
+        """The transfer card from meter ``old`` to ``new``, whose wheels read ``index``, on ``chip``."""
+        return self.stopped(chip, lambda reader: self.beginning(reader, old, new, index), byte, how)
+
+    def taking_in(self, chip: Chip) -> Served:
+        """Read the transfer card ``chip`` back."""
+        return self.stopped(chip, self._hall.read_exchange)
+
+    def for_new_meter(self, chip: Chip, byte: int = 0, how: int = 0) -> Served:
+        """Write the customer's card ``chip`` for the meter he has got."""
+        return self.stopped(chip, lambda reader: self._hall.exchange_card(reader, rescue=True), byte, how)
+
+    def adopting(self, chip: Chip) -> Served:
+        """Take the word of ``chip``."""
+        return self.stopped(chip, lambda reader: self._hall.adopt(reader, **PEOPLE))
+
+    def probing(self, chip: Chip) -> Served:
+        """Put a probe on ``chip``."""
+        return self.stopped(chip, lambda reader: self._hall.probe(reader, overwrite=True, rescue=True))
+
+    def declared(self, old: "Wall", new: "Wall", chip: Chip) -> Served:
+        """``old`` is declared dead by its index, and ``chip``, a blank one, becomes the customer's for ``new``."""
+
+        def service(reader: ChipReader) -> Exchange:
+            account, initial = self._account_at(old.number), units.volume(new.index_at_start, PULSE_WEIGHT)
+            meter = NewMeter(number=new.number, initial_reading=initial, pulse_weight=PULSE_WEIGHT)
+            index = units.volume(old.index, PULSE_WEIGHT)
+            self._hall.exchange_dead(account=account, meter=meter, closing_index=index, **PEOPLE)
+            return self._hall.exchange_card(reader, account=account, reason="broken")
+
+        return self.stopped(chip, service)
+
+    def has(self, meter: str) -> bool:
+        """Whether the meter is some account's."""
+        return self._account_at(meter) != NO_ACCOUNT
+
+    def knows(self, chip: Chip) -> bool:
+        """Whether the ledger has the card."""
+        return self._account_of(chip.dump()) != NO_ACCOUNT
+
+    def recovering(self, chip: Chip) -> bool:
+        """Whether the account of ``chip`` waits for a report."""
+        account = self._account_of(chip.dump())
+        return bool(self._db.execute(_RECOVERING, (account,)).fetchone()[0])
+
     def reading(self, chip: Chip) -> Served:
         """Read ``chip`` back."""
         return self.stopped(chip, self._hall.read_back)
@@ -216,8 +283,13 @@ class Counter(Desk):
         if (refund := self._open_grant(account, "refund", written=True)) is not None:
             with suppress(GasError):  # what is proven is paid first; what is not is cancelled by the new card
                 hall.pay_refund(refund)
-        told = hall.replace(ChipReader(chip), account=account, reason="lost in use", again=True)
-        if told.held:
+        try:
+            told = hall.replace(ChipReader(chip), account=account, reason="lost in use", again=True)
+        except GasError as error:
+            if error.code not in (errors.EXCHANGE, errors.RECOVERING, errors.BINDING_ENDS):
+                raise
+            return None
+        if told.held and not self.recovering(chip):
             asked = hall.request_makeup(account, told.held, kind="held", reason="not loaded", requester="Li Ming")
             hall.approve_grant(asked.number, "Wang Fang")
             hall.write_grant(ChipReader(chip), asked.number)
@@ -231,7 +303,8 @@ class Counter(Desk):
                 raise Violation("hall", "a replacement's order is not authentic, or says another thing than its row")
             made.append(Sold(row, said))
         last = made[-1]
-        if last.row.released < rows[-1].released or read_card(chip.dump(), self.keys_of(meter)).order != last.order:
+        less = last.row.released < rows[-1].released and not self.restored
+        if less or read_card(chip.dump(), self.keys_of(meter)).order != last.order:
             raise Violation("hall", "a replacement card says less than was paid for, or another thing than its row")
         return chip, made
 
@@ -390,22 +463,57 @@ class Street:
         self._bearers: list[dict[bytes, bytes]] = [{} for _ in range(customers)]  # order's MAC: an image with it
         self._rows: list[tuple[OrderRow, ...]] | None = None  # of the ledger, until the hall does something
         self._sales: list[list[Sold]] = [[] for _ in range(customers)]
+        self.others: list[Wall | None] = [None] * customers
+        """Of each customer the meter that is to take the place of his, or did."""
+        self._company: list[list[bytes]] = [[] for _ in range(customers)]  # images of his transfer card
+        self.restored = False
+        self._build = signer, seed, target, eeprom
         try:
             for place in range(customers):
-                number = f"{seed % 10**6:06d}{2025 + place:08d}"
-                key, tool_key = signer.meter_keys(number, KEY_VERSION)
-                wall = Wall(number, key, tool_key, open_target(target), 100 + 7 * place, eeprom=eeprom)
-                self.walls.append(wall)
+                self.walls.append(self._wall(place))
         except BaseException:
             self.close()
             raise
         self.keys = [wall.watch.keys for wall in self.walls]
 
+    def _wall(self, place: int, another: int = 0) -> Wall:
+        signer, seed, target, eeprom = self._build
+        number = f"{seed % 10**6:06d}{2025 + place + another:08d}"
+        key, tool_key = signer.meter_keys(number, KEY_VERSION)
+        return Wall(number, key, tool_key, open_target(target), 100 + 7 * place, eeprom=eeprom)
+
     def close(self) -> None:
         """End the targets and forget the ledger."""
-        for wall in self.walls:
-            wall.target.close()
+        for wall in [*self.walls, *self.others]:
+            if wall is not None:
+                wall.target.close()
         self.counter.close()
+
+    def other(self, u: int) -> Wall:
+        """The meter that is to take the place of that of ``u``; TargetError."""
+        wall = self.others[u]
+        if wall is None:
+            wall = self.others[u] = self._wall(u, 1000)
+        return wall
+
+    def exchanged(self, u: int) -> None:
+        """It has taken it."""
+        old, self.walls[u] = self.walls[u], self.other(u)
+        self.others[u] = old
+        self.keys[u] = self.walls[u].watch.keys
+        self._rows = None
+
+    def transfer(self, u: int, chip: Chip) -> None:
+        """The transfer card of ``u`` came out of a reader like this."""
+        self._company[u].append(chip.dump())
+
+    def restore(self, copy: bytes) -> None:
+        """The hall restores its ledger, as it must be done."""
+        self.restored = self.counter.restored = True
+        self._rows = None
+        self.counter.put_back(copy)
+        self.counter.minutes += 1
+        self.counter.mark_restored()
 
     def written(self, chip: Chip) -> None:
         """A card came out of a reader like this."""
@@ -433,12 +541,21 @@ class Street:
     def sold_to(self, sold: Sold) -> None:
         """An order was made."""
         self._rows = None
-        place = next(u for u, wall in enumerate(self.walls) if wall.number == sold.row.meter)
+        meter = sold.row.meter
+        place = next(u for u in range(len(self.walls)) if meter in [wall.number for wall in self.meters(u)])
         self._sales[place].append(sold)
 
+    def meters(self, u: int) -> list[Wall]:
+        """All meters of ``u``, his own first."""
+        return [wall for wall in (self.walls[u], self.others[u]) if wall is not None]
+
     def sold(self, u: int) -> int:
-        """Pulses customer ``u`` has paid for: what the hall has booked, and so owes him."""
-        return sum([row.paid for row, _ in self._sales[u]])
+        """Pulses customer ``u`` has paid for: what the hall has booked, and so owes him.
+
+        What an exchange releases once more was paid for before. A refund the restored ledger does not know of lapsed.
+        """
+        rows = [row for row, _ in self._sales[u] if row.kind != "exchange"]
+        return sum([row.paid for row in rows if row.paid > 0 or not self.restored])
 
     def pending(self, u: int) -> OrderRow | None:
         """The order of ``u`` that was begun and not finished."""
@@ -460,6 +577,8 @@ class Street:
         told = self.told(u)
         judge_burned(wall.standing, told)
         judge_credit(wall.standing, told)
+        if of_company(told.images):
+            judge_town([one.standing for one in self.meters(u)], told.sales, told.images, restored=self.restored)
 
     def check_all(self) -> None:
         """Judge everything at rest. Violation."""
@@ -470,7 +589,8 @@ class Street:
 
     def told(self, u: int) -> Told:
         """What hall and customers did with the meter of ``u``; of all images those that bear each order first."""
-        return Told(tuple(self._sales[u]), self.rows(u), tuple(self._bearers[u].values()), False)
+        images = (*self._bearers[u].values(), *self._company[u])
+        return Told(tuple(self._sales[u]), self.rows(u), images, self.restored)
 
 
 def number_of(image: bytes) -> int:
@@ -514,23 +634,32 @@ class Plain:
         self.bought = [0] * customers
         self.burned = [0] * customers
         self.sequence = [0] * customers
+        self.owed = [0] * customers
+        """The corrections: what was burned beyond zero at the meter before."""
+        self.before = [0] * customers
+        """Burned at the meter before."""
 
     def would_be(self, u: int, card: Card) -> tuple[int, int]:
         """Bought total and sequence once the meter of ``u`` has taken what is on ``card``."""
         order = card.order
-        if order is None or order.sequence <= self.sequence[u] or (order.opening != (self.sequence[u] == 0)):
+        if order is None or order.sequence <= self.sequence[u] or (self.sequence[u] == 0 and not order.opening):
             return self.bought[u], self.sequence[u]
         if order.refund:
             return order.bought_total, order.sequence
         return max(self.bought[u], order.bought_total), order.sequence
 
-    def load(self, u: int, total: int, sequence: int) -> None:
-        """The meter of ``u`` has taken an order."""
-        self.bought[u], self.sequence[u] = total, sequence
+    def load(self, u: int, total: int, sequence: int, owed: int = 0) -> None:
+        """The meter of ``u`` has taken an order, whose correction total ``owed`` stands."""
+        self.bought[u], self.sequence[u], self.owed[u] = total, sequence, owed
 
     def left(self, u: int) -> int:
         """What is left for ``u``."""
-        return self.bought[u] - self.burned[u]
+        return self.bought[u] - self.burned[u] - self.owed[u]
+
+    def move(self, u: int, left: int) -> None:
+        """What is left goes to another meter, which has burned nothing."""
+        self.before[u] += self.bought[u] - self.owed[u] - left
+        self.bought[u], self.owed[u], self.burned[u], self.sequence[u] = max(0, left), max(0, -left), 0, 1
 
 
 # ---------------------------------------------------------------------- the steps
@@ -543,6 +672,10 @@ class _Customer:
     chip: Chip | None = None  # his card
     half: Chip | None = None  # a blank on which his opening was begun
     first_gas: int = 0
+    transfer: Chip | None = None  # of his exchange, half made or whole
+    stage: str = ""  # of it: "begun", "carried", "through"
+    copied: str = ""  # what it was when the ledger was copied
+    lost: bool = False  # whether the ledger that was restored knows less of it
     cards: list[int] = field(default_factory=list)  # the numbers of all he ever had
 
 
@@ -567,6 +700,7 @@ class Player:
         )
         self.plain = Plain(len(self.customers))
         self.steps = 0
+        self.copy = self.street.counter.copy()
 
     def __enter__(self) -> "Player":
         return self
@@ -578,7 +712,7 @@ class Player:
         """All images of the cards customer ``u`` ever had, those of a card oldest first."""
         return [image for number in self.customers[u].cards for image in self.street.images.get(number, ())]
 
-    def _copy(self, u: int, place: int, stranger: int) -> Chip | None:
+    def _clone(self, u: int, place: int, stranger: int) -> Chip | None:
         images = self.images(u % len(self.customers))
         return self.street.counter.shows(images[-1 - place % len(images)], stranger & 1) if images else None
 
@@ -599,6 +733,8 @@ class Player:
     def _agree(self, u: int) -> None:
         wall, plain = self.street.walls[u], self.plain
         snapshot = wall.meter.last
+        if wall.store.over:
+            return  # until the new meter has its final record
         plain.burned[u] = snapshot["index"] - wall.index_at_binding
         said = snapshot["bought_total"], snapshot["sequence"]
         if said != (plain.bought[u], plain.sequence[u]):
@@ -613,10 +749,10 @@ class Player:
         if code in (codes.FAULT, codes.STORE_LOST):
             raise Violation("fault", f"customer {u}: the meter answers {code}")
         if stopped or code in (codes.CARD_OUT, codes.REPORT_NOT_WRITTEN):
-            if (took["bought_total"], took["sequence"]) == new:
-                self.plain.load(u, *new)
-        elif code == codes.OK:
-            self.plain.load(u, *new)
+            if (took["bought_total"], took["sequence"]) == new and new[1] != self.plain.sequence[u]:
+                self.plain.load(u, *new, 0 if card.order is None else card.order.correction_total)
+        elif code == codes.OK and new[1] != self.plain.sequence[u]:
+            self.plain.load(u, *new, 0 if card.order is None else card.order.correction_total)
         return code
 
     # --- at the hall
@@ -653,7 +789,9 @@ class Player:
         if chip is None:
             return None
         begun = self.street.pending(u)
-        pulses = max(1, pulses) if begun is None else begun.paid
+        if begun is not None and begun.kind == "exchange":
+            return self._through(u, byte, how)
+        pulses = max(1, pulses) if begun is None else max(1, begun.paid)
         return self.street.booked(self.street.counter.sale(chip, pulses, byte, how % len(STOPS)), chip)
 
     def _grant(self, u: int, pulses: int, byte: int = 0, how: int = 0) -> int | None:
@@ -682,13 +820,13 @@ class Player:
         return None if chip is None else self.street.booked(self.street.counter.reading(chip), chip)
 
     def _window(self, u: int, place: int, pulses: int, stranger: int) -> int | None:
-        chip = self._copy(u, place, stranger)
+        chip = self._clone(u, place, stranger)
         if chip is None:
             return None
         if not pulses:
             return self.street.booked(self.street.counter.reading(chip), chip)
         begun = self.street.pending(u)
-        served = self.street.counter.sale(chip, pulses if begun is None else begun.paid)
+        served = self.street.counter.sale(chip, pulses if begun is None else max(1, begun.paid))
         if not served.code:
             self.customers[u].chip = chip  # what was sold is on this one
         return self.street.booked(served, chip)
@@ -708,7 +846,7 @@ class Player:
         return 0
 
     def _roll(self, u: int, place: int) -> int | None:
-        chip = self._copy(u, place, 0)
+        chip = self._clone(u, place, 0)
         if chip is None:
             return None
         self.customers[u].chip = chip
@@ -720,6 +858,80 @@ class Player:
             return None
         customer.chip = self._newest(u, customer.chip)
         return 0
+
+    def _exchange(self, u: int, byte: int = 0, how: int = 0) -> int | None:
+        street, customer = self.street, self.customers[u]
+        if customer.chip is None or customer.stage or not street.walls[u].store.bound:
+            return None
+        chip = customer.transfer or Chip()
+        other = street.other(u)
+        served = street.counter.exchanging(
+            street.walls[u].number, other.number, other.index_at_start, chip, byte, how % len(STOPS)
+        )
+        street.sessions += 1
+        spoilt = served.code in (codes.PASSWORD_REFUSED, errors.LAST_TRY, errors.CARD_NOT_BLANK, errors.CARD_DEAD)
+        customer.transfer = None if spoilt else chip
+        street.transfer(u, chip)
+        if not served.code:
+            customer.stage = "begun"
+        return served.code
+
+    def _carry(self, u: int, operation: int = CARRIED, early: int = 0) -> int | None:
+        street, customer = self.street, self.customers[u]
+        chip = customer.transfer
+        if customer.stage != "begun" or chip is None:
+            return None
+        old, new = street.walls[u], street.other(u)
+        code = codes.OK
+        for wall, pull_at in ((old, operation if operation < CARRIED else None), (new, None)):
+            street.sessions += 1
+            code, after = wall.visit(chip.dump(), pull_at, bool(early & 1))
+            chip.restore(after)
+            street.transfer(u, chip)
+        final = old.store.final
+        if new.store.bound and final is not None:
+            left = final.remaining
+            if old.store.bound or not 0 <= left - self.plain.left(u) <= old.watch.behind:
+                raise Violation("plain", f"customer {u}: {left} moved, not {self.plain.left(u)}")
+            self.plain.move(u, left)
+            street.exchanged(u)
+            street.walls[u].meter.snapshot()
+            customer.stage = "carried"
+        return code
+
+    def _through(self, u: int, byte: int = 0, how: int = 0) -> int | None:
+        street, customer = self.street, self.customers[u]
+        if customer.stage != "carried" or customer.transfer is None or customer.chip is None:
+            return None
+        street.sessions += 1
+        served = street.counter.taking_in(customer.transfer)
+        if served.code:
+            return served.code
+        code = street.booked(street.counter.for_new_meter(customer.chip, byte, how % len(STOPS)), customer.chip)
+        if not code:
+            customer.stage = "through"
+        return code
+
+    def _copy(self, u: int) -> int:
+        self.copy = self.street.counter.copy()
+        for customer in self.customers:
+            if not customer.lost:  # else the ledger knows no more than the copy before
+                customer.copied = customer.stage
+        return 0
+
+    def _restore(self, u: int) -> int:
+        self.street.restore(self.copy)
+        for customer in self.customers:
+            customer.lost = customer.stage != customer.copied
+        return 0
+
+    def _adopt(self, u: int) -> int | None:
+        chip = self.customers[u].chip
+        return None if chip is None else self.street.booked(self.street.counter.adopting(chip), chip)
+
+    def _probe(self, u: int) -> int | None:
+        chip = self.customers[u].chip
+        return None if chip is None else self.street.booked(self.street.counter.probing(chip), chip)
 
     # --- at a meter
 
@@ -749,11 +961,11 @@ class Player:
         return None if chip is None else self._insert(u, chip, operation, bool(early & 1))
 
     def _show(self, u: int, v: int, place: int, stranger: int) -> int | None:
-        chip = self._copy(v, place, stranger)
+        chip = self._clone(v, place, stranger)
         return None if chip is None else self._insert(u, chip, stranger=bool(stranger & 1))
 
     def _forge(self, u: int, place: int, byte: int, value: int) -> int | None:
-        chip = self._copy(u, place, 0)
+        chip = self._clone(u, place, 0)
         if chip is None:
             return None
         # Anything between the frame's start and its MAC, kind, length and version among it.
@@ -852,12 +1064,42 @@ class Player:
         for u, customer in enumerate(self.customers):
             if customer.chip is None and self.street.pending(u) is None:
                 continue  # who never was a customer
-            self._finish(u, customer)
-            if self.plain.bought[u] != self.street.sold(u):
-                paid, bought = self.street.sold(u), self.plain.bought[u]
+            if self.street.restored:
+                self._recover(u, customer)
+            else:
+                self._finish(u, customer)
+            paid, bought = self.street.sold(u), self.plain.bought[u] - self.plain.owed[u] + self.plain.before[u]
+            if bought > paid or (bought < paid and not self.street.restored):
                 raise Violation("settles", f"customer {u} has paid for {paid}, the meter has {bought}")
             self.street.check(u)
         self.street.check_all()
+
+    def _recover(self, u: int, customer: _Customer) -> None:
+        # What was done since the copy is lost to the ledger: a card, or an exchange, it does not know of.
+        counter, old = self.street.counter, self.street.others[u]
+        if customer.chip is None:
+            return
+        customer.chip = self._newest(u, customer.chip)
+        if customer.stage in ("begun", "carried") and not customer.lost:
+            return
+        if customer.lost:
+            if customer.copied or customer.stage == "begun" or old is None or not counter.has(old.number):
+                return
+            # The old meter will never speak again: it counts as dead, and the new one tells the probe what it has.
+            customer.chip = Chip()
+            served = counter.declared(old, self.street.walls[u], customer.chip)
+            if self.street.booked(served, customer.chip):
+                raise Violation("settles", f"customer {u}: the hall answers {errors.words(served.code)[0]}")
+            self._owns(customer, customer.chip)
+        for _ in range(3):
+            if not counter.knows(customer.chip) or not counter.recovering(customer.chip):
+                return
+            self._adopt(u)
+            self._probe(u)
+            self._bring(u, customer.chip)
+            self._adopt(u)
+        if tries_left(customer.chip.security[0]) > 1:
+            raise Violation("settles", f"the account of customer {u} is still recovering")
 
     def _finish(self, u: int, customer: _Customer) -> None:
         for _ in range(4):
@@ -866,6 +1108,8 @@ class Player:
             self._open(u, customer.first_gas)
         if customer.chip is None:
             raise Violation("settles", f"the opening of customer {u} does not come to an end")
+        if customer.transfer is not None:
+            self._moved(u, customer)
         customer.chip = self._newest(u, customer.chip)
         if self.street.pending(u) is not None:
             self._sell(u, 0)
@@ -874,6 +1118,19 @@ class Player:
         code = self._pay(u)
         if code and tries_left(customer.chip.security[0]) > 1:
             raise Violation("settles", f"customer {u}: the hall answers {errors.words(code)[0]} to his newest card")
+
+    def _moved(self, u: int, customer: _Customer) -> None:
+        # An exchange that was begun cannot be taken back.
+        for _ in range(6):
+            if customer.stage == "through":
+                return
+            if self._exchange(u) == errors.PENDING_ELSEWHERE and self.street.pending(u) is not None:
+                self._sell(u, 0)
+            self._carry(u)
+            self._through(u)
+            self._wait(u, 31)
+        if customer.stage:
+            raise Violation("settles", f"the exchange of customer {u} is {customer.stage}")
 
     def _newest(self, u: int, chip: Chip) -> Chip:
         # The card that bears the last order made for him, if it was ever whole on one.
@@ -1098,6 +1355,48 @@ def _refund_trip(chance: random.Random, u: int, _: int) -> list[Step]:
     return [*first, (*refund, how), (*refund[:3], 0, 0), *between, *last]
 
 
+def _moving(chance: random.Random, u: int, _: int) -> list[Step]:
+    how = chance.randrange(1, len(STOPS)) if chance.random() < 0.5 else 0
+    before: list[Step] = chance.choice(([], [("sell", u, _pulses(chance), 0, 0)], [("read", u)], [("low", u, 0)]))
+    between: list[Step] = chance.choice(
+        (
+            [("visit", u)],
+            [("sell", u, 7, 0, 0), ("visit", u)],
+            [("replace", u)],
+            [("burn", u, _pulses(chance))],
+            [("cut", u, chance.randrange(2))],
+            [("show", u, u, chance.randrange(4), 0)],
+            [],
+        )
+    )
+    again: list[Step] = [("exchange", u, 0, 0)] if how else []
+    return [
+        *before,
+        ("exchange", u, chance.randrange(180), how),
+        *again,
+        *between,
+        ("carry", u, chance.randrange(2 * CARRIED), chance.randrange(2)),
+        ("carry", u, CARRIED, 0),
+        *between,
+        ("through", u, chance.randrange(66), how),
+        ("through", u, 0, 0),
+        ("visit", u),
+    ]
+
+
+def _lost_ledger(chance: random.Random, u: int, customers: int) -> list[Step]:
+    between: list[Step] = []
+    for _ in range(chance.randrange(3)):
+        kind: Callable[[random.Random, int, int], list[Step]] = chance.choice(
+            (_trip, _given_trip, _refund_trip, _moving)
+        )
+        between += kind(chance, chance.randrange(customers), customers)
+    told: list[Step] = []
+    for v in range(customers):
+        told += [("adopt", v), ("probe", v), ("visit", v), ("adopt", v)]
+    return [("copy", u), *between, ("restore", u), *told]
+
+
 def _loss(chance: random.Random, u: int, _: int) -> list[Step]:
     return [("replace", u), ("visit", u), ("show", u, u, chance.randrange(1000), 0)]
 
@@ -1115,6 +1414,8 @@ _CHANCES: tuple[tuple[Callable[[random.Random, int, int], list[Step]], int], ...
     (_given_trip, 5),
     (_refund_trip, 6),
     (_loss, 2),
+    (_moving, 4),
+    (_lost_ledger, 1),
     (_rest, 5),
 )
 
@@ -1163,6 +1464,13 @@ SIZES = {
     "refund": 5,
     "pay": 2,
     "cancel": 2,
+    "exchange": 4,
+    "carry": 4,
+    "through": 4,
+    "copy": 2,
+    "restore": 2,
+    "adopt": 2,
+    "probe": 2,
     "roll": 3,
     "own": 2,
     "forge": 5,

@@ -713,7 +713,9 @@ _ACCOUNT = "meter/account.py"
 _ADOPTION = "gashall/adoption.py"
 _BATCH = "gashall/batch.py"
 _COUNTER = "gashall/counter.py"
+_CLOSING = "gashall/closing.py"
 _EVENTS = "meter/events.py"
+_EXCHANGE = "gashall/exchange.py"
 _FRAMES = "gascard/frames.py"
 _GRANTS = "gashall/grants.py"
 _GUARDS = "meter/guards.py"
@@ -730,6 +732,9 @@ _REPLACEMENT = "gashall/replacement.py"
 _SESSION = "meter/session.py"
 _SHIFTS = "gashall/shifts.py"
 _STORE = "meter/store.py"
+_TOOLCARDS = "gashall/toolcards.py"
+_TOOLMAKING = "gashall/toolmaking.py"
+_TOOLREADING = "gashall/toolreading.py"
 _TOOLS = "meter/tools.py"
 _VALVE = "meter/valve.py"
 
@@ -2096,7 +2101,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _REPLACEMENT,
-                '        released=0 if here.known is None else here.known["bought_total"],\n',
+                '        released=0 if known is None else known["bought_total"],\n',
                 "        released=here.base,\n",
             ),
         ),
@@ -2344,16 +2349,22 @@ MUTANTS: tuple[Mutant, ...] = (
         (_at_counter("restored"),),
     ),
     Mutant(
-        "recovering accounts get another card",
-        "A card is replaced while its account is recovering or its meter under test.",
+        "meter under test gets another card",
+        "A card is replaced while its meter is under test.",
+        (Patch(_REPLACEMENT, "    check_free(books, binding, recovering=True)\n", ""),),
+        (_at_counter("suspended"),),
+    ),
+    Mutant(
+        "recovering account's card says too much",
+        "A card that replaces a recovering account's bears the total of a report from before the restore.",
         (
             Patch(
                 _REPLACEMENT,
-                "    check_not_closed(known)\n    check_free(books, binding)\n",
-                "    check_not_closed(known)\n",
+                "    known = None if books.recovery(binding.id) else here.known\n",
+                "    known = here.known\n",
             ),
         ),
-        (_at_counter("restored"),),
+        (_at_counter("lost while recovering"),),
     ),
     Mutant(
         "sequences do not jump",
@@ -2557,6 +2568,244 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
         (_at_counter("batch"),),
+    ),
+    # --- the company's cards at the hall
+    Mutant(
+        "waiting gas released twice",
+        "An exchange releases all that was ever paid on the customer's card, not what the old meter has not loaded.",
+        (
+            Patch(
+                _EXCHANGE,
+                '    owed = max(entitled - final["bought_total"], 0)\n',
+                "    owed = entitled\n",
+            ),
+        ),
+        (_hall("hall transfer card read"), _story("exchanged with gas on the card", 3)),
+    ),
+    Mutant(
+        "waiting gas forgotten",
+        "An exchange releases nothing on the customer's card but what its meter has.",
+        (
+            Patch(
+                _EXCHANGE,
+                '    owed = max(entitled - final["bought_total"], 0)\n',
+                "    owed = 0\n",
+            ),
+        ),
+        (_hall("hall transfer card read"),),
+    ),
+    Mutant(
+        "transfer card booked twice",
+        "A transfer card that comes back a second time is booked once more.",
+        (
+            Patch(
+                _EXCHANGE,
+                "        if row.moved_at is not None:\n            return _told(books, row, resumed=True)\n",
+                "",
+            ),
+        ),
+        (_hall("hall transfer card read"),),
+    ),
+    Mutant(
+        "transfer card not noted",
+        "A transfer card is made, and no exchange is booked with it.",
+        (Patch(_TOOLMAKING, "    if wanted.note is not None:\n", "    if False:\n"),),
+        (_hall("hall transfer card", 32),),
+    ),
+    Mutant(
+        "sold in an exchange",
+        "Gas is sold, given and replaced while an account's meter is exchanged.",
+        (
+            Patch(
+                _COUNTER,
+                "    if row is None:\n        return\n    if row.moved_at is None:\n        raise",
+                "    return\n    if row.moved_at is None:\n        raise",
+            ),
+        ),
+        (_hall("hall transfer card", 32),),
+    ),
+    Mutant(
+        "card for the new meter before its time",
+        "The customer's card for the new meter is written before the final record is known.",
+        (
+            Patch(
+                _EXCHANGE,
+                "    if row.moved_at is None:\n",
+                "    if False:\n",
+            ),
+        ),
+        (_hall("hall transfer card", 32),),
+    ),
+    Mutant(
+        "awaited meter given away",
+        "The meter an exchange waits for is opened for another customer.",
+        (Patch("gashall/opening.py", "    if coming is not None:\n", "    if False:\n"),),
+        (_hall("hall transfer card", 32),),
+    ),
+    Mutant(
+        "dead meter opened again",
+        "A meter that was declared dead is opened though nobody has cleared it.",
+        (Patch("gashall/opening.py", "    if over is not None:\n", "    if False:\n"),),
+        (_at_counter("exchange, dead meter"),),
+    ),
+    Mutant(
+        "dead meter's gas without end",
+        "More is made up for a dead meter than its closing index leaves.",
+        (Patch(_GRANTS, "    if pulses > left:\n", "    if False:\n"),),
+        (_at_counter("exchange, dead meter"),),
+    ),
+    Mutant(
+        "closed without the final record",
+        "An account is closed against the last report where no final record is known.",
+        (
+            Patch(
+                _CLOSING,
+                "    if binding is None or binding.open or books.final(binding.meter, binding.number) is None:\n",
+                "    if binding is None:\n",
+            ),
+            Patch(
+                _CLOSING,
+                "    check_free(books, binding, ending=False)\n",
+                "",
+            ),
+            Patch(
+                _CLOSING,
+                "    final = encode.decode_frame(found(books.final(binding.meter, binding.number)).frame, "
+                "tools.FINAL)\n    last = found(books.last_order(binding.id))\n    waiting",
+                "    kept = books.final(binding.meter, binding.number)\n"
+                "    final = encode.decode_frame(kept.frame, tools.FINAL) if kept is not None else "
+                "encode.decode_report(books.last_report(binding.meter).frame)\n"
+                "    last = found(books.last_order(binding.id))\n    waiting",
+            ),
+        ),
+        (_story("cleared", 2), _at_counter("closed")),
+    ),
+    Mutant(
+        "forged final record booked",
+        "The hall asks for no MAC of a clear card's final record.",
+        (
+            Patch(
+                _TOOLREADING,
+                "    if not final.authentic:\n",
+                "    if final.values is None:\n",
+            ),
+        ),
+        (_story("cleared", 4),),
+    ),
+    Mutant(
+        "closed twice",
+        "Who closes an account again is not told that it is closed.",
+        (Patch(_CLOSING, "        if known.state == CLOSED and done is not None:\n", "        if False:\n"),),
+        (_hall("hall account closed"),),
+    ),
+    Mutant(
+        "gifts paid back at the end",
+        "Closing pays for gas that was given.",
+        (
+            Patch(
+                _CLOSING,
+                "        payable = min(max(count, 0), _bought(books, account) // 10 ** (2 - weight))\n",
+                "        payable = max(count, 0)\n",
+            ),
+        ),
+        (_at_counter("closed"),),
+    ),
+    Mutant(
+        "sold beside a clear card",
+        "An order is made while a card is out that may end its binding.",
+        (Patch(_COUNTER, "    if tool is not None:\n        raise", "    if False:\n        raise"),),
+        (_hall("hall clear card", 32),),
+    ),
+    Mutant(
+        "used clear card taken back",
+        "A clear card is taken back as unused though a meter has written on it.",
+        (
+            Patch(
+                _TOOLCARDS,
+                "        if row.seen_at is None and any(part.written for part in behind(card)):\n",
+                "        if False:\n",
+            ),
+        ),
+        (_hall("hall clear card taken back", 8), _story("cleared", 4)),
+    ),
+    Mutant(
+        "begun company's card forgotten",
+        "A company's card that was begun and not finished is begun anew.",
+        (
+            Patch(
+                _TOOLMAKING,
+                "    return next((row for row in rows if not row.issued and row.ended is None), None)\n",
+                "    return None\n",
+            ),
+        ),
+        (_hall("hall clear card", 8),),
+    ),
+    Mutant(
+        "company's card announces nothing",
+        "The ledger knows that a company's card is issued, and no byte of its password before.",
+        (
+            Patch(
+                _TOOLMAKING,
+                "            with counter.ledger.begin() as books:\n                books.mark_tool(",
+                "            with counter.ledger.begin() as books:\n                if issued:\n"
+                "                    books.mark_tool(",
+            ),
+        ),
+        (_hall("hall clear card"),),
+    ),
+    Mutant(
+        "company's card judged once",
+        "What another window did while the password was presented is not looked at before a company's card is booked.",
+        (
+            Patch(
+                _TOOLMAKING,
+                "                row = _book(counter, books, kind, meter, plan(books, None))\n",
+                "                row = _book(counter, books, kind, meter, wanted)\n",
+            ),
+        ),
+        (_at_counter("company's card, two windows"),),
+    ),
+    Mutant(
+        "card number given twice",
+        "The company's cards have numbers that are not counted.",
+        (
+            Patch(
+                _LEDGER,
+                "        highest = [self._highest(_cards.c.number), self._highest(_tools.c.number)]\n",
+                "        highest = [self._highest(_cards.c.number)]\n",
+            ),
+        ),
+        (_hall("hall setting card", 64),),
+    ),
+    Mutant(
+        "service number given twice",
+        "A setting card bears the service number of the one before it.",
+        (
+            Patch(
+                _LEDGER,
+                "        number = self._highest_service() + 1\n",
+                "        number = max(1, self._highest_service())\n",
+            ),
+        ),
+        (_hall("hall setting card", 64),),
+    ),
+    Mutant(
+        "report emptied half way",
+        "A report whose taking off was cut short in its first byte is taken for one a meter damaged.",
+        (
+            Patch(
+                _TOOLREADING,
+                "part.raw[0] & _START == _START != part.raw[0]]",
+                "part.raw[0] == 0xFF]",
+            ),
+        ),
+        (_hall("hall management card read"),),
+    ),
+    Mutant(
+        "blank cards for the company not counted",
+        "A company's card uses no blank card.",
+        (Patch(_TOOLMAKING, "    if uses_stock:\n", "    if False:\n"),),
+        (_hall("hall clear card", 32),),
     ),
     Mutant(
         "one salt for all",

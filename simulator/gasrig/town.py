@@ -9,6 +9,9 @@ ordinary URL, the rig by a connection of its own, through which the whole of it 
 of a millisecond. A file would cost a flush to the disk at each commit and tell nothing more: what a dying disk does
 to SQLite is SQLite's business, what a dying hall does is played with ``pull_at``.
 
+Where an account's gas may go to another meter or be paid back, by a transfer or clear card, no meter's sum holds by
+itself: ``judge_town`` asks for that of all.
+
 *Sold* is every order whose row has been committed: the customer has paid by then, whether its card was written
 or not (DESIGN D5), and the hall owes him that frame. A row that comes back from an older copy of the ledger is
 not paid again; one that the hall makes anew after that is.
@@ -18,7 +21,7 @@ import itertools
 import sqlite3
 import weakref
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,16 +30,20 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeAlias
 
 from gascard.chip import DUMP_SIZE, Chip
-from gascard.records import IDENTITY_AT, ORDER_AT, Layout
+from gascard.records import CARD_CLEAR, CARD_CUSTOMER, CARD_TRANSFER, IDENTITY_AT, ORDER_AT, Layout
 from gashall import encode, units
 from gashall.adoption import Adopted
+from gashall.closing import Closure
 from gashall.errors import GasError
+from gashall.exchange import Exchange, NewMeter
 from gashall.grants import Grant
 from gashall.ledger import Ledger
 from gashall.readers.chip import ChipReader, Plan
 from gashall.replacement import Replaced
 from gashall.services import Hall, ReadBack, Sale
 from gashall.signer import KeyFileSigner
+from gashall.toolcards import Tool
+from gashall.toolreading import ToolRead
 from gasrig import recorder
 from gasrig.bench import TEST_REGION
 from gasrig.checkers import (
@@ -63,6 +70,8 @@ __all__ = [
     "HALL_RULES",
     "KEY_VERSION",
     "LANE_LENGTH",
+    "NO_ACCOUNT",
+    "PEOPLE",
     "PULSE_WEIGHT",
     "START",
     "TRAVEL_MS",
@@ -82,6 +91,8 @@ __all__ = [
     "judge_burned",
     "judge_credit",
     "judge_images",
+    "judge_town",
+    "of_company",
 ]
 
 START = 13_000_000  # minutes since 2000-01-01 UTC, on every clock in town
@@ -113,6 +124,7 @@ HALL_RULES: dict[str, str] = {
     "paid_true": "A refund is paid only if its meter has loaded its order or a later one. (RULES 1: money back)",
     "waits": "No order is made while the one before it is not known to be loaded. (RULES 1: settling; DOMAIN 3)",
     "totals_add": "Released totals are what was paid, summed from sequence 1 on, less what is held. (DESIGN D2)",
+    "closed_true": "Whoever closes his account is paid back what he bought and did not burn. (RULES 1: money back)",
     "card_written": "A service that reports a sale leaves its very frame on the card. (DESIGN D5)",
 }
 
@@ -146,9 +158,22 @@ _OPEN_GRANTS = """
     SELECT id FROM grants WHERE account = ? AND kind = ? AND approver IS NOT NULL AND paid_at IS NULL
     AND cancelled_at IS NULL AND (written IS NULL) = ? ORDER BY id
 """
-_TABLES = ("accounts", "meters", "bindings", "cards", "orders", "grants", "recoveries", "reports")
+# Money paid back when an account was closed: as a row that takes so much gas off what was sold.
+_CLOSURES = """
+    SELECT grants.id, grants.account, bindings.meter, bindings.number, 0, 0, 'done', -grants.pulses, 0, x'', 'close'
+    FROM grants JOIN bindings ON grants.binding = bindings.id
+    WHERE grants.kind = 'close' AND grants.paid_at IS NOT NULL ORDER BY grants.id
+"""
+_LAST_ACCOUNT = "SELECT account FROM bindings WHERE meter = ? ORDER BY id DESC LIMIT 1"
+_TABLES = (
+    *("accounts", "meters", "bindings", "cards", "orders", "grants", "recoveries"),
+    *("tools", "transfers", "finals", "reports"),
+)
 # Over what is not known to be loaded nothing is written but these, which add no gas, and what follows a replacement.
-_OVER_WAITING = ("refund", "cancel", "probe", "replacement")
+_OVER_WAITING = ("refund", "cancel", "probe", "replacement", "exchange")
+# Rows that the hall makes of gas that was paid for already.
+_PAID_BEFORE = ("adopted", "transfer")
+PEOPLE: dict[str, Any] = {"requester": "Li Ming", "approver": "Zhao Min", "reason": "asked for"}
 
 
 def foreign(image: bytes) -> bytes:
@@ -209,10 +234,10 @@ class Frozen:
 
 
 class Sold(NamedTuple):
-    """A sale: the row as it was committed, and what its frame says to those who judge."""
+    """A sale: the row as it was committed, and what its frame says to those who judge; None for money paid back."""
 
     row: OrderRow
-    order: Order
+    order: Order | None
 
 
 class Served(NamedTuple):
@@ -223,8 +248,8 @@ class Served(NamedTuple):
     made: tuple[Sold, ...]
 
 
-_Answer: TypeAlias = Sale | ReadBack | Grant | Replaced | Adopted
-_NO_ACCOUNT, _NO_GRANT = "9999999999", 0x7FFFFFFF  # which no town has
+_Answer: TypeAlias = Sale | ReadBack | Grant | Replaced | Adopted | Exchange | Tool | ToolRead | Closure
+NO_ACCOUNT, _NO_GRANT = "9999999999", 0x7FFFFFFF  # which no town has
 
 _town = itertools.count()
 
@@ -310,13 +335,54 @@ class Desk:
         why = {"requester": "Li Ming", "approver": "Zhao Min", "reason": "restored"}
         return self._serve(_chip(image), lambda reader: self._hall.adopt(reader, **why), None)
 
+    def exchange(self, old: str, new: str, index: int) -> Served:
+        """A transfer card from meter ``old`` to ``new``, whose wheels read ``index``."""
+        return self._serve(Chip(), lambda reader: self.beginning(reader, old, new, index), None)
+
+    def beginning(self, reader: ChipReader, old: str, new: str, index: int) -> Exchange:
+        """The service of ``exchange``. GasError."""
+        meter = NewMeter(number=new, initial_reading=units.volume(index, PULSE_WEIGHT), pulse_weight=PULSE_WEIGHT)
+        return self._hall.begin_exchange(reader, account=self._account_at(old), meter=meter, **PEOPLE)
+
+    def exchange_card(self, image: bytes) -> Served:
+        """The customer's card becomes the new meter's."""
+        return self._serve(_chip(image), self._hall.exchange_card, None)
+
+    def clear(self, meter: str) -> Served:
+        """A clear card for the account of a meter."""
+        account = self._account_at(meter)
+        return self._serve(
+            Chip(), lambda reader: self._hall.issue_clear(reader, account=account, meter=meter, **PEOPLE), None
+        )
+
+    def close_account(self, meter: str) -> Served:
+        """The last account of a meter is closed, and what its final record says is paid back."""
+        account = self._account_at(meter)
+        return self._serve(Chip(), lambda _: self._hall.close_account(account, fen=1, **PEOPLE), None)
+
+    def take_in(self, image: bytes) -> Served:
+        """Read the chip of ``image``, whatever card it is."""
+        hall, kind = self._hall, image[IDENTITY_AT + 4]
+        if kind == CARD_CUSTOMER:
+            return self.read_back(image)
+        return self._serve(_chip(image), hall.read_exchange if kind == CARD_TRANSFER else hall.read_tool, None)
+
+    def take_back(self, image: bytes) -> Served:
+        """A company's card is taken back unused."""
+        number = int.from_bytes(image[IDENTITY_AT + 5 : IDENTITY_AT + 9], "big")
+        return self._serve(_chip(image), lambda reader: self._hall.end_tool(number, reader), None)
+
+    def _account_at(self, meter: str) -> str:
+        row = self._db.execute(_LAST_ACCOUNT, (meter,)).fetchone()
+        return NO_ACCOUNT if row is None else str(row[0])
+
     def mark_restored(self) -> None:
         """Every account is recovering."""
         self._hall.mark_restored()
 
     def served(self, image: bytes, service: str, *arguments: Any) -> Served:
-        """A service by its name, "read back", "sell", "gift", "held", "refund", "pay", "cancel", "replace", "probe" or
-        "adopt", on the chip of ``image``."""
+        """A service by its name, "read back", "sell", "gift", "held", "refund", "pay", "cancel", "replace", "probe",
+        "adopt", "take in", "take back" or "exchange card", on the chip of ``image``."""
         if service in ("gift", "held", "refund"):
             return self.grant(image, service, *arguments)
         method: Callable[..., Served] = getattr(self, service.replace(" ", "_"))
@@ -351,7 +417,7 @@ class Desk:
     def _account_of(self, image: bytes) -> str:
         card = int.from_bytes(image[IDENTITY_AT + 5 : IDENTITY_AT + 9], "big")
         row = self._db.execute("SELECT account FROM cards WHERE number = ?", (card,)).fetchone()
-        return _NO_ACCOUNT if row is None else str(row[0])
+        return NO_ACCOUNT if row is None else str(row[0])
 
     def _open_grant(self, account: str, sort: str, *, written: bool) -> int | None:
         row = self._db.execute(_OPEN_GRANTS, (account, sort, int(not written))).fetchone()
@@ -359,6 +425,7 @@ class Desk:
 
     def _serve(self, chip: Chip, service: Callable[[ChipReader], _Answer], pull_at: int | None) -> Served:
         before = {row.id for row in self.orders()}
+        closed = {row.id for row in self._closures()}
         ranks = dict(self._ranks())
         reader = ChipReader(chip)
         if pull_at is not None:
@@ -371,8 +438,9 @@ class Desk:
             code = error.code
         chip.power_off()
         rows = self.orders()
-        new = [row for row in rows if row.id not in before and row.kind != "adopted"]  # that one was paid for once
+        new = [row for row in rows if row.id not in before and row.kind not in _PAID_BEFORE]
         made = tuple([Sold(row, self._made(row, rows)) for row in new])
+        made += tuple([Sold(row, None) for row in self._closures() if row.id not in closed])
         if isinstance(answer, Sale) or (isinstance(answer, Grant) and answer.state == "on the card"):
             of_card = [row for row in rows if (row.meter, row.card) == (answer.meter, answer.card)]
             frame = next((row.frame for row in of_card if row.sequence == answer.sequence), b"")
@@ -405,6 +473,9 @@ class Desk:
     def orders(self) -> list[OrderRow]:
         """The ledger's orders, oldest first."""
         return [OrderRow(*row) for row in self._db.execute(_ORDERS)]
+
+    def _closures(self) -> list[OrderRow]:
+        return [OrderRow(*row) for row in self._db.execute(_CLOSURES)]
 
     def _ranks(self) -> list[tuple[str, tuple[int, int]]]:
         # Of each meter the newest report kept, in rising order.
@@ -651,17 +722,19 @@ class Told(NamedTuple):
         """The sales as books of gas, for the checkers' sums.
 
         A refund is paid back once the meter has loaded it, or another order came after it: its proof, or what takes it
-        back.
+        back. After a restore an order is no proof: what was open before has lapsed.
         """
         books = GasBooks()
-        ends = [(row.binding, row.sequence) for row, _ in self.sales]
-        if store.bound:
+        ends = [] if self.restored else [(row.binding, row.sequence) for row, _ in self.sales]
+        if store.bound and not self.restored:
             ends.append((store.binding, store.sequence))
         for row, order in self.sales:
+            if order is None:
+                continue
             if row.paid >= 0:
                 books.sold(number, row.binding, row.paid)
-            elif any(binding == row.binding and sequence > row.sequence for binding, sequence in ends) or (
-                ends[-1] == (row.binding, row.sequence) and store.bound
+            elif (store.bound and (store.binding, store.sequence) == (row.binding, row.sequence)) or any(
+                binding == row.binding and sequence > row.sequence for binding, sequence in ends
             ):
                 books.paid_back(number, row.binding, -row.paid)
             books.overdraft(number, order.overdraft)
@@ -670,7 +743,67 @@ class Told(NamedTuple):
 
 def judge_burned(standing: Standing, told: Told) -> None:
     """No more gas burned than was paid for, whatever was done to ledger and store. Violation (D10)."""
-    told.books(standing.number, standing.store).bound_holds(standing.number, standing.burned, standing.behind)
+    if not of_company(told.images):
+        told.books(standing.number, standing.store).bound_holds(standing.number, standing.burned, standing.behind)
+
+
+def of_company(images: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Those images that are of a transfer or clear card: with one of them about, a meter's gas is not its own."""
+    return tuple([image for image in images if image[IDENTITY_AT + 4] in (CARD_TRANSFER, CARD_CLEAR)])
+
+
+def judge_town(
+    standings: Sequence[Standing], sales: Sequence[Sold], images: Iterable[bytes], *, restored: bool = False
+) -> None:
+    """All meters together let no more gas through than was paid for and not paid back. Violation (D10; RULES 1).
+
+    Counted are what has burned; what each meter would still deliver; what a final record brings to a meter that has
+    not begun its binding, once for each; and what one proves for paying back, until it is paid. And an account that is
+    closed got back what it had not burned, unless a ledger that was restored has forgotten what it bought.
+    """
+    keys = {standing.number: standing.keys for standing in standings}
+    stores = {standing.number: standing.store for standing in standings}
+    gone: dict[tuple[str, int], int] = {}
+    used: dict[tuple[str, int], int] = {}
+    closed: set[tuple[str, int]] = set()
+    paid = overdrafts = 0
+    ends: dict[tuple[str, int], int] = {}
+    for row, _ in sales:
+        ends[row.meter, row.binding] = max(row.sequence, ends.get((row.meter, row.binding), 0))
+    for row, order in sales:
+        loaded = stores[row.meter].binding == row.binding and stores[row.meter].sequence >= row.sequence
+        lowered = loaded or row.sequence < ends[row.meter, row.binding]
+        # What an exchange releases was paid for before; a refund lowers nothing until it is loaded, or taken back.
+        if row.kind != "exchange" and (row.paid >= 0 or order is None or (lowered and not restored)):
+            paid += row.paid
+        overdrafts += 0 if order is None else order.overdraft
+        if order is None:
+            closed.add((row.meter, row.binding))
+    for image in of_company(images):
+        for number, own in keys.items():
+            card = read_card(image, own, tuple(keys.values()))
+            if card.final is None:
+                continue
+            which = card.final.said.meter, card.final.said.binding
+            used[which] = card.final.said.used
+            if card.incoming is not None and stores[number].binding < card.incoming.binding:
+                gone[which] = max(gone.get(which, 0), card.incoming.bought_total)
+            elif card.final.heir[1] == 0 and which not in closed:
+                gone[which] = max(gone.get(which, 0), card.final.remaining)
+    for end, order in sales:
+        if order is None and not restored:
+            rows = [row for row, _ in sales if row.account == end.account]
+            bought = sum([row.paid for row in rows if row.kind not in ("exchange", "close")])
+            burnt = sum([used.get(which, 0) for which in {(row.meter, row.binding) for row in rows}])
+            if -sum([row.paid for row in rows if row.kind == "close"]) != max(0, bought - burnt):
+                raise Violation("closed_true", f"{-end.paid} paid back of {bought} bought and {burnt} burned")
+    there = [max(0, store.remaining + store.overdraft) if store.bound else 0 for store in stores.values()]
+    burned = sum([standing.burned - standing.behind for standing in standings])
+    if burned + sum(there) + sum(gone.values()) > paid + overdrafts:
+        raise Violation(
+            "bound_holds",
+            f"{paid} paid for, {burned} burned, {there} to be had, {sum(gone.values())} proven to be left",
+        )
 
 
 def judge_images(standing: Standing, images: Iterable[bytes]) -> None:
@@ -688,9 +821,14 @@ def judge_credit(standing: Standing, told: Told) -> None:
     number, store = standing.number, standing.store
     if store.lost:
         return
-    credited_once(store, [order for _, order in told.sales])
+    moved = of_company(told.images)
+    orders = [order for _, order in told.sales if order is not None]
+    orders += [order for image in moved if (order := read_card(image, standing.keys).incoming) is not None]
+    credited_once(store, orders)
     loaded = store.binding, store.sequence, store.bought_total
-    refunds = [row.sequence for row, order in told.sales if order.refund and row.binding == store.binding]
+    if store.over and store.final is not None:
+        loaded = store.binding, store.final.said.sequence, store.final.said.bought_total
+    refunds = [order.sequence for order in orders if order.refund and order.binding == store.binding]
     for row in told.rows:
         # Of a former binding everything is past; what it says of its last orders only its final record knows.
         ahead = (row.binding, row.sequence) > loaded[:2] or (row.binding == loaded[0] and row.released > loaded[2])
@@ -699,7 +837,7 @@ def judge_credit(standing: Standing, told: Told) -> None:
             raise Violation("done_true", f"order {row.sequence} of {number} is done, the meter has {loaded}")
         if row.paid_out and (row.binding, row.sequence) > loaded[:2]:
             raise Violation("paid_true", f"refund {row.sequence} of {number} is paid, the meter has {loaded}")
-    if told.restored:
+    if told.restored or moved:
         return
     totals: dict[int, tuple[int, int, int]] = {}
     for row in told.rows:
@@ -842,6 +980,19 @@ class Town:
             return served.code
         self.cards.append(_chip(served.image))
         return len(self.cards) - 1
+
+    def exchange(self, old: int, new: int) -> int:
+        """A transfer card from one meter to another; 0 or a code."""
+        site = self.sites[new]
+        return self._booked(self.desk.exchange(self.numbers[old], site.number, site.index_at_start))
+
+    def clear(self, meter: int) -> int:
+        """A clear card; 0 or a code."""
+        return self._booked(self.desk.clear(self.numbers[meter]))
+
+    def close_account(self, meter: int) -> int:
+        """The last account of a meter is closed; 0 or a code."""
+        return self._booked(self.desk.close_account(self.numbers[meter]))
 
     def sell(self, card: int, pulses: int, image: bytes | None = None, *, pull_at: int | None = None) -> int:
         """Sell on a card, or on a chip that shows ``image`` (264 bytes) in its stead; then the card is untouched.
@@ -987,6 +1138,8 @@ class Town:
             judge_burned(site.standing, told)
             judge_images(site.standing, told.images)
             judge_credit(site.standing, told)
+        if of_company(self.images):
+            judge_town([site.standing for site in self.sites], self._sales, self.images, restored=self.restored)
 
     def _told(self, meter: int, rows: Iterable[OrderRow] = ()) -> Told:
         number = self.numbers[meter]

@@ -524,6 +524,38 @@ def test_exchange_under_way_in_a_restored_ledger_goes_on(house):
     house.sell(1)
 
 
+@pytest.mark.parametrize("loaded", [False, True])
+def test_exchange_a_restored_ledger_does_not_know_is_taken_from_the_new_meter(house, loaded):
+    copy = house.desk.copy(house.folder.parent / "copy")
+    house.begin()
+    assert house.show(house.old, "transfer.bin") == house.show(house.new, "transfer.bin") == codes.OK
+    if loaded:
+        house.hall.read_exchange(house.transfer)
+        house.hall.exchange_card(house.customer)
+        house.load()
+    hall = copy.hall()
+    hall.mark_restored()
+    refused(lambda: hall.read_exchange(house.transfer), errors.TOOL_UNKNOWN, CardError)
+    refused(lambda: hall.issue_clear(house.blank("x.bin"), account=ACCOUNT, **PEOPLE), errors.RECOVERING, LedgerError)
+    meter = NewMeter(number=NEIGHBOUR, initial_reading=0)
+    told = hall.exchange_dead(account=ACCOUNT, meter=meter, closing_index="7", **PEOPLE)
+    assert told.owed == 23
+    hall.exchange_card(house.blank("another.bin"), account=ACCOUNT, reason="broken")
+    assert house.show(house.new, "another.bin") in (codes.SEQUENCE_CONFLICT, codes.OLDER)
+    another = FileReader(house.folder / "another.bin")
+    hall.probe(another, overwrite=True)
+    assert house.show(house.new, "another.bin") == codes.OK
+    assert hall.adopt(another, **PEOPLE).released == 23
+    # What was adopted is not made up besides.
+    lost = {"kind": "dead meter", "reason": "left by the index", "requester": "Li Ming"}
+    refused(lambda: hall.request_makeup(ACCOUNT, 1, **lost), errors.DEAD_METER_LIMIT, LedgerError)
+    hall.sell(another, 1)
+    assert house.show(house.new, "another.bin") == codes.OK
+    assert house.new.meter.remaining == 2400
+    assert hall.audit().clean
+    copy.close()
+
+
 def test_new_meter_with_keys_of_another_version(house, signer):
     house.new = Stand(signer, NEIGHBOUR)
     block = encode.encode_key_block(signer, 900, {"meter": NEIGHBOUR, "key_version": 4, "time": 13_762_695}, parent=1)

@@ -87,6 +87,25 @@ def test_management_card_settles_two_accounts_and_is_used_again(desk):
     assert hall.audit().clean
 
 
+@pytest.mark.parametrize("torn", [0x69, 0xEA, 0xFE, 0xFF])
+def test_report_whose_taking_off_was_cut_short_in_its_first_byte_is_taken_off(desk, torn):
+    hall, first, second = customers(desk)
+    tool = desk.folder / "tool.bin"
+    hall.issue_management(desk.blank("tool.bin"), purpose="round")
+    for stand in (first, second):
+        assert visit(stand, tool) == codes.OK
+    image = bytearray(tool.read_bytes())
+    kept = bytes(image)
+    hall.read_tool(reader_of(desk, "tool.bin"))
+    emptied = tool.read_bytes()
+    image[0x5B] = torn  # of 68, on its way to FF, bits have risen
+    tool.write_bytes(image)
+    read = hall.read_tool(reader_of(desk, "tool.bin"))
+    assert ([row.kept for row in read.reports], read.emptied) == ([True], True)
+    assert tool.read_bytes()[:256] == emptied[:256] != kept[:256]
+    assert hall.audit().clean
+
+
 def test_report_ahead_of_the_ledger_stays_on_the_card_and_the_other_is_kept(desk):
     hall, first, second = customers(desk)
     tool = desk.folder / "tool.bin"

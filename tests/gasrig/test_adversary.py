@@ -33,6 +33,10 @@ SCOPES = (
     "grants",
     "replaced",
     "recovering",
+    "exchanged",
+    "exchanged with gas on the card",
+    "cleared",
+    "exchanged, restored",
     "rebound",
 )
 
@@ -206,6 +210,19 @@ def _made_up_without_end() -> list[tuple[Any, str, Any]]:
     return [(grants, "_check_held", lambda kind, pulses, held, weight: None)]
 
 
+def _more_released() -> list[tuple[Any, str, Any]]:
+    from gashall import exchange
+
+    entitled = exchange._entitled
+    return [(exchange, "_entitled", lambda here: entitled(here) + 2)]
+
+
+def _all_paid_back() -> list[tuple[Any, str, Any]]:
+    from gashall import closing
+
+    return [(closing, "_reckoned", lambda books, binding: (closing._bought(books, binding.account), 0))]
+
+
 PLANTS = {
     "credit is added, not the greater taken": Plant(
         "one meter", "credited_once", lambda: [(account.Account, "plan", _credit_added)]
@@ -263,6 +280,8 @@ PLANTS = {
     "the hall sells while gas waits": Plant("overdraft", "waits", lambda: _hall("next_order", _sold_while_gas_waits)),
     "the hall takes an order for loaded": Plant("two meters", "done_true", lambda: _hall("keep", _done_without_proof)),
     "a refund is paid on no report": Plant("grants", "paid_true", _paid_unproven),
+    "an exchange releases more than was paid": Plant("exchanged with gas on the card", "bound_holds", _more_released),
+    "an account is paid back what it burned": Plant("cleared", "closed_true", _all_paid_back),
     "held gas is made up again and again": Plant("replaced", "totals_add", _made_up_without_end),
     "a card cancels a paid order": Plant("pulls", "adds_up", lambda: _hall_judges(_card_cancels_the_row)),
 }

@@ -15,9 +15,9 @@ from gashall.readers.base import Reader
 from gashall.readers.chip import ChipReader
 
 require_part("sqlalchemy")
-from gashall import encode  # noqa: E402
+from gashall import counter, encode, toolmaking, toolreading  # noqa: E402
 from gashall.counter import Counter  # noqa: E402
-from gashall.ledger import PENDING, WRITTEN, Books, Ledger  # noqa: E402
+from gashall.ledger import PENDING, WRITTEN, Books, Ledger, ToolRow  # noqa: E402
 from gasrig import checkers  # noqa: E402
 from gasrig.bench import TEST_REGION  # noqa: E402
 from gasrig.counter_cut import (  # noqa: E402
@@ -29,11 +29,15 @@ from gasrig.counter_cut import (  # noqa: E402
     Socket,
     run,
 )
+from meter.account import Account  # noqa: E402
 
 # Of how many shards the suite tries one: a few seconds in all. ``icgas cut`` tries them all.
 SHARDS = {"hall opening": 16, "hall replacement": 16}
-SHARDS |= dict.fromkeys(("hall read back", "hall refund paid", "hall take-back", "hall adopt"), 1)
-TABLES = ("about", "accounts", "meters", "bindings", "cards", "orders", "reports", "grants", "recoveries", "adoptions")
+SHARDS |= {name: 1 for name, flow in HALL_FLOWS.items() if not flow.writes}
+TABLES = (
+    *("about", "accounts", "meters", "bindings", "cards", "orders", "reports", "grants", "recoveries", "adoptions"),
+    *("tools", "transfers", "finals", "account_changes", "suspensions", "stock_moves", "shifts"),
+)
 
 
 def chip_of(dump):
@@ -74,7 +78,9 @@ def test_read_back_survives_a_second_stop():
 
 def test_flows_cover_what_the_hall_writes_and_reads():
     kinds = {"opening", "replacement", "sale", "makeup", "read back", "refund", "pay", "take back", "probe", "adopt"}
-    assert {flow.kind for flow in HALL_FLOWS.values()} == kinds
+    others = {"tool", "exchange", "empties", "paper", "reads"}
+    assert {flow.kind for flow in HALL_FLOWS.values()} == kinds | others
+    assert {flow.kind for flow in HALL_FLOWS.values() if flow.does is not None} == others
     assert any(flow.rescue for flow in HALL_FLOWS.values())
     assert "neighbour, last try" in OTHERS
 
@@ -342,6 +348,75 @@ def test_repetition_that_does_not_end_what_was_begun_is_found(monkeypatch, name)
 def test_thinned_flow_still_stops_at_every_byte_commit_and_pull():
     counts = run("hall replacement, gas held", 1, (1, 8))
     assert counts.fired > 50 and counts.violations == []
+
+
+@pytest.mark.parametrize("name", ["hall management card", "hall key card"])
+def test_company_card_written_before_its_row_is_found(monkeypatch, name):
+    add, mark, missing = Books.add_tool, Books.mark_tool, []
+
+    def add_tool(self, row):
+        missing.append(row)
+        return row
+
+    def mark_tool(self, row, **more):
+        while missing:
+            add(self, missing.pop())
+        mark(self, row, **more)
+
+    monkeypatch.setattr(Books, "add_tool", add_tool)
+    monkeypatch.setattr(Books, "mark_tool", mark_tool)
+    assert rules(run(name, only="death/byte 30")) == {"row_first"}
+
+
+@pytest.mark.parametrize("name", ["hall transfer card", "hall clear card", "hall setting card", "hall test gas card"])
+def test_company_card_with_another_byte_than_its_row_is_found(monkeypatch, name):
+    real = Counter.issuing
+
+    def issuing(self, reader, card, row, frames, **more):
+        if isinstance(row, ToolRow):
+            frames = frames[:-1] + b"\x00"
+        return real(self, reader, card, row, frames, **more)
+
+    assert run(name, only="death/byte 30").violations == []
+    monkeypatch.setattr(Counter, "issuing", issuing)
+    assert rules(run(name, only="death/byte 30")) == {"card_sound"}
+
+
+def test_write_outside_a_company_card_s_places_is_found(monkeypatch):
+    real = toolmaking.unlock_blank
+
+    def unlock_blank(reader, card):
+        real(reader, card)
+        reader.write(0x16, b"\x00")
+
+    monkeypatch.setattr(toolmaking, "unlock_blank", unlock_blank)
+    monkeypatch.setattr(counter, "check_image", lambda reader, card: None)
+    monkeypatch.setattr(counter, "check_read_back", lambda reader, image: None)
+    assert rules(run("hall clear card", only="death/byte 30")) == {"card_places"}
+
+
+def test_gas_that_an_exchange_moves_twice_is_found(monkeypatch):
+    real = Account.plan
+
+    def plan(self, order, *more):
+        return real(self, order | {"bought_total": order["bought_total"] + (order["amount"] == 0)}, *more)
+
+    assert run("hall transfer card", only="death/commit 4/after").violations == []
+    monkeypatch.setattr(Account, "plan", plan)
+    assert rules(run("hall transfer card", only="death/commit 4/after")) == {"one_delivers"}
+
+
+@pytest.mark.parametrize("case", ["death/byte 2/=EA", "death/byte 76/=69"])
+def test_report_being_taken_off_is_known_by_its_torn_first_byte(monkeypatch, case):
+    assert run("hall management card read", only=case).violations == []
+    monkeypatch.setattr(toolreading, "_START", 0xFF)
+    assert rules(run("hall management card read", only=case)) == {"same_end"}
+
+
+def test_clear_card_made_twice_is_found(monkeypatch):
+    monkeypatch.setattr(toolmaking, "unfinished", lambda books, kind, meter: None)
+    found = run("hall clear card", only="death/byte 30").violations
+    assert [violation.text.partition(" ")[0] for violation in found] == ["BINDING_ENDS"]
 
 
 def test_error_no_service_tells_of_is_found(monkeypatch):

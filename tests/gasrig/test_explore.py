@@ -17,6 +17,7 @@ import meter.meter  # noqa: E402
 import meter.session  # noqa: E402
 import meter.store  # noqa: E402
 from gascard import codes  # noqa: E402
+from gashall import errors, exchange  # noqa: E402
 from gashall.counter import Counter  # noqa: E402
 from gasrig import explore  # noqa: E402
 from gasrig.checkers import RULES, Violation  # noqa: E402
@@ -87,6 +88,42 @@ def test_story_by_hand_balances():
         assert told == [0, codes.OK, 10, codes.CARD_OUT, 0, codes.CARD_OUT, codes.REPEAT]
         assert player.plain.left(0) == 40 == player.street.walls[0].store.remaining
         assert player.street.sold(0) == 50
+
+
+# A customer with gas on his card gets another meter; then the ledger is restored from before that.
+EXCHANGED = [
+    ("town", 1, 1, 0, 5, 0, 0),
+    ("open", 0, 30, 0, 0),
+    ("visit", 0),
+    ("burn", 0, 10),
+    ("read", 0),
+    ("sell", 0, 20, 0, 0),
+    ("exchange", 0, 20, 2),
+    ("exchange", 0, 0, 0),
+    ("sell", 0, 5, 0, 0),
+    ("carry", 0, 60, 0),
+    ("through", 0, 0, 0),
+    ("visit", 0),
+    ("show", 0, 0, 999, 0),
+]
+
+
+def test_exchange_by_hand_balances():
+    with Player(EXCHANGED[0]) as player:
+        told = [player.step(step) for step in EXCHANGED[1:]]
+        assert told[5:11] == [codes.CARD_OUT, 0, errors.EXCHANGE, codes.OK, 0, codes.OK]
+        old, new = player.street.others[0], player.street.walls[0]
+        assert (old.store.over, old.store.remaining, new.store.remaining) == (True, 0, 40)
+        player.settle()
+        assert (player.plain.before[0], player.plain.left(0), player.street.sold(0)) == (10, 40, 50)
+
+
+def test_restored_ledger_comes_to_rest():
+    story = [*EXCHANGED[:6], ("copy", 0), ("visit", 0), ("sell", 0, 7, 0, 0), ("restore", 0), ("sell", 0, 9, 0, 0)]
+    with Player(story[0]) as player:
+        assert [player.step(step) for step in story[1:]][-1] in (errors.RECOVERING, errors.LEDGER_BEHIND)
+        player.settle()
+        assert not player.street.counter.recovering(player.customers[0].chip)
 
 
 def test_every_part_of_a_story_is_a_story():
@@ -244,6 +281,22 @@ def forgets_what_was_begun(monkeypatch):
     monkeypatch.setattr(Counter, "finish", planted)
 
 
+def releases_more_in_an_exchange(monkeypatch):
+    """The customer's card for his new meter releases two pulses nobody paid for."""
+    entitled = exchange._entitled
+    monkeypatch.setattr(exchange, "_entitled", lambda here: entitled(here) + 2)
+
+
+def forgets_what_waits_in_an_exchange(monkeypatch):
+    """It releases nothing that the old meter had not loaded."""
+    settled = exchange._begin_binding
+
+    def planted(*arguments):
+        settled(*arguments[:-2], 0, arguments[-1])
+
+    monkeypatch.setattr(exchange, "_begin_binding", planted)
+
+
 # Bug: rules that may be broken by it, and how many steps the shrunk story has at most, the town's not counted.
 BUGS = {
     adds: ({"credited_once", "plain", "adds_up"}, 7),
@@ -253,9 +306,11 @@ BUGS = {
     believes_forged_orders: ({"credited_once", "account_steady", "plain", "reports_true"}, 4),
     forgives_forged_orders: ({"lockout_held"}, 3),
     credits_strangers_chips: ({"plain"}, 4),
-    opens_by_itself: ({"opened_by_person"}, 3),
+    opens_by_itself: ({"opened_by_person"}, 5),
     account_before_key_record: ({"binding_first"}, 3),
     forgets_what_was_begun: ({"card_written"}, 4),
+    releases_more_in_an_exchange: ({"bound_holds", "settles"}, 8),
+    forgets_what_waits_in_an_exchange: ({"settles"}, 8),
 }
 SEEDS_FOR_A_BUG = range(1, 60)
 

@@ -48,7 +48,10 @@ LISTED = """
     correction dropped by a sale, probe carries the total, adopting lowers, recovering accounts buy,
     sequences do not jump, requests outlive a restore, holding not journalled, journal without a chain,
     limits count gifts, drawer without pay-outs, replacement uses no stock, batch writes before it books,
-    batch announces nothing, check tries strangers, grant judged once, one salt for all
+    batch announces nothing, check tries strangers, grant judged once, one salt for all,
+    waiting gas released twice, transfer card booked twice, sold in an exchange, closed without the final record,
+    forged final record booked, sold beside a clear card, used clear card taken back, begun company's card forgotten,
+    company's card judged once, card number given twice, service number given twice
 """
 
 

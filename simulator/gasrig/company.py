@@ -1,0 +1,409 @@
+"""The flows of gasrig.counter_cut that are of the company's own cards: where they start, the service, what comes after.
+
+An exchange by transfer card, by report and by index; clear cards and closing; management, setting, key and test gas
+cards. A start brings a desk to the moment before the service. What comes after is played on from each different end of
+a run that was stopped, with real meters, and held against figures that stand here: gas in pulses, money in fen.
+"""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from gascard import codes
+from gascard.chip import Chip
+from gashall import errors
+from gashall.errors import GasError
+from gashall.exchange import NewMeter
+from gashall.readers.chip import ChipReader
+from gashall.services import Hall
+from gasrig.checkers import Violation
+from gasrig.flows import HEIR, METER, OTHER_METER
+
+if TYPE_CHECKING:
+    from gasrig.counter_cut import Desk, State
+
+ACCOUNT = "0000000002"
+PEOPLE: dict[str, Any] = {"requester": "Li Ming", "approver": "Zhao Min", "reason": "meter of ten years"}
+NEW = NewMeter(number=HEIR, initial_reading=5)
+BOUGHT, PRICE = 3000, 7500  # the customer's first purchase, pulses and fen
+BURNED = 712
+LEFT = BOUGHT - BURNED
+WAITING = 2000  # of a purchase the old meter has not loaded
+
+
+def _silent(line: str) -> None:
+    """No trace."""
+
+
+def _reader(chip: Chip) -> ChipReader:
+    return ChipReader(chip, trace=_silent)
+
+
+def _chip(dump: bytes) -> Chip:
+    chip = Chip()
+    chip.restore(dump)
+    return chip
+
+
+def _m3(pulses: int) -> Decimal:
+    return Decimal(pulses) / 100
+
+
+def _so(what: str, said: object, right: object) -> None:
+    if said != right:
+        raise Violation("same_end", f"{what}: {said}, not {right}")
+
+
+# ---------------------------------------------------------------------- services
+
+
+def begin(hall: Hall, reader: ChipReader) -> None:
+    """The transfer card of an exchange."""
+    hall.begin_exchange(reader, account=ACCOUNT, meter=NEW, **PEOPLE)
+
+
+def read(hall: Hall, reader: ChipReader) -> None:
+    """It comes back."""
+    hall.read_exchange(reader)
+
+
+def prove(hall: Hall, reader: ChipReader) -> None:
+    """The transfer card is lost, and the new meter has told of itself."""
+    hall.exchange_proven(ACCOUNT)
+
+
+def dead(hall: Hall, reader: ChipReader) -> None:
+    """The old meter is handed in, its wheels at 7.12 m³."""
+    hall.exchange_dead(account=ACCOUNT, meter=NEW, closing_index="7.12", **PEOPLE)
+
+
+def card(hall: Hall, reader: ChipReader) -> None:
+    """The customer's card for the new meter."""
+    hall.exchange_card(reader)
+
+
+def clear(hall: Hall, reader: ChipReader) -> None:
+    """A clear card."""
+    hall.issue_clear(reader, account=ACCOUNT, **PEOPLE)
+
+
+def read_tool(hall: Hall, reader: ChipReader) -> None:
+    """A company's card comes back."""
+    hall.read_tool(reader)
+
+
+def take_back(hall: Hall, reader: ChipReader) -> None:
+    """A clear card comes back unused."""
+    hall.end_tool(_TOOL, reader)
+
+
+def close(hall: Hall, reader: ChipReader) -> None:
+    """The account is closed, the customer's card given back."""
+    hall.close_account(ACCOUNT, card=reader, **PEOPLE)
+
+
+def management(hall: Hall, reader: ChipReader) -> None:
+    """A management card."""
+    hall.issue_management(reader, purpose="the reader's round")
+
+
+def setting(hall: Hall, reader: ChipReader) -> None:
+    """A setting card for the clock of the customer's meter."""
+    hall.issue_setting(reader, purpose="it runs slow", meter=METER, clock=datetime(2026, 3, 2, tzinfo=UTC))
+
+
+def keys(hall: Hall, reader: ChipReader) -> None:
+    """A key card for the customer's meter."""
+    hall.issue_key(reader, meter=METER, purpose="a stolen key file")
+
+
+def test_gas(hall: Hall, reader: ChipReader) -> None:
+    """A test gas card for a meter that was never bound."""
+    hall.issue_test(reader, meter=HEIR, volume=1, purpose="the fitter's test")
+
+
+def suspend(hall: Hall, reader: ChipReader) -> None:
+    """The meter is taken away to be tested."""
+    hall.suspend(ACCOUNT, "7.12", "runs fast")
+
+
+def transfer_account(hall: Hall, reader: ChipReader) -> None:
+    """The account has another holder."""
+    hall.transfer_account(ACCOUNT, "Chen Jie", reason="sold the flat", approver="Zhao Min")
+
+
+# ---------------------------------------------------------------------- where they start
+
+_TOOL = 3  # the first company's card
+
+
+def settled(desk: "Desk") -> Chip:
+    """All the customer bought is in his meter and told of; a blank card is in the reader."""
+    _opened(desk)
+    return Chip()
+
+
+def stocked(desk: "Desk") -> Chip:
+    """The same, and blank cards are counted."""
+    _opened(desk)
+    desk.hall(-1).stock_in(5)
+    return Chip()
+
+
+def _opened(desk: "Desk") -> Chip:
+    chip = desk.opened()
+    desk.hall(-1).read_back(_reader(chip))
+    desk.own = chip.dump()
+    return chip
+
+
+def _shown(chip: Chip, *meters: Any) -> Chip:
+    for meter in meters:
+        chip.restore(meter.visit(chip.dump()).dump)
+    return chip
+
+
+def _begun(desk: "Desk") -> tuple[Chip, Chip]:
+    # The customer's card with a purchase the old meter has not loaded; the transfer card, which was in both meters.
+    own, transfer = _opened(desk), Chip()
+    desk.hall(-1).sell(_reader(own), WAITING // 100, fen=5000)
+    begin(desk.hall(-1), _reader(transfer))
+    return own, _shown(transfer, desk.meter, desk.other)
+
+
+def transferred(desk: "Desk") -> Chip:
+    """The transfer card is back from both meters."""
+    return _begun(desk)[1]
+
+
+def reported(desk: "Desk") -> Chip:
+    """The transfer card was lost, and a management card read out the new meter."""
+    _begun(desk)
+    tool = Chip()
+    management(desk.hall(-1), _reader(tool))
+    read_tool(desk.hall(-1), _reader(_shown(tool, desk.other)))
+    return Chip()
+
+
+def moving(desk: "Desk") -> Chip:
+    """The final record is read; the customer's own card is in the reader, with the order the old meter never saw."""
+    own, transfer = _begun(desk)
+    read(desk.hall(-1), _reader(transfer))
+    desk.meter, desk.other = desk.other, desk.meter
+    return own
+
+
+def died(desk: "Desk") -> Chip:
+    """The old meter was declared dead; the customer's card is in the reader."""
+    own = _opened(desk)
+    dead(desk.hall(-1), _reader(Chip()))
+    desk.meter, desk.other = desk.other, desk.meter
+    return own
+
+
+def cleared(desk: "Desk") -> Chip:
+    """A clear card was in the meter."""
+    _opened(desk)
+    tool = Chip()
+    clear(desk.hall(-1), _reader(tool))
+    return _shown(tool, desk.meter)
+
+
+def unused(desk: "Desk") -> Chip:
+    """A clear card was in no meter."""
+    _opened(desk)
+    tool = Chip()
+    clear(desk.hall(-1), _reader(tool))
+    return tool
+
+
+def over(desk: "Desk") -> Chip:
+    """The final record is known; the customer's card is in the reader, and a shift pays."""
+    own, tool = _opened(desk), Chip()
+    hall = desk.hall(-1)
+    clear(hall, _reader(tool))
+    read_tool(hall, _reader(_shown(tool, desk.meter)))
+    hall.open_shift("Sun Li")
+    return own
+
+
+def read_out(desk: "Desk") -> Chip:
+    """A management card with two reports, the customer's meter's and a neighbour's."""
+    _opened(desk)
+    tool = Chip()
+    management(desk.hall(-1), _reader(tool))
+    return _shown(tool, desk.meter, desk.stranger)
+
+
+def unbound(desk: "Desk") -> Chip:
+    """A meter that was never bound is booked."""
+    _opened(desk)
+    desk.hall(-1).add_meter(HEIR)
+    desk.meter, desk.other = desk.other, desk.meter
+    return Chip()
+
+
+# ---------------------------------------------------------------------- what every state must bear, what comes after
+
+
+def moved(desk: "Desk", state: "State") -> None:
+    """Of the two meters one at most can deliver the gas, wherever the transfer card's making was stopped."""
+    visit = desk.visited(state.dump)
+    old = max(0, visit.store.remaining)
+    desk.other.back()
+    new = desk.other.visit(visit.dump).store
+    if new.remaining + old > LEFT or (visit.store.over and new.remaining != LEFT):
+        raise Violation("one_delivers", f"{old} pulses in the old meter, {new.remaining} in the new one, of {LEFT}")
+
+
+def moves(desk: "Desk", end: "State") -> None:
+    """The transfer card goes its way, twice, and is read; then the customer's card. Nothing else is served before."""
+    desk.ledger.back(end.ledger)
+    hall, blank = desk.hall(9), Chip()
+    for code, what, service in (
+        (errors.EXCHANGE, "a sale in an exchange", lambda: hall.sell(_reader(_chip(desk.own)), 1)),
+        (
+            errors.EXCHANGE,
+            "a replacement in an exchange",
+            lambda: hall.replace(_reader(blank), account=ACCOUNT, reason="broken"),
+        ),
+        (
+            errors.EXCHANGE,
+            "the card before the final record",
+            lambda: hall.exchange_card(_reader(blank), account=ACCOUNT, reason="broken"),
+        ),
+        (
+            errors.EXCHANGE,
+            "the new meter opened for another",
+            lambda: hall.open_account(_reader(blank), meter=HEIR, volume=1),
+        ),
+    ):
+        _refused(code, what, service)
+    desk.ledger.back(end.ledger)
+    desk.meter.back()
+    desk.other.back()
+    transfer = _shown(_chip(end.dump), *2 * (desk.meter, desk.other))
+    told = desk.hall(9).read_exchange(_reader(transfer))
+    _so("moved and owed", (told.moved, told.owed, told.corrected), (_m3(LEFT), 0, 0))
+    _customers_card(desk, 0)
+
+
+def gets_card(desk: "Desk", end: "State") -> None:
+    """The exchange being read or declared, the customer's card is written and loaded."""
+    desk.ledger.back(end.ledger)
+    desk.meter.back()
+    desk.other.back()
+    _customers_card(desk, 0 if desk.flow.kind == "paper" else WAITING)
+
+
+def _customers_card(desk: "Desk", waiting: int) -> None:
+    # The customer's card of the state before was not kept: he has lost it, and gets another.
+    hall = desk.hall(9)
+    blank = Chip()
+    hall.exchange_card(_reader(blank), account=ACCOUNT, reason="lost in use")
+    visit = desk.other.visit(blank.dump())
+    dead_meter = desk.flow.kind == "paper"
+    _so("the new meter", (visit.code, visit.store.remaining), (codes.OK, (0 if dead_meter else LEFT) + waiting))
+    _reconciled(desk, visit.dump, given=LEFT if dead_meter else 0)
+
+
+def loads(desk: "Desk", end: "State") -> None:
+    """The customer's card in the new meter, the old one and the new one again: the gas is there once."""
+    desk.ledger.back(end.ledger)
+    desk.meter.back()
+    desk.other.back()
+    card_ = _shown(_chip(end.dump), desk.meter, desk.other, desk.meter)
+    is_dead = desk.flow.does is card and not desk.other.store().over
+    _so("the new meter", desk.meter.store().remaining, 0 if is_dead else LEFT + WAITING)
+    if not is_dead:
+        _so("the old meter", desk.other.store().remaining, 0)
+    _reconciled(desk, card_.dump(), given=LEFT if is_dead else 0)
+
+
+def _reconciled(desk: "Desk", dump: bytes, given: int) -> None:
+    # The next sale goes through; of a dead meter's gas ``given`` pulses are still to be made up.
+    hall, chip = desk.hall(9), _chip(dump)
+    hall.read_back(_reader(chip))
+    _so("difference", hall.reconcile(ACCOUNT).difference, 0)
+    hall.sell(_reader(chip), 1)
+    _so("findings of the audit", hall.audit().findings, ())
+
+
+def ends(desk: "Desk", end: "State") -> None:
+    """The clear card goes its way: into the meter twice, back to the hall; then the account is closed."""
+    desk.ledger.back(end.ledger)
+    _so("blank cards used", desk.hall(9).stock().used, 1)
+    _refused(
+        errors.BINDING_ENDS,
+        "a sale while the clear card is out",
+        lambda: desk.hall(9).sell(_reader(_chip(desk.own)), 1),
+    )
+    desk.meter.back()
+    tool = _shown(_chip(end.dump), desk.meter, desk.meter)
+    _refused(
+        errors.BINDING_ENDS, "closed before the final record", lambda: desk.hall(9).close_account(ACCOUNT, **PEOPLE)
+    )
+    desk.hall(9).read_tool(_reader(tool))
+    _closed(desk)
+
+
+def closes(desk: "Desk", end: "State") -> None:
+    """The final record is known: the account is closed."""
+    desk.ledger.back(end.ledger)
+    _closed(desk)
+
+
+def _closed(desk: "Desk") -> None:
+    hall = desk.hall(9)
+    told = hall.close_account(ACCOUNT, **PEOPLE)
+    _so("paid back", (told.paid_back, told.fen, told.owed), (_m3(LEFT), PRICE * LEFT // BOUGHT, 0))
+    _so("paid back once more", hall.close_account(ACCOUNT, **PEOPLE).resumed, True)
+    _so("findings of the audit", hall.audit().findings, ())
+
+
+def sells(desk: "Desk", end: "State") -> None:
+    """The clear card is in a drawer and does nothing; the customer buys."""
+    desk.ledger.back(end.ledger)
+    desk.meter.back()
+    _shown(_chip(end.dump), desk.meter)
+    _so("left on the meter", desk.meter.store().remaining, LEFT)
+
+
+def reports(desk: "Desk", end: "State") -> None:
+    """The management card goes to two meters and is emptied."""
+    desk.ledger.back(end.ledger)
+    desk.meter.back()
+    desk.stranger.back()
+    told = desk.hall(9).read_tool(_reader(_shown(_chip(end.dump), desk.meter, desk.stranger)))
+    said = [(str(row.meter), row.kept) for row in told.reports]
+    _so("reports", (sorted(said), told.emptied), ([(METER, True), (OTHER_METER, True)], True))
+
+
+def sets(desk: "Desk", end: "State") -> None:
+    """The meter takes the setting, and the next one, which has a number and a service number of its own."""
+    desk.ledger.back(end.ledger)
+    desk.meter.back()
+    second = Chip()
+    setting(desk.hall(9), _reader(second))
+    said = [desk.meter.visit(dump).code for dump in (end.dump, second.dump(), end.dump)]
+    _so("two settings and the first again", said, [codes.OK, codes.OK, codes.OLDER])
+
+
+def rekeys(desk: "Desk", end: "State") -> None:
+    """The meter has its new keys; the hall learns so from the card, and sells with them."""
+    desk.ledger.back(end.ledger)
+    desk.meter.back()
+    tool = _shown(_chip(end.dump), desk.meter)
+    _so("keys of the meter", desk.meter.store().key_version, 2)
+    hall = desk.hall(9)
+    hall.read_tool(_reader(tool))
+    _so("findings of the audit", hall.audit().findings, ())
+
+
+def _refused(code: int, what: str, service: Any) -> None:
+    try:
+        service()
+    except GasError as error:
+        _so(what, error.name, errors.words(code)[0])
+    else:
+        raise Violation("same_end", f"{what} is not refused")
