@@ -329,4 +329,3 @@ class Register:
         """Leave the hot path again after this many more pulses (at least 1), or when the tally is full."""
         cells = self.cells
         cells[STOP] = min(self.capacity, cells[COUNT] + pulses)
-

@@ -714,6 +714,7 @@ _ADOPTION = "gashall/adoption.py"
 _BATCH = "gashall/batch.py"
 _COUNTER = "gashall/counter.py"
 _CLOSING = "gashall/closing.py"
+_ENDING = "gashall/ending.py"
 _EVENTS = "meter/events.py"
 _EXCHANGE = "gashall/exchange.py"
 _FRAMES = "gascard/frames.py"
@@ -2659,23 +2660,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "An account is closed against the last report where no final record is known.",
         (
             Patch(
-                _CLOSING,
+                _ENDING,
                 "    if binding is None or binding.open or books.final(binding.meter, binding.number) is None:\n",
                 "    if binding is None:\n",
             ),
             Patch(
-                _CLOSING,
+                _ENDING,
                 "    check_free(books, binding, ending=False)\n",
                 "",
             ),
             Patch(
-                _CLOSING,
+                _ENDING,
                 "    final = encode.decode_frame(found(books.final(binding.meter, binding.number)).frame, "
-                "tools.FINAL)\n    last = found(books.last_order(binding.id))\n    waiting",
+                "tools.FINAL)\n",
                 "    kept = books.final(binding.meter, binding.number)\n"
                 "    final = encode.decode_frame(kept.frame, tools.FINAL) if kept is not None else "
-                "encode.decode_report(books.last_report(binding.meter).frame)\n"
-                "    last = found(books.last_order(binding.id))\n    waiting",
+                "encode.decode_report(books.last_report(binding.meter).frame)\n",
             ),
         ),
         (_story("cleared", 2), _at_counter("closed")),
