@@ -1102,7 +1102,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "            self.save(both)\n        except",
             ),
         ),
-        (Check("explore", "4..4", depth=150), _LOADS),
+        (Check("explore", "6..6", depth=150), _LOADS),
     ),
     Mutant(
         "credit before journal",

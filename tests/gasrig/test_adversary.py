@@ -220,7 +220,7 @@ def _more_released() -> list[tuple[Any, str, Any]]:
 def _all_paid_back() -> list[tuple[Any, str, Any]]:
     from gashall import closing
 
-    return [(closing, "_reckoned", lambda books, binding: (closing._bought(books, binding.account), 0))]
+    return [(closing, "reckoned", lambda books, binding: (closing._bought(books, binding.account), 0))]
 
 
 PLANTS = {

@@ -15,6 +15,7 @@ from gasrig.targets import open_target
 
 require_part("sqlalchemy")
 from gasrig import cut_command  # noqa: E402
+from gasrig.counter_cut import HALL_FLOWS  # noqa: E402
 from gasrig.cut_command import ALL_FLOWS, VIOLATED, command, cut_flows  # noqa: E402
 from meter import account, events, meter, store, tools, valve  # noqa: E402
 from meter.deadlines import WINDOW  # noqa: E402
@@ -28,9 +29,9 @@ def test_every_flow_is_cut_and_holds():
     assert results.keys() == set(ALL_FLOWS)
     assert {name: counts.violations for name, counts in results.items() if counts.violations} == {}
     assert total.states > 10_000 and total.violations == []
-    # What is too short for the slice is cut as a whole.
+    # What is too short for the slice is cut as a whole: some services of the hall, which are thinned already.
     short = [name for name, counts in results.items() if not counts.own]
-    assert len(short) < 5
+    assert set(short) < set(HALL_FLOWS)
     assert all(counts.own and not counts.violations for counts in cut_flows(short)[1].values())
 
 
