@@ -283,6 +283,7 @@ class Batch:
     def _begin(self, stored: Stored) -> PoweredUp:
         place = (self._kind, self._start // 64)
         guess = self._shares.guesses.get(place)
+        tried: list[object] = []
         while True:
             watch = _Watch(self._shares.memories[self._kind == KEYS], self._start, self._end)
             up = self._watched(stored, watch, guess, keep=True)
@@ -291,8 +292,11 @@ class Batch:
                 if guess is not None:
                     self._shares.guesses[place] = guess
                 return up
+            if guess is not None:
+                tried.append(guess.function)
             other = _reader_of(watch.stacks)
-            if other is None or (guess is not None and other.function is guess.function):
+            if other is None or other.function in tried:
+                # Nobody, or several: each of two who read the span names the other.
                 self._off = True
                 return up
             guess = other

@@ -50,10 +50,16 @@ def test_shared_power_ups_give_the_figures_of_playing_each(flow, shard):
     assert cutter.shares.shared > cutter.shares.played
 
 
-def test_shared_power_ups_of_a_second_cut_give_the_figures_of_playing_each():
-    options = {"depth": 2, "shard": (5, 100)}
-    mine, cutter = cut("first load", **options)
-    whole, _ = cut("first load", whole=True, **options)
+@pytest.mark.parametrize(
+    "flow, shard",
+    [
+        ("first load", (5, 100)),
+        ("checkpoint", (4, 40)),  # two read a torn checkpoint, and each names the other
+    ],
+)
+def test_shared_power_ups_of_a_second_cut_give_the_figures_of_playing_each(flow, shard):
+    mine, cutter = cut(flow, depth=2, shard=shard)
+    whole, _ = cut(flow, whole=True, depth=2, shard=shard)
     assert mine == whole and mine.fired > 1000
     assert cutter.shares.shared > cutter.shares.played
 
