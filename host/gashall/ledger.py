@@ -787,6 +787,9 @@ _APPROVAL = (
     .where(_journal.c.kind == journal.GRANT_APPROVED, _journal.c.body.like(sa.bindparam("_key")))
     .limit(1)
 )
+_LAST_TOLD = sa.select(sa.func.max(_journal.c.number)).where(
+    _journal.c.kind == _KEY, _journal.c.account == sa.bindparam("_account")
+)
 _PAID_OUT = (
     sa.select(_grants.c.pulses, _grants.c.fen, _meters.c.pulse_weight)
     .join_from(_grants, _bindings, _bindings.c.id == _grants.c.binding)
@@ -1923,6 +1926,17 @@ class Books:
         changes = {"restores": [{"id": restore, **values}], "recoveries": [*ended, *marked], "grants": lapsed}
         self._tell(journal.LEDGER_RESTORED, "", {name: rows for name, rows in changes.items() if rows})
         return len(marked)
+
+    def ended_since_restore(self, account: str) -> bool:
+        """Whether the account's last binding ended in this ledger, and not in the one it was copied from.
+
+        By the journal's order, as clocks may differ.
+        """
+        ended, restored = (
+            self._run(_LAST_TOLD, {"_key": kind, "_account": whose})[0][0] or 0
+            for kind, whose in ((journal.BINDING_ENDED, account), (journal.LEDGER_RESTORED, ""))
+        )
+        return bool(ended > restored)
 
     def first_since(self, binding: int, floor: int) -> int | None:
         """The sequence of the first order this ledger made from ``floor`` on, None if it made none."""
