@@ -827,6 +827,20 @@ def test_account_that_gets_no_meter_again_is_refused(desk, before, code, changed
     assert hall.audit().head == head
 
 
+@pytest.mark.parametrize("burned", [700, 3000, 3150], ids=["left", "nothing", "owed"])
+def test_meter_that_is_had_again_is_counted_as_opened_whatever_was_left(desk, burned):
+    hall, stand, _ = customers(desk)
+    hall.read_back(desk.card)
+    stand.meter.pulses(burned)
+    cleared(desk, hall, stand)
+    hall.open_shift("Zhao")
+    again(desk, hall)
+    shift = hall.shift()
+    assert (shift.openings, shift.sales, shift.issued, shift.money) == (1, 0, 1, 1250)
+    report = hall.daily_report()
+    assert (report.total("opening").orders, report.total("purchase").orders) == (3, 0)
+
+
 @pytest.mark.parametrize("burned", [700, 3150], ids=["left", "owed"])
 def test_what_was_left_before_a_copy_comes_along_to_no_second_meter(desk, burned):
     """Gas must not move twice: the restored ledger cannot know of the meter it moved to after the copy."""
