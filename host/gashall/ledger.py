@@ -33,6 +33,7 @@ from gascard.records import (
     CARD_SETTING,
     CARD_TEST,
     CARD_TRANSFER,
+    ORDER_OPENING,
     REPORT_NUMBER_MAX,
     S24_MAX,
     SEQUENCE_MAX,
@@ -50,7 +51,7 @@ PENDING = "pending"
 WRITTEN = "written"
 DONE = "done"
 
-# What an order is, beside openings (sequence 1) and purchases, which bear no kind.
+# What an order is, beside openings (by their frames) and purchases, which bear no kind.
 MAKEUP = "makeup"
 GIFT = "gift"
 REFUND = "refund"
@@ -649,7 +650,7 @@ _FIRST_ON_CARD = (
 ).label("issues_card")
 _SHIFT_ORDERS = (
     sa.select(
-        _orders.c.sequence,
+        _orders.c.frame,
         _orders.c.state,
         _orders.c.paid_pulses,
         _orders.c.fen,
@@ -663,7 +664,7 @@ _SHIFT_ORDERS = (
 )
 _PERIOD_ORDERS = (
     sa.select(
-        *[_orders.c[name] for name in ("made_at", "sequence", "state", "paid_pulses", "fen", "kind")],
+        *[_orders.c[name] for name in ("made_at", "frame", "state", "paid_pulses", "fen", "kind")],
         _meters.c.pulse_weight,
         _FIRST_ON_CARD,
     )
@@ -786,6 +787,9 @@ _APPROVAL = (
     sa.select(_journal.c.hash)
     .where(_journal.c.kind == journal.GRANT_APPROVED, _journal.c.body.like(sa.bindparam("_key")))
     .limit(1)
+)
+_LAST_TOLD = sa.select(sa.func.max(_journal.c.number)).where(
+    _journal.c.kind == _KEY, _journal.c.account == sa.bindparam("_account")
 )
 _PAID_OUT = (
     sa.select(_grants.c.pulses, _grants.c.fen, _meters.c.pulse_weight)
@@ -1121,9 +1125,9 @@ class ShiftRow:
 
 @dataclass(frozen=True, slots=True)
 class ShiftOrder:
-    """What a shift counts of an order: its sequence, state, hundredths of a m³, fen and kind."""
+    """What a shift counts of an order: state, hundredths of a m³, fen, kind, and whether it is an opening."""
 
-    sequence: int
+    opening: bool
     state: str
     hundredths: int
     fen: int | None
@@ -1134,10 +1138,10 @@ class ShiftOrder:
 
 @dataclass(frozen=True, slots=True)
 class PeriodOrder:
-    """What a report counts of an order: minute, sequence, state, hundredths of a m³, fen, and its kind (``Order``)."""
+    """What a report counts of an order: minute, state, hundredths of a m³, fen, its kind, whether it is an opening."""
 
+    opening: bool
     made_at: int
-    sequence: int
     state: str
     hundredths: int
     fen: int | None
@@ -1794,7 +1798,7 @@ class Books:
         """What the orders of a shift come to."""
         return [
             ShiftOrder(
-                sequence=_checked("orders", "sequence", row["sequence"]),
+                opening=_is_opening(row),
                 state=_checked("orders", "state", row["state"]),
                 hundredths=_hundredths(row),
                 fen=_checked("orders", "fen", row["fen"]),
@@ -1817,9 +1821,10 @@ class Books:
 
     def orders_between(self, since: int, until: int) -> list[PeriodOrder]:
         """The orders made from the minute ``since`` on and before ``until``, in the order of their rows."""
-        names = ("made_at", "sequence", "state", "fen", "kind")
+        names = ("made_at", "state", "fen", "kind")
         return [
             PeriodOrder(
+                opening=_is_opening(row),
                 hundredths=_hundredths(row),
                 issues_card=bool(row["issues_card"]),
                 **{name: _checked("orders", name, row[name]) for name in names},
@@ -1923,6 +1928,17 @@ class Books:
         changes = {"restores": [{"id": restore, **values}], "recoveries": [*ended, *marked], "grants": lapsed}
         self._tell(journal.LEDGER_RESTORED, "", {name: rows for name, rows in changes.items() if rows})
         return len(marked)
+
+    def ended_since_restore(self, account: str) -> bool:
+        """Whether the account's last binding ended in this ledger, and not in the one it was copied from.
+
+        By the journal's order, as clocks may differ.
+        """
+        ended, restored = (
+            self._run(_LAST_TOLD, {"_key": kind, "_account": whose})[0][0] or 0
+            for kind, whose in ((journal.BINDING_ENDED, account), (journal.LEDGER_RESTORED, ""))
+        )
+        return bool(ended > restored)
 
     def first_since(self, binding: int, floor: int) -> int | None:
         """The sequence of the first order this ledger made from ``floor`` on, None if it made none."""
@@ -2632,6 +2648,11 @@ def _hundredths(row: Mapping[str, Any]) -> int:
     """An order's ``paid_pulses`` at its meter's ``pulse_weight``, in hundredths of a m³."""
     weight = _checked("meters", "pulse_weight", row["pulse_weight"])
     return int(_checked("orders", "paid_pulses", row["paid_pulses"]) * 10 ** (2 - weight))
+
+
+def _is_opening(row: Mapping[str, Any]) -> bool:
+    """Whether an order of no kind binds a meter: the first of its account's, or one after a clear."""
+    return row["kind"] is None and _checked("orders", "frame", row["frame"])[1:2] == bytes([ORDER_OPENING])
 
 
 def _account_number(number: Any) -> int:

@@ -151,8 +151,8 @@ def begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[Car
 def _before(books: Books, request: Opening) -> Binding | None:
     """The last binding of an account that exists and whose meter was cleared; None for a new account.
 
-    LedgerError ALREADY_BOUND (it has a meter), ACCOUNT_CLOSED, ACCOUNT_STOPPED, FINAL_MISSING; RequestError FIELD for
-    another holder's name.
+    LedgerError ALREADY_BOUND (it has a meter), ACCOUNT_CLOSED, ACCOUNT_STOPPED, FINAL_MISSING, RECOVERING (cleared
+    before the ledger was restored, with something left or owed); RequestError FIELD for another holder's name.
     """
     account = None if request.account is None else books.account(request.account)
     if account is None:
@@ -171,7 +171,17 @@ def _before(books: Books, request: Opening) -> Binding | None:
             f"Account {account.number} is another customer's.",
             "Leave the name out, or enter the new holder first: icgas hall transfer-account.",
         )
-    return ended(books, account.number)
+    before = ended(books, account.number)
+    if reckoned(books, before)[0] and not books.ended_since_restore(account.number):
+        # The ledger that was lost may have let it come along to a meter, or paid it back.
+        raise LedgerError(
+            errors.RECOVERING,
+            f"The meter of account {account.number} was cleared before the ledger was restored: whether what was left "
+            "has come along to another meter since, or was paid back, is not known.",
+            "Look at the slips and at the wall. If he has a meter, open a new account for it, over 0 m³; else "
+            "close this one (icgas hall close), and open a new account.",
+        )
+    return before
 
 
 def check_meter_free(books: Books, number: str) -> None:
@@ -197,7 +207,9 @@ def finished_opening(books: Books, request: Opening) -> tuple[CardRow, Binding, 
     if known is None or binding is None:
         return None
     orders = books.orders(binding.account)
-    order = found(next((row for row in orders if row.binding == binding.id and row.kind is None), None))
+    order = next((row for row in orders if row.binding == binding.id and row.kind is None), None)
+    if order is None:
+        return None  # the account got this meter in exchange, and has bought nothing for it yet
     row = found(books.card(order.card))
     if not row.issued or _as_requested(books, known, binding, order, row, request) != request:
         return None

@@ -143,8 +143,8 @@ class Hall:
 
         Raises RequestError (anything impossible, nothing written; PRICE_DIFFERS, OVER_LIMIT); LedgerError
         ALREADY_BOUND, OPENING_DIFFERS, SHIFT_MISSING or STOCK_SHORT, of an account that is there FINAL_MISSING,
-        ACCOUNT_CLOSED, ACCOUNT_STOPPED; CardError CARD_NOT_BLANK, PASSWORD_REFUSED,
-        CARD_DEAD, LAST_TRY, READ_BACK_DIFFERS; ReaderError.
+        ACCOUNT_CLOSED, ACCOUNT_STOPPED, RECOVERING (cleared before the ledger was restored, with something left or
+        owed); CardError CARD_NOT_BLANK, PASSWORD_REFUSED, CARD_DEAD, LAST_TRY, READ_BACK_DIFFERS; ReaderError.
         """
         return opening.open_account(
             self.counter,

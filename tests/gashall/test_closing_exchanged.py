@@ -48,3 +48,12 @@ def test_dead_meter_that_speaks_again_is_cleared_and_opened_for_another(house):
     assert house.show(house.old, "other.bin") == codes.OK
     assert (sale.account, house.old.meter.remaining) == ("0000000002", 500)
     assert house.hall.audit().clean
+
+
+def test_batch_that_names_a_meter_got_in_exchange_is_told_whose_it_is(house):
+    house.through()
+    path = house.folder / "estate.csv"
+    path.write_text(f"meter,name,volume,initial_reading\n{NEIGHBOUR},Li Wei,5,0\n", encoding="utf-8")
+    (problem,) = house.hall.judge_batch(path, resume=True).problems
+    assert problem.error.code == codes.ALREADY_BOUND
+    assert f"belongs to account {ACCOUNT}" in str(problem.error)

@@ -825,3 +825,57 @@ def test_account_that_gets_no_meter_again_is_refused(desk, before, code, changed
     head = hall.audit().head
     refused(code, again, desk, hall, **changed)
     assert hall.audit().head == head
+
+
+@pytest.mark.parametrize("burned", [700, 3000, 3150], ids=["left", "nothing", "owed"])
+def test_meter_that_is_had_again_is_counted_as_opened_whatever_was_left(desk, burned):
+    hall, stand, _ = customers(desk)
+    hall.read_back(desk.card)
+    stand.meter.pulses(burned)
+    cleared(desk, hall, stand)
+    hall.open_shift("Zhao")
+    again(desk, hall)
+    shift = hall.shift()
+    assert (shift.openings, shift.sales, shift.issued, shift.money) == (1, 0, 1, 1250)
+    report = hall.daily_report()
+    assert (report.total("opening").orders, report.total("purchase").orders) == (3, 0)
+
+
+@pytest.mark.parametrize("burned", [700, 3150], ids=["left", "owed"])
+def test_what_was_left_before_a_copy_comes_along_to_no_second_meter(desk, burned):
+    """Gas must not move twice: the restored ledger cannot know of the meter it moved to after the copy."""
+    hall, stand, _ = customers(desk)
+    hall.read_back(desk.card)
+    stand.meter.pulses(burned)
+    cleared(desk, hall, stand)
+    hall.backup(desk.folder / "copy.db")
+    again(desk, hall, 0, meter=METER[:-1] + "5")
+    desk.close()
+    for path in desk.folder.glob("ledger.db*"):
+        path.unlink()
+    (desk.folder / "copy.db").rename(desk.folder / "ledger.db")
+    hall = desk.hall()
+    hall.mark_restored()
+    head, card = hall.audit().head, desk.blank("second.bin")
+    error = refused(
+        errors.RECOVERING, hall.open_account, card, meter=METER[:-1] + "6", account=FIRST, volume=5, fen=1250
+    )
+    assert "before the ledger was restored" in str(error)
+    assert hall.audit().head == head
+    assert decode_card((desk.folder / "second.bin").read_bytes(), desk.signer).blank
+
+
+@pytest.mark.parametrize("burned", [0, 1000], ids=["nothing left", "cleared since"])
+def test_account_of_a_restored_ledger_gets_a_meter_again_where_nothing_can_move_twice(desk, burned):
+    hall, stand, _ = customers(desk)
+    hall.read_back(desk.card)
+    if burned:
+        hall.mark_restored()
+        hall.probe(desk.card)
+        assert visit(stand, desk.card_path) == codes.OK
+        hall.adopt(desk.card, **APPROVED)
+    stand.meter.pulses(burned or 3000)
+    cleared(desk, hall, stand)
+    if not burned:
+        hall.mark_restored()
+    assert again(desk, hall).bought_total == 500 + (3000 - burned if burned else 0)
