@@ -24,7 +24,7 @@ from gashall.counter import (
 )
 from gashall.ending import ended, reckoned
 from gashall.errors import CardError, LedgerError
-from gashall.grants import SIGN, of_account
+from gashall.grants import SIGN, check_made_up, of_account
 from gashall.history import printable
 from gashall.labels import both, pad
 from gashall.ledger import CLEAR, CLOSE, CLOSED, PENDING, Binding, Books, GrantRow, ToolRow
@@ -162,6 +162,7 @@ def check_clear(counter: Counter, books: Books, account: str, begun: ToolRow | N
                 errors.HELD,
                 f"{units.volume(here.held, here.meter.pulse_weight)} m³ of account {account} are held.",
             )
+        check_made_up(books, binding, here.meter.pulse_weight)
     return binding, here.last.sequence
 
 

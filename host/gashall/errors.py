@@ -80,6 +80,7 @@ EXCHANGE_MISSING = -191
 METER_DEAD = -192
 DEAD_METER_LIMIT = -193
 REPLACEMENT_UNSEEN = -197
+DEAD_METER_OWED = -198
 
 # Code -> (name, what it means, 中文, what the person does next): the same shape as gascard.meanings.CODES.
 HOST_CODES: dict[int, tuple[str, str, str, str]] = {
@@ -521,6 +522,12 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "No dead meter of this account had so much left by its closing index.",
         "超过死表剩余气量",
         "Ask for at most what the exchange has told (icgas hall exchange show).",
+    ),
+    DEAD_METER_OWED: (
+        "DEAD_METER_OWED",
+        "What a dead meter had left by its index has neither been made up nor refused.",
+        "死表余气未处理",
+        "Ask for the make-up (icgas hall makeup request, kind dead meter) and write it, or cancel it if none is due.",
     ),
     REPLACEMENT_UNSEEN: (
         "REPLACEMENT_UNSEEN",

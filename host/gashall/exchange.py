@@ -32,7 +32,7 @@ from gashall.counter import (
 )
 from gashall.encode import Card, Part, Values
 from gashall.errors import CardError, LedgerError, RequestError
-from gashall.grants import SIGN
+from gashall.grants import SIGN, check_made_up
 from gashall.labels import both
 from gashall.ledger import (
     EXCHANGE,
@@ -248,6 +248,7 @@ def _may_begin(counter: Counter, books: Books, account: str) -> tuple[Binding, P
             "Finish it with the customer's card, or replace that card; then begin the exchange.",
         )
     check_bound(here.known, account)
+    check_made_up(books, old, here.meter.pulse_weight)
     return old, here
 
 
@@ -580,6 +581,7 @@ def dead(
         check_not_suspended(books, old)
         here = position(counter, books, old)
         if row is None:
+            check_made_up(books, old, here.meter.pulse_weight)
             coming = _new_meter(counter, books, old, here.meter, meter)
             new = _bind(books, account, coming)
         else:

@@ -321,11 +321,33 @@ def _check_held(kind: str, pulses: int, held: int, weight: int) -> None:
         )
 
 
-def _check_dead(books: Books, binding: Binding, pulses: int, weight: int, own: int = 0) -> None:
-    """At most what was released to the dead meter less what it used by its closing index (RULES 1, dead meter)."""
+def dead_left(books: Books, binding: Binding) -> int:
+    """Pulses dead meters of the account had left by their closing index, and which have not come to ``binding``."""
     left = sum(row.owed_pulses or 0 for row in books.transfers_into(binding.id) if row.closing is not None)
     # A transfer card that was used all the same has brought what was adopted.
-    left -= sum(row.raised_pulses for row in books.adoptions(binding.id))
+    return left - sum(row.raised_pulses for row in books.adoptions(binding.id))
+
+
+def check_made_up(books: Books, binding: Binding, weight: int) -> None:
+    """Whether it was decided what the customer gets of a dead meter's gas: his binding is about to end.
+
+    A make-up is of one binding. Nobody has to give all that the index says: a request that was cancelled is a
+    decision too. LedgerError DEAD_METER_OWED.
+    """
+    left = dead_left(books, binding)
+    rows = [row for row in books.grants() if row.binding == binding.id and row.kind == DEAD_METER]
+    decided = rows and all(row.written is not None or row.cancelled_at is not None for row in rows)
+    if left > 0 and not decided:
+        raise LedgerError(
+            errors.DEAD_METER_OWED,
+            f"By its closing index the dead meter of account {binding.account} had "
+            f"{units.volume(left, weight)} m³ left, and no make-up of it is written or cancelled.",
+        )
+
+
+def _check_dead(books: Books, binding: Binding, pulses: int, weight: int, own: int = 0) -> None:
+    """At most what was released to the dead meter less what it used by its closing index (RULES 1, dead meter)."""
+    left = dead_left(books, binding)
     for row in books.grants():
         if row.binding == binding.id and row.kind == DEAD_METER and row.cancelled_at is None and row.id != own:
             left -= row.pulses

@@ -817,9 +817,43 @@ def test_dead_meters_number_is_refused_everywhere(house):
     blank = house.blank("zhao.bin")
     refused(lambda: house.hall.open_account(blank, meter=METER, volume=1, fen=1), errors.METER_DEAD, LedgerError)
     house.load()
+    make_up(house, 23)
+    house.load()
     meter = NewMeter(METER, 7)
     refused(lambda: house.hall.begin_exchange(house.blank(), account=ACCOUNT, meter=meter, **PEOPLE), errors.METER_DEAD)
     assert house.show(house.old) == codes.METER
+
+
+@pytest.mark.parametrize("decided", ["made up", "made up in part", "refused"])
+def test_dead_meters_gas_is_decided_on_before_the_binding_ends(house, decided):
+    """A make-up is of one binding: after its end nobody could ask for it, and the customer would come short."""
+    declare(house)
+    house.hall.exchange_card(house.customer)
+    house.load()
+    house.hall.read_back(house.customer)
+    meter = NewMeter(THIRD, 0)
+    ends = (
+        lambda: house.hall.issue_clear(house.blank("clear.bin"), account=ACCOUNT, **PEOPLE),
+        lambda: house.hall.begin_exchange(house.blank("next.bin"), account=ACCOUNT, meter=meter, **PEOPLE),
+        lambda: declare(house, "0", THIRD),
+    )
+    for attempt in ends:
+        refused(attempt, errors.DEAD_METER_OWED, LedgerError)
+        for path in house.folder.glob("*.bin*"):
+            if path.name.startswith(("clear", "next")):
+                path.unlink()
+    if decided == "refused":
+        told = house.hall.request_makeup(ACCOUNT, 23, kind="dead meter", reason="by index", requester="Li Ming")
+        refused(ends[0], errors.DEAD_METER_OWED, LedgerError)
+        (house.folder / "clear.bin").unlink()
+        (house.folder / "clear.bin.chip").unlink()
+        house.hall.cancel_grant(told.number)
+    else:
+        make_up(house, 23 if decided == "made up" else 1)
+        house.load()
+        house.hall.read_back(house.customer)
+    assert ends[0]().account == ACCOUNT
+    assert house.hall.audit().clean
 
 
 def test_no_make_up_of_this_kind_without_a_dead_meter(house):
