@@ -385,7 +385,7 @@ class Counter:
     def finish(self, reader: Reader, standing: Standing, order: Order, rescue: bool) -> None:
         """Bring a begun order to its end: the same frame, whatever the card says (RULES 1, settling)."""
         card = standing.card
-        if not standing.row.issued and (is_opening(order) or order.kind in (REPLACEMENT, EXCHANGE)):
+        if not standing.row.issued and (order.opens or order.kind in (REPLACEMENT, EXCHANGE)):
             self.issue(reader, card, standing.row, order, presented=False)
         elif card.order.raw == order.frame:
             with self.ledger.begin() as books:
@@ -772,11 +772,6 @@ def amount_told(order: Order, weight: int) -> str:
 def amount_of(order: Order) -> int:
     """The pulses an order is over, as its frame shows them: of held gas made up, more than it adds to what is paid."""
     return order.paid_pulses if order.kind is None else int(encode.decode_order(order.frame)["amount"])
-
-
-def is_opening(order: Order) -> bool:
-    """Whether an account was opened with it, and not a replacement made of an opening the meter never showed."""
-    return order.kind is None and order.frame[1] == records.ORDER_OPENING
 
 
 def sale_of(binding: Binding, order: Order, weight: int, *, resumed: bool, state: str | None = None) -> Sale:

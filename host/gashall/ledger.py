@@ -33,6 +33,7 @@ from gascard.records import (
     CARD_SETTING,
     CARD_TEST,
     CARD_TRANSFER,
+    ORDER_OPENING,
     REPORT_NUMBER_MAX,
     S24_MAX,
     SEQUENCE_MAX,
@@ -649,7 +650,7 @@ _FIRST_ON_CARD = (
 ).label("issues_card")
 _SHIFT_ORDERS = (
     sa.select(
-        _orders.c.sequence,
+        _orders.c.frame,
         _orders.c.state,
         _orders.c.paid_pulses,
         _orders.c.fen,
@@ -663,7 +664,7 @@ _SHIFT_ORDERS = (
 )
 _PERIOD_ORDERS = (
     sa.select(
-        *[_orders.c[name] for name in ("made_at", "sequence", "state", "paid_pulses", "fen", "kind")],
+        *[_orders.c[name] for name in ("made_at", "frame", "state", "paid_pulses", "fen", "kind")],
         _meters.c.pulse_weight,
         _FIRST_ON_CARD,
     )
@@ -1036,13 +1037,18 @@ class Order:
     price: int | None = None
     shift: int | None = None
     kind: str | None = None
-    """MAKEUP, GIFT, REFUND, CANCEL, REPLACEMENT, PROBE, REKEY or ADOPTED; nothing: opening (sequence 1) or purchase."""
+    """MAKEUP, GIFT, REFUND, CANCEL, REPLACEMENT, PROBE, REKEY or ADOPTED; nothing: opening or purchase."""
     correction: int | None = None
     """The correction total its frame bears; nothing: 0."""
     adopted_pulses: int | None = None
     """How many of the released pulses were lost with a ledger and adopted with this order; None: none."""
     frame_pulses: int | None = None
     """The bought total in the frame where it is not the released pulses."""
+
+    @property
+    def opens(self) -> bool:
+        """Whether an account was opened with it, a cleared one again too, and no replacement of such an opening."""
+        return _opens(self.kind, self.frame)
 
     @property
     def total(self) -> int:
@@ -1121,9 +1127,9 @@ class ShiftRow:
 
 @dataclass(frozen=True, slots=True)
 class ShiftOrder:
-    """What a shift counts of an order: its sequence, state, hundredths of a m³, fen and kind."""
+    """What a shift counts of an order: whether it opens an account, state, hundredths of a m³, fen and kind."""
 
-    sequence: int
+    opens: bool
     state: str
     hundredths: int
     fen: int | None
@@ -1134,10 +1140,11 @@ class ShiftOrder:
 
 @dataclass(frozen=True, slots=True)
 class PeriodOrder:
-    """What a report counts of an order: minute, sequence, state, hundredths of a m³, fen, and its kind (``Order``)."""
+    """What a report counts of an order: minute, whether it opens an account, state, hundredths of a m³, fen, and its
+    kind (``Order``)."""
 
     made_at: int
-    sequence: int
+    opens: bool
     state: str
     hundredths: int
     fen: int | None
@@ -1794,7 +1801,7 @@ class Books:
         """What the orders of a shift come to."""
         return [
             ShiftOrder(
-                sequence=_checked("orders", "sequence", row["sequence"]),
+                opens=_opens(row["kind"], _checked("orders", "frame", row["frame"])),
                 state=_checked("orders", "state", row["state"]),
                 hundredths=_hundredths(row),
                 fen=_checked("orders", "fen", row["fen"]),
@@ -1817,9 +1824,10 @@ class Books:
 
     def orders_between(self, since: int, until: int) -> list[PeriodOrder]:
         """The orders made from the minute ``since`` on and before ``until``, in the order of their rows."""
-        names = ("made_at", "sequence", "state", "fen", "kind")
+        names = ("made_at", "state", "fen", "kind")
         return [
             PeriodOrder(
+                opens=_opens(row["kind"], _checked("orders", "frame", row["frame"])),
                 hundredths=_hundredths(row),
                 issues_card=bool(row["issues_card"]),
                 **{name: _checked("orders", name, row[name]) for name in names},
@@ -2632,6 +2640,11 @@ def _hundredths(row: Mapping[str, Any]) -> int:
     """An order's ``paid_pulses`` at its meter's ``pulse_weight``, in hundredths of a m³."""
     weight = _checked("meters", "pulse_weight", row["pulse_weight"])
     return int(_checked("orders", "paid_pulses", row["paid_pulses"]) * 10 ** (2 - weight))
+
+
+def _opens(kind: str | None, frame: bytes) -> bool:
+    # As Order.opens. Its sequence does not tell: what comes along from a cleared meter has the first.
+    return kind is None and frame[1:2] == bytes((ORDER_OPENING,))
 
 
 def _account_number(number: Any) -> int:

@@ -16,7 +16,6 @@ from gashall.counter import (
     check_reader,
     check_state,
     found,
-    is_opening,
     order_told,
     sale_of,
 )
@@ -134,7 +133,7 @@ def begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[Car
         check_meter_free(books, number)
         return None
     order, row = found(books.last_order(binding.id)), found(books.card_of(binding.account))
-    if not is_opening(order) or order.state != PENDING or row.issued:
+    if not order.opens or order.state != PENDING or row.issued:
         told = order_told(order, request.meter.pulse_weight)
         raise LedgerError(
             codes.ALREADY_BOUND,

@@ -67,7 +67,7 @@ def kind_of(order: PeriodOrder) -> str:
     """What an order is counted as."""
     if order.kind is not None:
         return order.kind
-    return OPENING if order.sequence == 1 else PURCHASE
+    return OPENING if order.opens else PURCHASE
 
 
 @dataclass(frozen=True, slots=True)

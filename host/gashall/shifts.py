@@ -260,7 +260,7 @@ def _shift(books: Books, row: ShiftRow) -> Shift:
     sales = [order for order in orders if order.kind is None]
     grants = [order for order in orders if order.kind in (MAKEUP, GIFT)]
     paid_out = books.paid_out(row.number)
-    openings = sum(order.sequence == 1 for order in sales)
+    openings = sum(order.opens for order in sales)
     moves = books.stock()
     head = None if row.open else books.closing(row.number)
     return Shift(

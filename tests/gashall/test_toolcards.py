@@ -825,3 +825,17 @@ def test_account_that_gets_no_meter_again_is_refused(desk, before, code, changed
     head = hall.audit().head
     refused(code, again, desk, hall, **changed)
     assert hall.audit().head == head
+
+
+@pytest.mark.parametrize("burned", [700, 3000], ids=["something left", "nothing left"])
+def test_opening_again_is_an_opening_in_slip_and_report(desk, burned):
+    hall, stand, _ = customers(desk)
+    hall.read_back(desk.card)
+    stand.meter.pulses(burned)
+    cleared(desk, hall, stand)
+    hall.open_shift("Li Ming")
+    before = hall.daily_report().total("opening").orders
+    again(desk, hall, initial_reading=Decimal(burned) / 100)
+    shift = hall.shift()
+    assert (shift.openings, shift.sales) == (1, 0)
+    assert hall.daily_report().total("opening").orders == before + 1
