@@ -385,8 +385,7 @@ class Counter:
     def finish(self, reader: Reader, standing: Standing, order: Order, rescue: bool) -> None:
         """Bring a begun order to its end: the same frame, whatever the card says (RULES 1, settling)."""
         card = standing.card
-        opening = order.kind is None and order.frame[1] == records.ORDER_OPENING
-        if not standing.row.issued and (opening or order.kind in (REPLACEMENT, EXCHANGE)):
+        if not standing.row.issued and (order.opens or order.kind in (REPLACEMENT, EXCHANGE)):
             self.issue(reader, card, standing.row, order, presented=False)
         elif card.order.raw == order.frame:
             with self.ledger.begin() as books:

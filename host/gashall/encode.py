@@ -558,15 +558,21 @@ def _is_right(raw: bytes, size: int) -> bool:
     )
 
 
+# Kinds that struct reads, with its letters; the most of those that may not be all they could; the other sorts, by the
+# high half of their kinds.
+_PLAIN = {records.U8: "B", records.U16: "H", records.U32: "I", records.TIME: "I", records.TOTAL: "I"}
+_MOST = {records.TIME: records.TIME_MAX, records.TOTAL: records.TOTAL_MAX}
+_SIGNED, _DIGITS, _RAW = records.S24 >> 4, records.BCD7 >> 4, records.RAW3 >> 4
+
+
 def _reads(layout: records.Layout) -> Callable[[bytes, int], dict[str, Any] | None]:
     # frames.read for one layout: the values of the record at a place, None if a field is malformed. The meter's codec
     # goes from field to field, for which a hall has a C function.
     form, odd = ">", []
     for name, kind in layout:
-        size, sort = kind & 0x0F or 16, kind >> 4
-        plain = {1: "B", 2: "H", 4: "I"}.get(size) if sort in (0, 4, 5) else None
-        form += plain or f"{size}s"
-        if plain is None and sort != 3 or sort in (4, 5):
+        size, sort = records.kind_size(kind), kind >> 4
+        form += _PLAIN.get(kind, f"{size}s")
+        if kind not in _PLAIN and sort != _RAW or kind in _MOST:
             odd.append((name, kind, sort))
     read, names = struct.Struct(form).unpack_from, layout.names
 
@@ -574,14 +580,15 @@ def _reads(layout: records.Layout) -> Callable[[bytes, int], dict[str, Any] | No
         found = dict(zip(names, read(image, at), strict=True))
         for name, kind, sort in odd:
             value = found[name]
-            if sort == 2:
+            if kind in _MOST:
+                if value > _MOST[kind]:
+                    return None
+            elif sort == _DIGITS:
                 found[name] = digits = value.hex()
                 if not digits.isdigit():
                     return None
-            elif sort < 2:
-                found[name] = int.from_bytes(value, "big", signed=sort == 1)
-            elif value > (records.TIME_MAX if kind == records.TIME else records.TOTAL_MAX):
-                return None
+            else:
+                found[name] = int.from_bytes(value, "big", signed=sort == _SIGNED)
         return found
 
     return values

@@ -826,8 +826,9 @@ def exchange_of(counter: Counter, account: str) -> Exchange:
     with counter.ledger.look() as books:
         _account(books, account)
         # What came along when a cleared account got a meter again is no exchange.
-        cards = {row.number for row in books.tools() if row.kind == TRANSFER}
-        rows = [row for row in books.transfers(account) if row.tool is None or row.tool in cards]
+        rows = [
+            row for row in books.transfers(account) if row.tool is None or found(books.tool(row.tool)).kind == TRANSFER
+        ]
         if not rows:
             raise LedgerError(errors.EXCHANGE_MISSING, f"Account {account} has had no exchange.")
         return _told(books, rows[-1])

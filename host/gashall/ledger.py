@@ -1040,13 +1040,18 @@ class Order:
     price: int | None = None
     shift: int | None = None
     kind: str | None = None
-    """MAKEUP, GIFT, REFUND, CANCEL, REPLACEMENT, PROBE, REKEY or ADOPTED; nothing: opening (sequence 1) or purchase."""
+    """MAKEUP, GIFT, REFUND, CANCEL, REPLACEMENT, PROBE, REKEY or ADOPTED; nothing: opening or purchase."""
     correction: int | None = None
     """The correction total its frame bears; nothing: 0."""
     adopted_pulses: int | None = None
     """How many of the released pulses were lost with a ledger and adopted with this order; None: none."""
     frame_pulses: int | None = None
     """The bought total in the frame where it is not the released pulses."""
+
+    @property
+    def opens(self) -> bool:
+        """Whether an account was opened with it, a cleared one again too, and no replacement of such an opening."""
+        return _opens(self.kind, self.frame)
 
     @property
     def total(self) -> int:
@@ -1125,9 +1130,9 @@ class ShiftRow:
 
 @dataclass(frozen=True, slots=True)
 class ShiftOrder:
-    """What a shift counts of an order: state, hundredths of a m³, fen, kind, and whether it is an opening."""
+    """What a shift counts of an order: whether it opens an account, state, hundredths of a m³, fen and kind."""
 
-    opening: bool
+    opens: bool
     state: str
     hundredths: int
     fen: int | None
@@ -1138,10 +1143,11 @@ class ShiftOrder:
 
 @dataclass(frozen=True, slots=True)
 class PeriodOrder:
-    """What a report counts of an order: minute, state, hundredths of a m³, fen, its kind, whether it is an opening."""
+    """What a report counts of an order: minute, whether it opens an account, state, hundredths of a m³, fen, and its
+    kind (``Order``)."""
 
-    opening: bool
     made_at: int
+    opens: bool
     state: str
     hundredths: int
     fen: int | None
@@ -1798,7 +1804,7 @@ class Books:
         """What the orders of a shift come to."""
         return [
             ShiftOrder(
-                opening=_is_opening(row),
+                opens=_opens(row["kind"], _checked("orders", "frame", row["frame"])),
                 state=_checked("orders", "state", row["state"]),
                 hundredths=_hundredths(row),
                 fen=_checked("orders", "fen", row["fen"]),
@@ -1824,7 +1830,7 @@ class Books:
         names = ("made_at", "state", "fen", "kind")
         return [
             PeriodOrder(
-                opening=_is_opening(row),
+                opens=_opens(row["kind"], _checked("orders", "frame", row["frame"])),
                 hundredths=_hundredths(row),
                 issues_card=bool(row["issues_card"]),
                 **{name: _checked("orders", name, row[name]) for name in names},
@@ -2650,9 +2656,9 @@ def _hundredths(row: Mapping[str, Any]) -> int:
     return int(_checked("orders", "paid_pulses", row["paid_pulses"]) * 10 ** (2 - weight))
 
 
-def _is_opening(row: Mapping[str, Any]) -> bool:
-    """Whether an order of no kind binds a meter: the first of its account's, or one after a clear."""
-    return row["kind"] is None and _checked("orders", "frame", row["frame"])[1:2] == bytes([ORDER_OPENING])
+def _opens(kind: str | None, frame: bytes) -> bool:
+    # As Order.opens. Its sequence does not tell: what comes along from a cleared meter has the first.
+    return kind is None and frame[1:2] == bytes((ORDER_OPENING,))
 
 
 def _account_number(number: Any) -> int:

@@ -133,8 +133,7 @@ def begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[Car
         check_meter_free(books, number)
         return None
     order, row = found(books.last_order(binding.id)), found(books.card_of(binding.account))
-    opening = order.kind is None and order.frame[1] == records.ORDER_OPENING
-    if not opening or order.state != PENDING or row.issued:
+    if not order.opens or order.state != PENDING or row.issued:
         told = order_told(order, request.meter.pulse_weight)
         raise LedgerError(
             codes.ALREADY_BOUND,

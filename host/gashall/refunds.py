@@ -78,7 +78,7 @@ def write(counter: Counter, reader: Reader, number: int, rescue: bool) -> Grant:
         if last.kind in (REFUND, REPLACEMENT):
             raise LedgerError(errors.REFUND_AFTER, f"The account's last order, {last.sequence}, is a {last.kind}.")
         # A purchase that waits on the card may be reversed; of other orders it must be known what the meter made.
-        if last.state == WRITTEN and (last.kind is not None or last.sequence == 1):
+        if last.state == WRITTEN and (last.kind is not None or last.opens):
             check_waiting(standing)
         _check_worth(books, row)
         _check_bought(books, standing.binding.id, row.pulses, weight)

@@ -22,12 +22,10 @@ from gashall.counter import (
     check_image,
     check_not_closed,
     check_ours,
-    check_read_back,
     check_reader,
     found,
     is_ahead,
     newest_report,
-    spliced,
 )
 from gashall.encode import Card, Values, decode_card, report_rank
 from gashall.errors import CardError, LedgerError, RequestError
@@ -48,6 +46,7 @@ from gashall.opening import REPLACEMENT_MOST
 from gashall.placing import Position, position
 from gashall.readers.base import Reader
 from gashall.refunds import proven
+from gashall.toolcards import put
 
 REASONS = ("lost never used", "lost in use", "broken", "broken after purchase", "other")
 
@@ -181,16 +180,7 @@ def _clear(counter: Counter, reader: Reader, card: Card) -> None:
             "The card bears an order this hall did not make: it is taken back, and not given its password.",
             "Keep it for a card check.",
         )
-    check_image(reader, card)
-    if not reader.present(counter.signer.card_psc(found(card.number))):
-        raise CardError(
-            codes.PASSWORD_REFUSED,
-            "The card does not take its own password: it is taken back, and its order is still on it.",
-            "Cut it up, or keep it for a card check.",
-        )
-    check_image(reader, card)
-    reader.write(ORDER_AT, blank)
-    check_read_back(reader, spliced(card.image, ORDER_AT, blank))
+    put(counter, reader, card, found(card.number), [(ORDER_AT, blank)])
 
 
 def _take_back(counter: Counter, card: Card) -> TakenBack:

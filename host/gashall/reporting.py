@@ -30,11 +30,11 @@ from gashall.ledger import (
     REFUND,
     REKEY,
     REPLACEMENT,
+    TOOL_CARDS,
     TRANSFER,
     PeriodOrder,
 )
 from gashall.page import Table, page
-from gashall.shifts import by_kind
 
 OPENING = "opening"
 PURCHASE = "purchase"
@@ -67,7 +67,7 @@ def kind_of(order: PeriodOrder) -> str:
     """What an order is counted as."""
     if order.kind is not None:
         return order.kind
-    return OPENING if order.opening else PURCHASE
+    return OPENING if order.opens else PURCHASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,10 @@ class Report:
         counts = {"replaced": REPLACEMENT, "made up": MAKEUP, "gifted": GIFT}
         cards = {"issued": self.issued} | {words: self.total(kind).orders for words, kind in counts.items()}
         cards["spoiled"] = sum(count for _, count in self.spoiled)
-        made = [kind for _, kind, count in self.tools for _ in range(count)]
-        return cards | {f"{kind} cards": count for kind, count in by_kind(made)}
+        for kind in TOOL_CARDS:
+            made = sum(count for _, known, count in self.tools if known == kind)
+            cards |= {f"{kind} cards": made} if made else {}
+        return cards
 
     def record(self) -> dict[str, Any]:
         """The report as JSON holds it: fen, m³ as text."""

@@ -237,7 +237,7 @@ def check(rules: Rules) -> int | None:
     return rules.shift
 
 
-def by_kind(kinds: Sequence[str]) -> tuple[tuple[str, int], ...]:
+def _by_kind(kinds: Sequence[str]) -> tuple[tuple[str, int], ...]:
     """How many there are of each kind of the company's own cards, in the order of TOOL_CARDS."""
     return tuple((kind, kinds.count(kind)) for kind in TOOL_CARDS if kind in kinds)
 
@@ -260,7 +260,7 @@ def _shift(books: Books, row: ShiftRow) -> Shift:
     sales = [order for order in orders if order.kind is None]
     grants = [order for order in orders if order.kind in (MAKEUP, GIFT)]
     paid_out = books.paid_out(row.number)
-    openings = sum(order.opening for order in sales)
+    openings = sum(order.opens for order in sales)
     moves = books.stock()
     head = None if row.open else books.closing(row.number)
     return Shift(
@@ -275,7 +275,7 @@ def _shift(books: Books, row: ShiftRow) -> Shift:
         granted_volume=units.volume(sum(order.hundredths for order in grants), 2),
         replaced=sum(order.kind == REPLACEMENT for order in orders),
         issued=sum(order.issues_card for order in orders),
-        tools=by_kind(books.shift_tools(row.number)),
+        tools=_by_kind(books.shift_tools(row.number)),
         refunds=len(paid_out),
         refunded=units.volume(sum(hundredths for hundredths, _ in paid_out), 2),
         paid_out=sum(fen for _, fen in paid_out),

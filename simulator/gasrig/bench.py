@@ -193,9 +193,9 @@ class Bench:
         self.slot: "Any" = CardSlot()
         self._card = bytearray(DUMP_SIZE)
         self._other = bytearray(DUMP_SIZE)  # the card that was put in the place of one that was pulled
-        self._recorder: "Recorder | None" = None
+        self.recorder: "Recorder | None" = None
         self._kept: "dict[int, tuple]" = {}
-        self._stop_at = -1
+        self.stop_at = -1  # after so many calls of the core the supply fails
         self._pull_early = False
         self._magnet = self._cover = False  # what the two switches say
         self._fired = 0  # happenings to the meter as a whole
@@ -216,9 +216,9 @@ class Bench:
             raise ValueError("the bench serves meters of region FFFF only")
         self._core = None  # whatever comes of this, the old meter is gone
         size = 0x1000 + config["lanes"] * config["lane_length"]
-        self._recorder = None
+        self.recorder = None
         self._kept = {}
-        self._stop_at = -1
+        self.stop_at = -1
         self._magnet = self._cover = False
         self._fired = 0
         self.wheels = Wheels(config["index"])
@@ -238,8 +238,8 @@ class Bench:
             for name in ("region", "key_version", "key", "tool_key"):
                 config[name] = 0
         create(self.memory, self.key_memory, self.settings, config)
-        if self._recorder:
-            self._recorder.entries = []
+        if self.recorder:
+            self.recorder.entries = []
         self.power_on()
 
     def _build_recorded(self, memory: int, size: int, travel_ms: int) -> None:
@@ -249,7 +249,7 @@ class Bench:
         self.memory, self.key_memory = make(size), make(0x80)
         self.motor, self.slot = RecordedMotor(travel_ms), RecordedSlot()
         self.key_memory.kind = KEYS
-        self._recorder = recorder = Recorder()
+        self.recorder = recorder = Recorder()
         recorder.motor, recorder.slot, recorder.wheels = self.motor, self.slot, self.wheels
         for part in (self.memory, self.key_memory, self.motor):
             part.recorder = recorder
@@ -259,8 +259,8 @@ class Bench:
         meter = Meter(self.memory, self.key_memory, self.motor, self.slot, self.panel, self.settings)
         self._core = meter
         self._port = Service(meter)
-        if self._recorder:
-            self._recorder.asked = -1
+        if self.recorder:
+            self.recorder.asked = -1
         code = meter.boot(self.minutes, self.wheels.levels)
         meter.battery(self.battery.millivolts)
         if self._magnet:
@@ -285,19 +285,20 @@ class Bench:
         busy, self.slot.busy_ms = self.slot.busy_ms, 0
         step = min(most, max(1, busy, meter.next_ms))
         self.motor.advance(step)
-        if self._recorder:
-            self._recorder.milliseconds += step
+        if self.recorder:
+            self.recorder.milliseconds += step
         meter.tick(step)
-        self._called()
+        self.called()
         return step
 
-    def _called(self) -> None:
-        # After each call of the core: the place where a supply may fail with a warning, or a pulled card be noticed.
-        recorder = self._recorder
+    def called(self) -> None:
+        """After each call of the core: where a supply may fail with a warning (SupplyFailed), or a pulled card be
+        noticed. gasrig.twin puts another in its place."""
+        recorder = self.recorder
         if recorder:
             recorder.calls += 1
-            if recorder.calls == self._stop_at:
-                self._stop_at = -1
+            if recorder.calls == self.stop_at:
+                self.stop_at = -1
                 self.power_off(True)
                 raise SupplyFailed
             if self._pull_early and self.slot.pulled is not None:
@@ -310,7 +311,7 @@ class Bench:
         if out is not None:
             (self._other if pulled else self._card)[:] = out.dump()
         self.meter.card_out()
-        self._called()
+        self.called()
 
     def _set_clock(self) -> None:
         # As a board does with what a setting card has brought.
@@ -320,8 +321,8 @@ class Bench:
 
     def _asked(self) -> None:
         # Somebody is at the meter, from the moment the core hears of it.
-        if self._recorder:
-            self._recorder.asked = self._recorder.milliseconds
+        if self.recorder:
+            self.recorder.asked = self.recorder.milliseconds
 
     def pass_time(self, milliseconds: int) -> None:
         """Let time pass: the core is called as often as it asks for."""
@@ -345,10 +346,10 @@ class Bench:
             if step >= meter.next_ms or moving:
                 self.pass_time(step)
             else:
-                if self._recorder:
-                    self._recorder.milliseconds += step
+                if self.recorder:
+                    self.recorder.milliseconds += step
                 meter.tick(step)
-                self._called()
+                self.called()
             time_left -= step
             if motor.flows:
                 gas_left -= part
@@ -362,7 +363,7 @@ class Bench:
                     meter.pulse()
                     if meter.watching:
                         meter.tick(0)  # the guards hear of it now, not after the time that follows
-                    self._called()
+                    self.called()
             elif not time_left:
                 break
         if gas_left and not motor.flows:
@@ -418,7 +419,7 @@ class Bench:
             self.battery.millivolts = int.from_bytes(body[:2], "big")
             if self._core is not None:
                 self._core.battery(self.battery.millivolts)
-                self._called()
+                self.called()
                 return self.snapshot(0)
             return b""
         if identifier == FIRED:
@@ -429,7 +430,7 @@ class Bench:
         if identifier == SWITCH:
             # Something happens to the meter's parts, or is over.
             self._happens(body[0], body[1] != 0)
-            self._called()
+            self.called()
             return self.snapshot(0, self.settle())
         if identifier == GUARDS:
             # As a setting card would: limits and enable bits, fields of meter.layouts.GUARDS.
@@ -457,7 +458,7 @@ class Bench:
                 raise ValueError("at most a million pulses at once")
             self.wheels.pulses += count
             meter.pulses(count)
-            self._called()
+            self.called()
             return self.snapshot(0)
         if identifier == INSERT:
             chip = self._chip()
@@ -465,7 +466,7 @@ class Bench:
             self.slot.insert(chip)
             self._asked()
             meter.card_in()
-            self._called()
+            self.called()
             spent, drawn = 0, 0
             if len(body) == 4:
                 # It stays for so many milliseconds only, whatever is going on.
@@ -486,7 +487,7 @@ class Bench:
             # For so many milliseconds, where the body says.
             self._asked()
             meter.key(int.from_bytes(body, "big"))
-            self._called()
+            self.called()
             return self.snapshot(0, self.settle())
         if identifier == SNAP:
             return self.snapshot(0)
@@ -515,23 +516,23 @@ class Bench:
     # --- requests to recorded parts
 
     def _chip(self) -> "Chip":
-        if not self._recorder:
+        if not self.recorder:
             return Chip()
         chip = RecordedChip()
-        chip.recorder = self._recorder
+        chip.recorder = self.recorder
         return chip
 
     def _pulled(self) -> bool:
         # Whether the card was pulled before it came out; it is then in hand as it was at that moment.
         slot = self.slot
-        if not self._recorder or slot.pulled is None:
+        if not self.recorder or slot.pulled is None:
             return False
         self._card[:] = slot.pulled.dump()
         slot.pulled = None
         return True
 
     def _record(self, identifier: int, body: bytes) -> bytes:
-        recorder = self._recorder
+        recorder = self.recorder
         if not recorder:
             raise ValueError("these parts are not recorded")
         if identifier == RECORD_READ:
@@ -545,7 +546,7 @@ class Bench:
             pulled = 0 if self.slot.pulled is None else 1
             return struct.pack(WORLD_WIRE, *self._world(), self.slot.operations, pulled)
         if identifier == STOP_AT:
-            self._stop_at = int.from_bytes(body, "big")
+            self.stop_at = int.from_bytes(body, "big")
             recorder.calls = 0
             return b""
         if identifier == PULL_AT:

@@ -304,7 +304,7 @@ def _customers_card(desk: "Desk", waiting: int) -> None:
     visit = desk.other.visit(blank.dump())
     dead_meter = desk.flow.kind == "paper"
     _so("the new meter", (visit.code, visit.store.remaining), (codes.OK, (0 if dead_meter else LEFT) + waiting))
-    _reconciled(desk, visit.dump, given=LEFT if dead_meter else 0)
+    _reconciled(desk, visit.dump, owed=LEFT if dead_meter else waiting)
 
 
 def loads(desk: "Desk", end: "State") -> None:
@@ -317,12 +317,14 @@ def loads(desk: "Desk", end: "State") -> None:
     _so("the new meter", desk.meter.store().remaining, 0 if is_dead else LEFT + WAITING)
     if not is_dead:
         _so("the old meter", desk.other.store().remaining, 0)
-    _reconciled(desk, card_.dump(), given=LEFT if is_dead else 0)
+    _reconciled(desk, card_.dump(), owed=LEFT if is_dead else WAITING)
 
 
-def _reconciled(desk: "Desk", dump: bytes, given: int) -> None:
-    # The next sale goes through; of a dead meter's gas ``given`` pulses are still to be made up.
+def _reconciled(desk: "Desk", dump: bytes, owed: int) -> None:
+    # ``owed`` pulses are told: of a dead meter's gas those to be made up, else those on the customer's card. The next
+    # sale goes through.
     hall, chip = desk.hall(9), _chip(dump)
+    _so("owed", hall.exchange(ACCOUNT).owed, _m3(owed))
     hall.read_back(_reader(chip))
     _so("difference", hall.reconcile(ACCOUNT).difference, 0)
     hall.sell(_reader(chip), 1)
@@ -367,6 +369,10 @@ def sells(desk: "Desk", end: "State") -> None:
     desk.meter.back()
     _shown(_chip(end.dump), desk.meter)
     _so("left on the meter", desk.meter.store().remaining, LEFT)
+    own = _chip(desk.own)
+    desk.hall(9).sell(_reader(own), WAITING // 100)
+    visit = desk.meter.visit(own.dump())
+    _so("the meter after a sale", (visit.code, visit.store.remaining), (codes.OK, LEFT + WAITING))
 
 
 def reports(desk: "Desk", end: "State") -> None:

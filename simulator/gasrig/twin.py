@@ -108,23 +108,23 @@ def failing(bench: Bench, stops: set[int], failed: Callable[[int, Bench], None])
     bench.STOP_AT. UnknownKindError in the midst of a request if there can be no copy.
     """
 
-    def called() -> None:
-        recorder = bench._recorder
+    def counted() -> None:
+        recorder = bench.recorder
         if recorder is not None and recorder.calls + 1 in stops:
-            del bench.__dict__["_called"]
+            del bench.__dict__["called"]
             try:
                 copy: Bench = twin(bench, {})
             finally:
-                bench.__dict__["_called"] = called
-            copy._stop_at = recorder.calls + 1
+                bench.__dict__["called"] = counted
+            copy.stop_at = recorder.calls + 1
             try:
-                copy._called()
+                copy.called()
             except SupplyFailed:
                 failed(recorder.calls + 1, copy)
-        Bench._called(bench)
+        Bench.called(bench)
 
-    bench.__dict__["_called"] = called
+    bench.__dict__["called"] = counted
     try:
         yield
     finally:
-        del bench.__dict__["_called"]
+        del bench.__dict__["called"]

@@ -70,9 +70,3 @@ def test_readme_hall_program_sells_gas(capsys, tmp_path, monkeypatch):
     ]
     again = run(hall, capsys).splitlines()
     assert again[1].startswith("The last purchase is still on the card"), again
-
-
-def test_readme_names_only_files_that_exist():
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    root = Path(__file__).parents[2]
-    assert links and all((root / link).exists() for link in links if "://" not in link), links

@@ -419,27 +419,6 @@ def test_old_card_is_cleared_once_what_it_says_is_kept(home):
     assert home.world.meter.snapshot()["bought_total"] == 5000
 
 
-@pytest.mark.parametrize("byte", range(0, 62, 4))
-def test_clearing_that_died_is_finished(home, byte):
-    home.opened()
-    home.replace()
-    reader = home.reader(0)
-    left = [byte]
-
-    def step(plan):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-
-    reader.step = step
-    with pytest.raises(KeyboardInterrupt):
-        home.hall.take_back(reader, clear=True)
-    home.chips[0].power_off()
-    home.hall.take_back(home.reader(0), clear=True)
-    assert set(home.chips[0].main[ORDER_AT : ORDER_AT + 59]) == {0xFF}
-    assert home.hall.audit().clean
-
-
 def lost_with_gas(home):
     """A card with an order nobody loaded, replaced and found again; its chip as it was found."""
     home.opened()
