@@ -20,7 +20,7 @@ from gascard.sle4442 import ATR
 from gashall import errors
 from gashall.errors import CardError, RequestError
 from gashall.signer import Parent, Signer
-from gashall.units import whole
+from gashall.units import moment, whole
 
 Values: TypeAlias = Mapping[str, Any]
 """A record as its table names it: int, or str of digits for BCD fields, or bytes for raw ones."""
@@ -353,7 +353,11 @@ def _tool(record: str, signer: Signer, card: int, values: Values, kind: int, *ri
     frame, end = _begun(record, card, values, kind, psc_mask=bytes(3))
     _from_one(values, "key_version", *rising)
     if 0 < values["expires"] < values["time"]:
-        raise RequestError(errors.FIELD, f"expires cannot be {values['expires']}: that is before it is made.")
+        raise RequestError(
+            errors.FIELD,
+            f"expires {moment(values['expires']):%Y-%m-%d %H:%M} UTC is before the card is made.",
+            "Give a later time.",
+        )
     _put(frame, record, psc_mask=signer.tool_masked_psc(values["key_version"], card))
     data = bytes(frame[frames.HEAD : end])
     return _closed(frame, end, signer.tool_mac(values["key_version"], card, records.FORMAT_VERSION, kind, data))

@@ -109,7 +109,8 @@ def test_proposed_correction_is_typed_as_it_is_told(window, desk):
     told = hall.reconcile(ACCOUNT, 2)
     assert told.drift.correction == 200
     line = next(line for line in told.lines() if line.startswith("proposed correction: 2.00 m³"))
-    assert line.endswith("icgas hall makeup request --kind drift --volume -2.00")
+    request = f"icgas hall makeup request --account {ACCOUNT} --reason TEXT --requester NAME"
+    assert line.endswith(f"{request} --kind drift --volume -2.00")
     grant = hall.request_makeup(ACCOUNT, line.split()[-1], kind="drift", reason="wheels", requester="Wang Fang")
     hall.approve_grant(grant.number, "Li Na")
     hall.write_grant(desk.card, grant.number)

@@ -224,6 +224,16 @@ SETTINGS_REFUSED = [
 ]
 
 
+# What is asked for -> words of the refusal: what to type, and a time as people write it.
+SETTINGS_TOLD = [({}, "--clock, --index, --size or --limit"), (SETTINGS_REFUSED[-1][1], "2025-01-01 00:00 UTC")]
+
+
+@pytest.mark.parametrize(("asked", "words"), SETTINGS_TOLD, ids=["nothing is set", "expired"])
+def test_refused_setting_says_what_to_type(desk, asked, words):
+    error = refused(errors.FIELD, desk.opened().issue_setting, desk.blank("tool.bin"), purpose="x", **asked)
+    assert words in str(error)
+
+
 @pytest.mark.parametrize(("asked", "code"), [row[1:] for row in SETTINGS_REFUSED], ids=[r[0] for r in SETTINGS_REFUSED])
 def test_setting_that_no_meter_would_take_is_refused(desk, asked, code):
     hall = desk.opened()
