@@ -317,7 +317,7 @@ def _lines(name: str, problems: list[Problem]) -> Iterator[tuple[int, dict[str, 
                     error_here = RequestError(
                         errors.FIELD,
                         f"The first line does not name the columns ({'; '.join(told)}).",
-                        f"Name them {', '.join(COLUMNS)}; the first {len(REQUIRED)} must be there.",
+                        f"Name them, comma between: {', '.join(COLUMNS)}; the first {len(REQUIRED)} must be there.",
                     )
                     problems.append(Problem(here, error_here))
                     return

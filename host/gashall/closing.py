@@ -6,6 +6,7 @@ money back).
 """
 
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -54,6 +55,8 @@ class Closure:
     fen: int
     number: int
     """Of the row in the list of requests."""
+    customer: str
+    at: datetime
     requester: str
     approver: str
     reason: str
@@ -73,6 +76,8 @@ class Closure:
         """What the slip says, each with its label (gashall.labels)."""
         rows = [
             ("account", self.account),
+            ("customer", printable(self.customer)),
+            ("time", f"{self.at:%Y-%m-%d %H:%M} UTC"),
             ("meter", self.meter),
             ("binding", str(self.binding)),
             ("left on the meter", f"{self.remaining} m³"),
@@ -245,6 +250,8 @@ def _told(books: Books, row: GrantRow, *, resumed: bool) -> Closure:
         owed=units.volume(max(-count, 0), weight),
         fen=row.fen or 0,
         number=row.id,
+        customer=found(books.account(row.account)).name,
+        at=units.moment(found(row.paid_at)),
         requester=row.requester,
         approver=row.approver or "",
         reason=row.reason,

@@ -614,7 +614,9 @@ def replaced_told(books: Books, card: int) -> CardError:
     return CardError(
         codes.REPLACED,
         f"Card {card} of account {place.account.number} was replaced by card {present.number}.",
-        "Take the old card back (icgas hall take-back); the customer uses the new one.",
+        "Take the old card back (icgas hall take-back); the customer uses the new one."
+        if place.card.ended is None
+        else "It was taken back before: keep it or cut it up; the customer uses the new one.",
     )
 
 

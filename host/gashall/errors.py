@@ -328,7 +328,8 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "GRANT_NOT_APPROVED",
         "The request has not been approved.",
         "申请未审批",
-        "Have it approved first, by somebody else than who asked for it: icgas hall makeup approve.",
+        "Have it approved first, by somebody else than who asked for it: icgas hall makeup approve, gift approve or "
+        "refund approve.",
     ),
     APPROVER: (
         "APPROVER",

@@ -9,6 +9,7 @@ DOMAIN 1).
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -33,6 +34,7 @@ from gashall.counter import (
 from gashall.encode import Card, Part, Values
 from gashall.errors import CardError, LedgerError, RequestError
 from gashall.grants import SIGN, check_made_up
+from gashall.history import printable
 from gashall.labels import both
 from gashall.ledger import (
     EXCHANGE,
@@ -107,6 +109,13 @@ class Exchange:
     """What the final record says is left beyond the most; no meter has it any more, and it is made up if approved."""
     card: int | None
     """The customer's card for the new meter."""
+    requester: str
+    approver: str
+    reason: str
+    at: datetime
+    """When it was begun, or the old meter declared dead."""
+    closing_index: Decimal | None
+    """Of a dead meter."""
     unproven: Decimal | None = None
     """Where no final record came back: what no report shows that the old meter had loaded. What of it was not is made
     up, approved."""
@@ -143,12 +152,13 @@ class Exchange:
 
     def page(self) -> str:
         """What was done as a page to be signed and filed."""
-        rows = [("account", self.account), ("state", both(self.state))]
+        rows = [("account", self.account), ("time", f"{self.at:%Y-%m-%d %H:%M} UTC"), ("state", both(self.state))]
         rows += [("old meter", f"{self.old_meter} / {self.old_binding}")]
         rows += [("new meter", f"{self.new_meter} / {self.new_binding}")]
         if self.tool is not None:
             rows.append(("transfer card", str(self.tool)))
         for words, volume in (
+            ("closing index", self.closing_index),
             ("most that may be moved", self.most),
             ("moved", self.moved),
             ("owed", self.owed),
@@ -160,6 +170,8 @@ class Exchange:
                 rows.append((words, f"{volume} m³"))
         if self.card is not None:
             rows.append(("card", str(self.card)))
+        people = (("asked for by", self.requester), ("approved by", self.approver), ("reason", self.reason))
+        rows += [(words, printable(text)) for words, text in people]
         return page("exchange slip", [Table(("", ""), rows)], sign=SIGN)
 
 
@@ -883,6 +895,11 @@ def _told(books: Books, row: TransferRow, *, resumed: bool = False) -> Exchange:
         corrected=volume(row.correction),
         beyond=volume(beyond),
         card=None if first is None else first.card,
+        requester=row.requester,
+        approver=row.approver,
+        reason=row.reason,
+        at=units.moment(row.at),
+        closing_index=volume(row.closing),
         unproven=volume(unproven),
         resumed=resumed,
     )

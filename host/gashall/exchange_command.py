@@ -34,9 +34,11 @@ def add(
         def run(arguments: Arguments, clock: Clock | None) -> Answer:
             with opened(arguments, clock) as hall:
                 told = work(hall, arguments)
+            lines = told.lines()
             if getattr(arguments, "out", None) is not None:
                 write_asked_for(arguments.out, told.page().encode())
-            return 0, asdict(told), told.lines()
+                lines.append(f"page written to {arguments.out}")
+            return 0, asdict(told), lines
 
         return run
 

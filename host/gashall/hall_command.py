@@ -694,9 +694,11 @@ def _shift_close(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
 def _shift_slip(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     with _hall(arguments, clock) as hall:
         told = hall.shift(arguments.number)
+    lines = told.lines()
     if arguments.out is not None:
         write_asked_for(arguments.out, told.page().encode())
-    return DONE, told.record(), told.lines()
+        lines.append(f"page written to {arguments.out}")
+    return DONE, told.record(), lines
 
 
 def _stock_in(arguments: argparse.Namespace, clock: Clock | None) -> Answer:

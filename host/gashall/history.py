@@ -102,9 +102,10 @@ class History:
                 for word, at in (("paid", grant.paid_at), ("cancelled", grant.cancelled_at))
                 if at is not None
             )
+            money = "" if grant.fen is None else f", {units.yuan(grant.fen)} yuan"
             lines.append(
-                f"  {grant.id:>5} {_time(grant.requested_at)}  {grant.kind} {volume} m³, {printable(grant.reason)}, "
-                f"asked for by {printable(grant.requester)}, {approved}{end}"
+                f"  {grant.id:>5} {_time(grant.requested_at)}  {grant.kind} {volume} m³{money}, "
+                f"{printable(grant.reason)}, asked for by {printable(grant.requester)}, {approved}{end}"
             )
         if self.changes:
             lines += ["", "changes"]

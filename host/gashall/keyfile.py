@@ -169,6 +169,12 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
             rights = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             content = json.loads(file.read(KEY_FILE_MOST).decode("ascii"))
         _check_fields(content)
+    except FileNotFoundError as error:
+        raise GasError(
+            errors.KEY_FILE,
+            f"There is no key file {name}.",
+            "Correct the path, or restore it from the safe copy; a new region's is made by icgas hall init.",
+        ) from error
     except OSError as error:
         raise GasError(errors.KEY_FILE, f"The key file {name} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RequestError):

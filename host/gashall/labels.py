@@ -50,6 +50,7 @@ CHINESE: dict[str, str] = {
     "day": "日期",
     "opened at": "开班时间",
     "closed at": "交班时间",
+    "closing index": "旧表止码",
     "not closed": "未交班",
     "journal": "流水校验值",
     "paid at": "付款时间",

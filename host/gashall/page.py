@@ -1,5 +1,6 @@
 """A page to be printed and filed, in English and Chinese: one HTML file that needs nothing beside it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,7 +14,9 @@ body { font: 11pt/1.4 "Noto Sans CJK SC", "Microsoft YaHei", sans-serif; color: 
 h1 { font-size: 15pt; margin: 0 0 2mm }
 p { margin: 1mm 0 }
 table { border-collapse: collapse; width: 100%; margin: 4mm 0 }
-th, td { border: 0.3pt solid #000; padding: 1mm 2mm; text-align: left; vertical-align: top; overflow-wrap: anywhere }
+th, td { border: 0.3pt solid #000; padding: 1mm 2mm; text-align: left; vertical-align: top }
+td { overflow-wrap: anywhere }
+td.whole { white-space: nowrap }
 thead th { background: #eee; print-color-adjust: exact }
 th[scope=row] { font-weight: normal }
 td.figure { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
@@ -23,6 +26,8 @@ tr { break-inside: avoid }
 .sign span { flex: 1; border-top: 0.5pt solid #000; padding-top: 1mm }
 .foot { margin-top: 6mm; font-size: 8pt; overflow-wrap: anywhere }
 """
+_WHOLE = re.compile(r"[0-9][0-9.: -]{0,20}(UTC)?")
+"""Numbers and times, which are of no use in two lines: a long name beside them would squeeze them."""
 A4 = ""
 WIDE = """@page { size: A4 landscape }
 body { font-size: 9pt; max-width: 261mm }
@@ -89,5 +94,6 @@ def _table(table: Table) -> str:
 def _cell(table: Table, column: int, cell: object) -> str:
     if not column and not any(table.head):
         return f'<th scope="row">{escape(both(str(cell)))}</th>'
-    kind = ' class="figure"' if column in table.figures else ""
-    return f"<td{kind}>{escape('' if cell is None else str(cell))}</td>"
+    text = "" if cell is None else str(cell)
+    kind = ' class="figure"' if column in table.figures else ' class="whole"' if _WHOLE.fullmatch(text) else ""
+    return f"<td{kind}>{escape(text)}</td>"

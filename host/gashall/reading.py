@@ -57,6 +57,12 @@ def read_back(counter: Counter, reader: Reader) -> ReadBack:
     if refusal is not None:
         raise refusal
     order_code = codes.OK if last.state == PENDING else standing.card.order.code
+    if standing.report is None and standing.report_code == codes.KEY_VERSION:
+        raise CardError(
+            codes.KEY_VERSION,
+            f"The card's report was made with keys that meter {standing.meter.number} has no more; it moves nothing.",
+            "Sell as usual: the meter's next report is made with the keys it has now.",
+        )
     if standing.report is None and (standing.report_code or order_code):
         raise CardError(standing.report_code or order_code)
     weight = standing.meter.pulse_weight
@@ -70,6 +76,10 @@ def read_back(counter: Counter, reader: Reader) -> ReadBack:
         state=last.state,
         remaining=None if report is None else units.volume(encode.remaining(report), weight),
         on_card=units.volume(standing.base - loaded, weight),
-        damaged=tuple(part.name for part in standing.card.parts if part.written and not part.whole),
+        damaged=tuple(
+            part.name
+            for part in standing.card.parts
+            if part.written and not part.whole and part.code != codes.KEY_VERSION
+        ),
         held=units.volume(standing.held, weight),
     )

@@ -89,11 +89,11 @@ class Reconciliation:
         )
         head = [f"account {self.account}, meter {self.meter}, index {initial} to {closing} m³"]
         body = [f"{words:<20}{cubic:>14} m³" for words, cubic in self.rows()]
-        body += [] if self.drift is None else drift_lines(self.drift, self.pulse_weight)
+        body += [] if self.drift is None else drift_lines(self.drift, self.pulse_weight, self.account)
         return [*head, *body, f"difference {units.counted(self.difference, 'pulse')}"]
 
 
-def drift_lines(found: Drift, pulse_weight: int) -> list[str]:
+def drift_lines(found: Drift, pulse_weight: int, account: str) -> list[str]:
     """A comparison for people: what was compared, the verdict, and the correction that is proposed."""
     reading, index, correction = (
         units.volume(count, pulse_weight) for count in (found.wheels, found.index, found.correction)
@@ -105,7 +105,8 @@ def drift_lines(found: Drift, pulse_weight: int) -> list[str]:
     ]
     if found.verdict is not Verdict.AGREES:
         # What the customer gains is the correction with the other sign: that is what is typed.
-        makeup = f"icgas hall makeup request --kind drift --volume {-correction}"
+        makeup = f"icgas hall makeup request --account {account} --reason TEXT --requester NAME"
+        makeup += f" --kind drift --volume {-correction}"
         lines.append(f"proposed correction: {correction} m³, to be approved with its reason: {makeup}")
     return lines
 

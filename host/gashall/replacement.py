@@ -201,7 +201,12 @@ def _take_back(counter: Counter, card: Card) -> TakenBack:
         order = card.order.values if card.order.authentic else _last_on(books, binding, place.card.number)
         waiting = 0
         if order is not None and order["binding"] == binding.number and order["meter"] == meter.number:
-            loaded = report is not None and report["sequence"] >= order["sequence"]
+            # By this card's report, or by one that came on another.
+            loaded = (report is not None and report["sequence"] >= order["sequence"]) or any(
+                row.state == DONE
+                for row in books.orders(place.account.number)
+                if (row.binding, row.sequence) == (binding.id, order["sequence"])
+            )
             waiting = 0 if loaded else max(order["amount"], 0)
         return TakenBack(
             account=place.account.number,

@@ -222,7 +222,7 @@ class Report:
 
 
 _HEAD = ("kind", "orders", "m³", "yuan", "without money")
-_WIDTHS = (14, 8, 14, 14, 15)
+_WIDTHS = (18, 8, 14, 14, 15)
 
 
 def daily(counter: Counter, day: date | None) -> Report:

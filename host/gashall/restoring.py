@@ -81,7 +81,7 @@ def restore(
         ledger = Ledger(half, signer.region, create=False, clock=clock)
         try:
             ledger.check_root(signer.ledger_check())
-            done = mark(ledger, head, names[1])
+            done = mark(ledger, head, names[1], copy=names[0])
         finally:
             ledger.close()
         Ledger.settle(half)
@@ -93,9 +93,12 @@ def restore(
     return done
 
 
-def mark(ledger: Ledger, head: str | None = None, name: str | None = None) -> Restored:
-    """See ``Hall.mark_restored``; ``name`` is what the answer calls the ledger, its own if not given."""
-    check(audit(ledger, head), ledger.name)
+def mark(ledger: Ledger, head: str | None = None, name: str | None = None, *, copy: str | None = None) -> Restored:
+    """See ``Hall.mark_restored``; ``name`` is what the answer calls the ledger, its own if not given.
+
+    ``copy`` is what a refusal calls it: the file at fault is the one that was given.
+    """
+    check(audit(ledger, head), copy or ledger.name)
     with ledger.begin() as books:
         recovering = books.restore(units.minutes(ledger.clock()))
         entries, digest = books.head()

@@ -194,7 +194,8 @@ class Hall:
 
         An order that is merely damaged does no harm beside an authentic report. Raises CardError for a card that
         is not ours or otherwise damaged, MAC for one that bears a forged order or no report but forged ones,
-        REPORT_OLDER (the report moved nothing); LedgerError LEDGER_BEHIND; ReaderError.
+        REPORT_OLDER or KEY_VERSION (the report, made with keys the meter has no more, moved nothing); LedgerError
+        LEDGER_BEHIND; ReaderError.
         """
         return reading.read_back(self.counter, reader)
 

@@ -50,7 +50,10 @@ class Suspension:
         if self.ended_at is None:
             return [head, begun, "An ordinary meter takes its place, never another IC meter."]
         ended = f"ended {self.ended_at:%Y-%m-%d %H:%M} UTC at {self.reading_after} m³, test gas {self.test_gas} m³"
-        advice = f"suggested make-up {self.make_up} m³, to be requested and approved as a make-up"
+        advice = (
+            f"suggested make-up {self.make_up} m³, to be requested and approved: icgas hall makeup request --account "
+        )
+        advice += f"{self.account} --reason TEXT --requester NAME --kind loss --volume {self.make_up}"
         lines = [head, begun, ended, advice if self.make_up else "below 1 m³ of test gas nothing is made up"]
         if self.corrected:
             lines.append("A make-up that was asked for by the readings before is not changed by this: look it up.")

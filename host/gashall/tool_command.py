@@ -166,9 +166,11 @@ def _guards(limits: list[str]) -> dict[str, int]:
 
 def _list(hall: Hall, given: Arguments) -> Answer:
     tools = hall.tools()
+    lines = [tool.line() for tool in tools] or ["There are none."]
     if given.page is not None:
         write_asked_for(given.page, printed(tools, units.moment(hall.counter.now())).encode())
-    return 0, {"tools": [tool.record() for tool in tools]}, [tool.line() for tool in tools] or ["There are none."]
+        lines.append(f"page written to {given.page}")
+    return 0, {"tools": [tool.record() for tool in tools]}, lines
 
 
 def _read(hall: Hall, given: Arguments) -> Answer:
@@ -212,9 +214,10 @@ def _close(hall: Hall, given: Arguments) -> Answer:
         fen=given.money,
         card=None if given.card is None else FileReader(given.card),
     )
-    if given.out is not None:
-        write_asked_for(given.out, told.page().encode())
     lines = told.lines()
     if told.resumed:
         lines.append("It had been closed before; nothing is paid twice.")
+    if given.out is not None:
+        write_asked_for(given.out, told.page().encode())
+        lines.append(f"page written to {given.out}")
     return 0, told.record(), lines

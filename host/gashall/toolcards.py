@@ -186,6 +186,12 @@ def issue_setting(
         units.meter_number(meter)
     if index is not None and meter is None:
         raise RequestError(errors.FIELD, "An index is set on one meter.", "Name the meter.")
+    if clock is None and index is None and size is None and not guards:
+        raise RequestError(
+            errors.FIELD,
+            "The setting card would set nothing.",
+            "Give what it sets: --clock, --index, --size or --limit.",
+        )
     minute = None if clock is None else units.minutes(clock)
 
     def plan(books: Books, begun: ToolRow | None) -> Wanted:

@@ -91,6 +91,7 @@ class ToolRead:
             lines += [
                 f"binding {self.ended.binding} of meter {self.ended.meter} is over: account {self.ended.account}",
                 f"{self.ended.remaining} m³ were left on the meter, {self.ended.not_loaded} m³ never came to it",
+                "The account is closed next (icgas hall close), or is given a meter again (icgas hall open --account).",
             ]
         if self.emptied:
             lines.append("The card is empty and can be used again.")

@@ -230,7 +230,8 @@ def _findings(counter: Counter, books: Books, card: Card, place: Place | None) -
         return [error]
     findings: list[GasError] = []
     for part in card.parts:
-        if part.written and not part.whole:
+        # A report from before a key card is no fault of the card: the meter's next one replaces it.
+        if part.written and not part.whole and part.code != codes.KEY_VERSION:
             _, english, _, remedy = errors.words(part.code)
             findings.append(CardError(part.code, f"The {part.name} is not genuine and whole: {english}", remedy))
     if place is not None and not place.card.issued:
@@ -239,7 +240,7 @@ def _findings(counter: Counter, books: Books, card: Card, place: Place | None) -
     told: GasError | None = None
     try:
         code = counter.judge(books, card).report_code
-        told = CardError(code) if code else None
+        told = CardError(code) if code not in (codes.OK, codes.KEY_VERSION) else None
     except GasError as error:
         told = error
     if told is not None and told.code not in [known.code for known in findings]:
@@ -288,6 +289,8 @@ def _meter(place: Place | None) -> str | None:
 def _told(part: Part) -> str:
     if not part.written:
         return "blank"
+    if part.mac == codes.KEY_VERSION:
+        return "whole, of earlier keys"
     if part.code:
         return errors.words(part.code)[0]
     if part.record == "identity":

@@ -275,6 +275,8 @@ def _how(part: Part) -> str:
         return f"only the first {len(raw) - blank_tail} of {len(raw)} bytes are written: the card was pulled"
     if part.code == codes.VERSION:
         return f"format {raw[1] if part.record == 'identity' else raw[3]}"
+    if part.code == codes.KEY_VERSION:
+        return "here the report, made before the meter had the keys of the card's order"
     if part.code == codes.KIND:
         return f"kind {part.kind:#04x}"
     if part.code == codes.NOT_OURS:

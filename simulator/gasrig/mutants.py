@@ -2399,7 +2399,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "damaged copy restored",
         "A copy that fails its audit is restored.",
-        (Patch("gashall/restoring.py", "    check(audit(ledger, head), ledger.name)\n", ""),),
+        (Patch("gashall/restoring.py", "    check(audit(ledger, head), copy or ledger.name)\n", ""),),
         (_at_counter("tampered"),),
     ),
     Mutant(

@@ -290,7 +290,17 @@ def test_card_of_another_region_says_so(signer):
 def test_report_is_judged_by_the_key_version_given(signer):
     data = image(signer, order=None, reports=[PaperMeter(signer).report(CARD)])
     assert decode_card(data, signer).reports[0].authentic
-    assert decode_card(data, signer, key_version=2).reports[0].mac == codes.MAC
+    assert decode_card(data, signer, key_version=2).reports[0].mac == codes.KEY_VERSION
+
+
+def test_report_of_keys_the_meter_has_not_yet_is_forged(signer):
+    """Earlier keys are the meter's own, later ones nobody has."""
+    meter = PaperMeter(signer)
+    meter.key = encode.report_key(signer.meter_keys(METER, 3)[0])
+    data = image(signer, order=None, reports=[meter.report(CARD)])
+    verdicts = {version: decode_card(data, signer, key_version=version).reports[0] for version in (2, 3, 4)}
+    assert {version: part.mac for version, part in verdicts.items()} == {2: codes.MAC, 3: 0, 4: codes.KEY_VERSION}
+    assert [version for version, part in verdicts.items() if part.authentic] == [3]
 
 
 def test_newest_report_goes_by_binding_first(signer):

@@ -85,14 +85,20 @@ def test_exchange_by_transfer_card(window):
         "reconcile", "--account", ACCOUNT
     )
     page = window.folder / "exchange.html"
-    told = window.told("exchange", "show", "--account", ACCOUNT, "--out", str(page))
-    assert told["state"] == "through" and "through 已完成" in page.read_text("utf-8")
+    out = window.fine("exchange", "show", "--account", ACCOUNT, "--out", str(page))
+    assert f"page written to {page}" in out
+    for cell in ("through 已完成", "Li Ming", "Wang Fang", "meter of ten years", "2026-03-01 12:00 UTC"):
+        assert f"{cell}</td>" in page.read_text("utf-8")
+    assert window.told("exchange", "show", "--account", ACCOUNT)["state"] == "through"
     assert window.new.meter.remaining == 2300
 
 
 def test_exchange_of_a_dead_meter(window):
     out = window.fine("exchange", "dead", "--closing-index", "7.00", *NEW)
     assert "23.00 m³: to be requested as a make-up of kind dead meter" in out
+    page = window.folder / "dead.html"
+    window.fine("exchange", "show", "--account", ACCOUNT, "--out", str(page))
+    assert "closing index 旧表止码" in page.read_text("utf-8") and "7.00 m³</td>" in page.read_text("utf-8")
     out = window.fine(
         "exchange", "card", "--card", window.file("new.bin"), "--blank", "--account", ACCOUNT, "--reason", "broken"
     )

@@ -49,7 +49,8 @@ SORTS = [("makeup", ("--kind", "loss")), ("gift", ()), ("refund", ("--money", "1
 def test_request_is_approved_written_listed_and_printed(window, sort, more):
     window.fine("read", "--card", window.card)
     number = request(window, sort, *more)
-    refused(window, "GRANT_NOT_APPROVED", sort, "write", number, "--card", window.card)
+    told = refused(window, "GRANT_NOT_APPROVED", sort, "write", number, "--card", window.card)
+    assert f"{sort} approve" in told
     refused(window, "APPROVER", sort, "approve", number, "--approver", "LI MING")
     slip = window.fine(sort, "approve", number, "--approver", "王芳")
     assert slip == window.fine(sort, "slip", number)

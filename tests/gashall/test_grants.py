@@ -446,6 +446,12 @@ def test_history_tells_kinds_grants_and_changes(desk):
     assert [row["after"] for row in record["changes"]] == ["Li Na", "stopped"]
 
 
+def test_history_tells_the_money_of_a_refund(desk):
+    hall = loaded(desk)
+    refund(hall)
+    assert "refund 10.00 m³, 25.00 yuan, moves away, asked for by Li Ming" in "\n".join(hall.history(ACCOUNT).lines())
+
+
 # Refunds.
 
 

@@ -263,7 +263,7 @@ def test_shift_is_opened_closed_and_its_slip_printed_again(counter):
     assert code == 1 and "SHIFT_MISSING" in err and "icgas hall shift slip" in err
     counter.fine("shift", "open", "Wang")
     page = counter.folder / "slip.html"
-    assert counter.fine("shift", "slip", "--number", "1", "--out", str(page)) == out
+    assert counter.fine("shift", "slip", "--number", "1", "--out", str(page)) == f"{out}page written to {page}\n"
     assert head in page.read_text("utf-8") and "wrong change" in page.read_text("utf-8")
     assert counter.told("shift", "slip", "--number", "1")["head"] == head
     assert counter.told("shift", "close", "--cash", "0")["closed_at"] == "2026-03-01T12:00:00+00:00"
@@ -321,8 +321,11 @@ def test_reconcile_gives_the_slip(counter):
         "wheels 0.05 m³, meter 0.00 m³ by its report of 2026-03-02 10:15 UTC",
         "index: apart; drift 5 pulses, 1 pulse allowed",
         "proposed correction: 0.05 m³, to be approved with its reason: "
-        "icgas hall makeup request --kind drift --volume -0.05",
+        f"icgas hall makeup request --account {ACCOUNT} --reason TEXT --requester NAME --kind drift --volume -0.05",
     ]
+    # What is told is typed as it stands.
+    words = counter.fine("reconcile", "--account", ACCOUNT, "--reading", "0.05").splitlines()[-2].split()
+    assert "drift -0.05 m³" in counter.fine(*words[words.index("makeup") :])
 
 
 def test_audit_gives_the_head_and_asks_for_an_earlier_one(counter):

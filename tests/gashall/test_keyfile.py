@@ -370,3 +370,8 @@ def test_at_a_terminal_init_asks_twice_and_shows_nothing(folder, answers, code, 
     if sealed:
         ended, screen = at_terminal(["audit", *places], [SECRET])
         assert ended == 0 and SECRET not in screen and "0 findings" in screen
+
+
+def test_key_file_that_is_not_there_says_how_one_is_made(tmp_path):
+    with pytest.raises(GasError, match=r"There is no key file .*none\.key\. .*icgas hall init"):
+        KeyFileSigner.load(tmp_path / "none.key")

@@ -57,3 +57,21 @@ def test_paper_is_the_one_asked_for(paper, style):
     text = page("receipt", [], paper=paper)
     # The last rule for the body's width is the one that holds.
     assert text.index(style) >= max(text.find(other) for _, _, other in PAPERS)
+
+
+# A cell's text -> whether it must stand in one line, whatever is beside it.
+WHOLE = [
+    ("0000000001", True),
+    ("32060012345678", True),
+    ("2026-03-01", True),
+    ("2026-03-01 12:00 UTC", True),
+    ("Wang Fang", False),
+    ("12ab" * 16, False),
+    ("1" * 40, False),
+]
+
+
+@pytest.mark.parametrize(("cell", "whole"), WHOLE, ids=[row[0] for row in WHOLE])
+def test_numbers_and_times_are_not_broken(cell, whole):
+    text = page("tool cards", [Table(("account", "purpose"), [(cell, "x")])])
+    assert (f'<td class="whole">{cell}</td>' in text) == whole

@@ -53,6 +53,8 @@ def test_from_copy_to_sale(counter):
     counter.fine("read", "--card", counter.card)
     counter.fine("backup", "--to", copy)
     counter.fine("sell", "--card", counter.card, "--volume", "20")
+    code, _, err = counter.run("restore", "--from", copy, "--to", new, "--head", "00" * 32, places=False)
+    assert code == 1 and f"{copy} fails its audit" in err, "the file that was given, not the one being written"
     out = counter.fine("restore", "--from", copy, "--to", new, places=False)
     assert out.startswith(f"ledger {new} restored") and "1 account recovering" in out
     counter.ledger = "new.db"
@@ -89,7 +91,7 @@ def test_suspension(counter):
     code, _, err = counter.run("sell", "--card", counter.card, "--volume", "1")
     assert code == 1 and "SUSPENDED (-166)" in err
     out = counter.fine("suspend", "end", "--account", ACCOUNT, "--reading", "5.5")
-    assert "suggested make-up 2.50 m³" in out
+    assert "suggested make-up 2.50 m³" in out and "makeup request --account 0000000001 " in out
     people = ("--requester", "Li Ming", "--approver", "Wang Fang", "--reason", "8 read as 5")
     out = counter.fine("suspend", "correct", "--account", ACCOUNT, "--end-reading", "8.5", *people)
     assert "suggested make-up 5.50 m³" in out

@@ -100,6 +100,9 @@ def test_replaced_card_says_at_every_service_by_which_and_what_to_do(desk):
     for service in (hall.read_back, lambda card: hall.sell(card, 1, fen=1)):
         with pytest.raises(Exception, match=r"Card 1 of account 0000000001 was replaced by card 2\. .*take-back"):
             service(desk.card)
+    hall.take_back(desk.card)
+    with pytest.raises(Exception, match="was replaced by card 2\\. It was taken back before"):
+        hall.sell(desk.card, 1, fen=1)
 
 
 def test_proposed_correction_is_typed_as_it_is_told(window, desk):
@@ -109,7 +112,8 @@ def test_proposed_correction_is_typed_as_it_is_told(window, desk):
     told = hall.reconcile(ACCOUNT, 2)
     assert told.drift.correction == 200
     line = next(line for line in told.lines() if line.startswith("proposed correction: 2.00 m³"))
-    assert line.endswith("icgas hall makeup request --kind drift --volume -2.00")
+    request = f"icgas hall makeup request --account {ACCOUNT} --reason TEXT --requester NAME"
+    assert line.endswith(f"{request} --kind drift --volume -2.00")
     grant = hall.request_makeup(ACCOUNT, line.split()[-1], kind="drift", reason="wheels", requester="Wang Fang")
     hall.approve_grant(grant.number, "Li Na")
     hall.write_grant(desk.card, grant.number)

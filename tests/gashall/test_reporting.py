@@ -203,6 +203,8 @@ def test_gifts_and_what_is_paid_out_are_counted_by_their_kinds(desk):
     assert told.cards["gifted"] == 1
     found = {kind: (told.total(kind).volume, told.total(kind).money) for kind in ("gift", "refund", "paid out")}
     assert found == {"gift": (2, 0), "refund": (-5, 0), "paid out": (0, -1200)}
+    table = told.lines()[3 : told.lines().index("", 3)]
+    assert "refunds paid out" in "".join(table) and len({len(line) for line in table}) == 1, "one column below another"
     assert told.total("gift").unpaid == told.total("refund").unpaid == 0
 
 
@@ -218,13 +220,13 @@ TEXT = """\
 REPORT 2026-04
 days from midnight, UTC+08:00; not over yet
 
-kind            orders            m³          yuan  without money
-openings             1          9.00         23.68              0
-purchases            1          7.00          0.01              0
-total                2         16.00         23.69              0
+kind                orders            m³          yuan  without money
+openings                 1          9.00         23.68              0
+purchases                1          7.00          0.01              0
+total                    2         16.00         23.69              0
 
-day             orders            m³          yuan  without money
-2026-04-01           2         16.00         23.69              0
+day                 orders            m³          yuan  without money
+2026-04-01               2         16.00         23.69              0
 
 cards issued               1
 cards replaced             0

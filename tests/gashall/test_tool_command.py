@@ -46,7 +46,8 @@ def test_round_clear_and_close(window):
     out = window.fine("tool", "read", "--card", path)
     assert f"meter {METER}, account {ACCOUNT}, 30.00 m³ left" in out and "used again" in out
     page = window.folder / "tools.html"
-    assert "2  2026-03-01  management" in window.fine("tool", "list", "--page", str(page))
+    out = window.fine("tool", "list", "--page", str(page))
+    assert "2  2026-03-01  management" in out and f"page written to {page}" in out
     assert "management 管理卡" in page.read_text("utf-8")
     refused(window, "FIELD", "tool", "list", "--page", str(page))
     path = str(window.folder / "clear.bin")
@@ -55,10 +56,13 @@ def test_round_clear_and_close(window):
     refused(window, "BINDING_ENDS", "sell", "--card", window.card, "--volume", "1")
     refused(window, "TOOL_OUT", "tool", "end", "3")
     visit(window, path)
-    assert "30.00 m³ were left on the meter, 0.00 m³ never came to it" in window.fine("tool", "read", "--card", path)
+    out = window.fine("tool", "read", "--card", path)
+    assert "30.00 m³ were left on the meter, 0.00 m³ never came to it" in out and "icgas hall close" in out
     page = window.folder / "closing.html"
     out = window.fine("close", "--account", ACCOUNT, "--card", window.card, *WHO, "--out", str(page))
-    assert "75.00 yuan" in page.read_text("utf-8")
+    for cell in ("75.00 yuan", "2026-03-01 12:00 UTC", "Li Ming", "王芳"):
+        assert f"{cell}</td>" in page.read_text("utf-8")
+    assert f"page written to {page}" in out
     assert "closing slip 销户单" in out and "30.00 m³\n" in out and "75.00 yuan\n" in out
     assert "nothing is paid twice" in window.fine("close", "--account", ACCOUNT, *WHO)
     assert "taken back" in window.fine("tool", "end", "3", "--card", path)

@@ -224,6 +224,16 @@ SETTINGS_REFUSED = [
 ]
 
 
+# What is asked for -> words of the refusal: what to type, and a time as people write it.
+SETTINGS_TOLD = [({}, "--clock, --index, --size or --limit"), (SETTINGS_REFUSED[-1][1], "2025-01-01 00:00 UTC")]
+
+
+@pytest.mark.parametrize(("asked", "words"), SETTINGS_TOLD, ids=["nothing is set", "expired"])
+def test_refused_setting_says_what_to_type(desk, asked, words):
+    error = refused(errors.FIELD, desk.opened().issue_setting, desk.blank("tool.bin"), purpose="x", **asked)
+    assert words in str(error)
+
+
 @pytest.mark.parametrize(("asked", "code"), [row[1:] for row in SETTINGS_REFUSED], ids=[r[0] for r in SETTINGS_REFUSED])
 def test_setting_that_no_meter_would_take_is_refused(desk, asked, code):
     hall = desk.opened()
@@ -254,6 +264,34 @@ def test_keys_rise_when_the_meter_says_so_and_the_customer_buys_on(desk):
     assert hall.read_back(desk.card).on_card == 0
     assert hall.sell(desk.card, 10, fen=2500).bought_total == 5000
     assert hall.audit().clean
+
+
+def test_card_with_a_report_of_earlier_keys_is_no_forged_one(desk):
+    hall, stand, _ = customers(desk)
+    hall.read_back(desk.card)
+    hall.issue_key(desk.blank("tool.bin"), meter=METER, purpose="yearly")
+    assert visit(stand, desk.folder / "tool.bin") == codes.OK
+    hall.read_tool(reader_of(desk, "tool.bin"))
+    error = refused(codes.KEY_VERSION, hall.read_back, desk.card)
+    assert "Sell as usual" in error.remedy
+    seen = hall.verify(desk.card, password=True)
+    assert (seen.good, seen.password) == (True, "right")
+    assert any(line.split() == ["report", "slot", "0", "whole,", "of", "earlier", "keys"] for line in seen.lines())
+    hall.sell(desk.card, 10, fen=2500)
+    assert visit(stand, desk.card_path) == codes.OK
+    read = hall.read_back(desk.card)
+    assert (read.damaged, read.on_card) == ((), 0), "the other place has its old report still"
+    assert hall.verify(desk.card).good
+
+
+def test_old_card_tells_no_gas_as_waiting_that_another_card_s_report_shows_loaded(desk):
+    hall, stand, _ = customers(desk)
+    hall.read_back(desk.card)
+    hall.issue_key(desk.blank("tool.bin"), meter=METER, purpose="yearly")
+    assert visit(stand, desk.folder / "tool.bin") == codes.OK
+    hall.read_tool(reader_of(desk, "tool.bin"))
+    hall.replace(desk.blank("new.bin"), account=hall.verify(desk.card).account, reason="lost in use")
+    assert hall.take_back(desk.card).waiting == 0
 
 
 def test_sale_goes_over_an_order_the_meter_can_load_no_more(desk):
