@@ -15,6 +15,7 @@ h1 { font-size: 15pt; margin: 0 0 2mm }
 p { margin: 1mm 0 }
 table { border-collapse: collapse; width: 100%; margin: 4mm 0 }
 th, td { border: 0.3pt solid #000; padding: 1mm 2mm; text-align: left; vertical-align: top }
+th, td:first-child, .sign span { word-break: keep-all }
 td { overflow-wrap: anywhere }
 td.whole { white-space: nowrap }
 thead th { background: #eee; print-color-adjust: exact }
