@@ -190,7 +190,11 @@ def _replace(hall: Hall, given: Arguments, blank: Blank) -> Answer:
     ]
     if told.opening:
         lines.append("It is an opening card: the meter is not known to be bound.")
-    if told.held:
+    if told.probe:
+        lines.append(
+            "The account is recovering: let the meter read the card, then adopt its report (icgas hall reconcile adopt)."
+        )
+    elif told.held:
         lines.append("Held gas waits for the new card's report, or an approved make-up of kind held.")
     if told.cancelled_refund is not None:
         lines.append(f"Refund {told.cancelled_refund} is cancelled by it: pay nothing out for it.")

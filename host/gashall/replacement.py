@@ -72,6 +72,8 @@ class Replaced:
     resumed: bool
     cancelled_refund: int | None = None
     """The refund, not proven, that was cancelled by it."""
+    probe: bool = False
+    """Whether the account is recovering, and the card its probe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +411,7 @@ def _replaced(counter: Counter, books: Books, account: str, old: int | None, *, 
         state=here.last.state,
         resumed=resumed,
         cancelled_refund=None if refund is None else refund.id,
+        probe=books.recovery(binding.id) is not None,
     )
 
 

@@ -423,7 +423,7 @@ def test_card_lost_while_recovering_is_replaced_by_a_probe(desk):
     hall = Restoring(desk, lambda hall: (hall.sell(desk.card, 20), load(desk))).restore()
     reader = desk.blank("new.bin")
     told = hall.replace(reader, account=ACCOUNT, reason="lost in use")
-    assert (told.sequence, told.released, told.opening) == (101, 0, False)
+    assert (told.sequence, told.released, told.opening, told.probe) == (101, 0, False, True)
     new = desk.folder / "new.bin"
     order = decode_card(new.read_bytes(), desk.signer).order.values
     assert (order["bought_total"], order["amount"], order["replacement"], order["flags"]) == (0, 0, 1, 0)

@@ -85,6 +85,17 @@ def test_database_restored_elsewhere_is_marked(counter):
     assert "order 101" in counter.fine("sell", "--card", counter.card, "--volume", "1")
 
 
+def test_card_lost_while_recovering(counter):
+    counter.fine("read", "--card", counter.card)
+    counter.fine("restore", "--mark")
+    new = str(counter.folder / "new.bin")
+    out = counter.fine("replace", "--card", new, "--blank", "--account", ACCOUNT, "--reason", "lost in use")
+    assert "is recovering" in out and "icgas hall reconcile adopt" in out
+    counter.meter.insert(counter.folder / "new.bin")
+    counter.fine("reconcile", "adopt", "--card", new, *PEOPLE)
+    assert "order 102" in counter.fine("sell", "--card", new, "--volume", "1")
+
+
 def test_suspension(counter):
     words = ("suspend", "begin", "--account", ACCOUNT, "--reading", "3", "--reason", "complaint")
     assert "under test (complaint)" in counter.fine(*words)
