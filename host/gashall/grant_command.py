@@ -192,7 +192,7 @@ def _replace(hall: Hall, given: Arguments, blank: Blank) -> Answer:
         lines.append("It is an opening card: the meter is not known to be bound.")
     if told.probe:
         lines.append(
-            "The account is recovering: let the meter read the card, then adopt its report (icgas hall reconcile adopt)."
+        lines.append("The account is recovering: the meter reads it, then icgas hall reconcile adopt takes its report.")
         )
     elif told.held:
         lines.append("Held gas waits for the new card's report, or an approved make-up of kind held.")
