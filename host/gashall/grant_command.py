@@ -191,9 +191,7 @@ def _replace(hall: Hall, given: Arguments, blank: Blank) -> Answer:
     if told.opening:
         lines.append("It is an opening card: the meter is not known to be bound.")
     if told.probe:
-        lines.append(
         lines.append("The account is recovering: the meter reads it, then icgas hall reconcile adopt takes its report.")
-        )
     elif told.held:
         lines.append("Held gas waits for the new card's report, or an approved make-up of kind held.")
     if told.cancelled_refund is not None:

@@ -90,7 +90,7 @@ def test_card_lost_while_recovering(counter):
     counter.fine("restore", "--mark")
     new = str(counter.folder / "new.bin")
     out = counter.fine("replace", "--card", new, "--blank", "--account", ACCOUNT, "--reason", "lost in use")
-    assert "is recovering" in out and "icgas hall reconcile adopt" in out
+    assert "account is recovering" in out and "icgas hall reconcile adopt" in out
     counter.meter.insert(counter.folder / "new.bin")
     counter.fine("reconcile", "adopt", "--card", new, *PEOPLE)
     assert "order 102" in counter.fine("sell", "--card", new, "--volume", "1")
