@@ -464,12 +464,7 @@ def test_new_meters_report_stands_for_a_final_record_that_never_comes_back(house
 def test_nothing_is_called_unproven_where_the_old_meter_has_shown_it_all(house):
     assert house.show(house.old) == codes.REPEAT
     house.hall.read_back(house.customer)
-    house.begin()
-    house.show(house.old, "transfer.bin")
-    house.show(house.new, "transfer.bin")
-    house.hall.issue_management(house.blank("round.bin"), purpose="round")
-    house.show(house.new, "round.bin")
-    house.hall.read_tool(FileReader(house.folder / "round.bin"))
+    heard_of_new_meter(house)
     told = house.hall.exchange_proven(ACCOUNT)
     assert told.unproven == 0
     assert not any("makeup" in line for line in told.lines())
@@ -478,13 +473,18 @@ def test_nothing_is_called_unproven_where_the_old_meter_has_shown_it_all(house):
     house.adds_up()
 
 
-def test_management_card_read_before_the_final_record_is_kept_as_well(house):
+def heard_of_new_meter(house):
+    """The transfer card was in both meters, and a management card has told of the new one."""
     house.begin()
     house.show(house.old, "transfer.bin")
     house.show(house.new, "transfer.bin")
     house.hall.issue_management(house.blank("round.bin"), purpose="round")
     house.show(house.new, "round.bin")
     house.hall.read_tool(FileReader(house.folder / "round.bin"))
+
+
+def test_management_card_read_before_the_final_record_is_kept_as_well(house):
+    heard_of_new_meter(house)
     house.hall.read_exchange(house.transfer)
     assert [row.state for row in house.orders(NEIGHBOUR)] == ["done"]
     house.hall.exchange_card(house.customer)
@@ -911,12 +911,7 @@ def test_transfer_card_used_behind_the_halls_back_is_found_out(house):
 
 
 def test_meter_known_to_have_taken_the_transfer_is_not_made_up_by_the_index(house):
-    house.begin()
-    house.show(house.old, "transfer.bin")
-    house.show(house.new, "transfer.bin")
-    house.hall.issue_management(house.blank("round.bin"), purpose="round")
-    house.show(house.new, "round.bin")
-    house.hall.read_tool(FileReader(house.folder / "round.bin"))
+    heard_of_new_meter(house)
     refused(lambda: declare(house), errors.EXCHANGE, LedgerError)
     house.hall.exchange_proven(ACCOUNT)
 
