@@ -768,8 +768,9 @@ class Hall:
         """Tool card ``number`` is taken back; what it orders is taken off the card in ``reader`` first.
 
         A clear or transfer card that is out is taken back so only in the reader, bearing nothing a meter wrote; of a
-        key card that is not there ``keys_taken`` says whether the meter has its keys. CardError TOOL_UNKNOWN, TOOL_OUT
-        and as ``sell``; LedgerError TOOL_ENDED, TOOL_OUT; ReaderError.
+        key card that is not there ``keys_taken`` says whether the meter has its keys. A card at its last password try,
+        or with none, is left as it is, for no meter takes it. CardError TOOL_UNKNOWN, TOOL_OUT, PASSWORD_REFUSED,
+        READ_BACK_DIFFERS; LedgerError TOOL_ENDED, TOOL_OUT; ReaderError.
         """
         return toolcards.end(self.counter, number, reader, keys_taken=keys_taken)
 

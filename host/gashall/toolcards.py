@@ -15,6 +15,7 @@ from typing import Any
 
 from gascard import codes, records, tools
 from gascard.records import S24_MAX, TOTAL_MAX
+from gascard.sle4442 import tries_left
 from gashall import encode, errors, journal, sizes, stock, units
 from gashall.counter import (
     Counter,
@@ -391,7 +392,10 @@ def _keys_taken(books: Books, row: ToolRow) -> None:
 
 
 def _blank_unused(counter: Counter, reader: Reader, row: ToolRow) -> None:
-    """Take what the card orders off it, so that it does nothing in any drawer. TOOL_OUT if it may have been used."""
+    """Take what the card orders off it, so that it does nothing in any drawer. TOOL_OUT if it may have been used.
+
+    A card at its last try, or dead, does nothing as it is.
+    """
     check_reader(reader)
     with reader:
         card = counter.read_card(reader)
@@ -402,7 +406,8 @@ def _blank_unused(counter: Counter, reader: Reader, row: ToolRow) -> None:
             raise CardError(errors.TOOL_OUT, f"Management card {row.number} bears reports that are not read.")
         size = len(row.frames)
         blank = encode.BLANK_IMAGE[tools.TOOL_AT : tools.TOOL_AT + size]
-        if card.image[tools.TOOL_AT : tools.TOOL_AT + size] != blank:
+        # At its last try no meter takes it, whatever it bears (RULES 1, last try).
+        if card.image[tools.TOOL_AT : tools.TOOL_AT + size] != blank and tries_left(reader.error_counter()) > 1:
             put(counter, reader, card, row.number, [(tools.TOOL_AT, blank)])
 
 

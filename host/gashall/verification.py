@@ -181,7 +181,9 @@ def _genuine_tool(card: Card, row: ToolRow) -> bool:
     except CardError:
         return False
     forged = any(part.code == codes.MAC for part in card.parts)
-    return row.issued and not forged and _own_bytes(card, row) is not None
+    own = _own_bytes(card, row)
+    # One that was taken back at its last try bears its order still: its tries would make it work again.
+    return row.issued and not forged and own is not None and not (own and row.ended is not None)
 
 
 def _own_bytes(card: Card, row: ToolRow) -> bool | None:

@@ -1,8 +1,9 @@
-"""The flows of gasrig.counter_cut that are of the company's own cards: where they start, the service, what comes after.
+"""The flows of gasrig.counter_cut beyond purchases: where they start, the service, what comes after.
 
-An exchange by transfer card, by report and by index; clear cards and closing; management, setting, key and test gas
-cards. A start brings a desk to the moment before the service. What comes after is played on from each different end of
-a run that was stopped, with real meters, and held against figures that stand here: gas in pulses, money in fen.
+An exchange by transfer card, by report and by index; clear cards, closing and opening again; management, setting, key
+and test gas cards; cards that are taken back; what is done on paper. A start brings a desk to the moment before the
+service. What comes after is played on from each different end of a run that was stopped, with real meters, and held
+against figures that stand here: gas in pulses, money in fen.
 """
 
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gascard import codes
 from gascard.chip import Chip
+from gascard.sle4442 import tries_left
 from gashall import errors
 from gashall.errors import GasError
 from gashall.exchange import NewMeter
@@ -20,15 +22,18 @@ from gasrig.checkers import Violation
 from gasrig.flows import HEIR, METER, OTHER_METER
 
 if TYPE_CHECKING:
-    from gasrig.counter_cut import Desk, State
+    from gasrig.counter_cut import Desk, State, _Meter
 
 ACCOUNT = "0000000002"
 PEOPLE: dict[str, Any] = {"requester": "Li Ming", "approver": "Zhao Min", "reason": "meter of ten years"}
 NEW = NewMeter(number=HEIR, initial_reading=5)
 BOUGHT, PRICE = 3000, 7500  # the customer's first purchase, pulses and fen
 BURNED = 712
+INDEX = 1212  # the wheels then
 LEFT = BOUGHT - BURNED
 WAITING = 2000  # of a purchase the old meter has not loaded
+TESTED = 1462  # the wheels when a test is over, in pulses
+SHORT = 112  # of gas that was burned and never bought
 
 
 def _silent(line: str) -> None:
@@ -62,6 +67,11 @@ def begin(hall: Hall, reader: ChipReader) -> None:
     hall.begin_exchange(reader, account=ACCOUNT, meter=NEW, **PEOPLE)
 
 
+def begin_again(hall: Hall, reader: ChipReader) -> None:
+    """Another transfer card, the first one being lost."""
+    hall.exchange_again(reader, account=ACCOUNT)
+
+
 def read(hall: Hall, reader: ChipReader) -> None:
     """It comes back."""
     hall.read_exchange(reader)
@@ -73,13 +83,13 @@ def prove(hall: Hall, reader: ChipReader) -> None:
 
 
 def dead(hall: Hall, reader: ChipReader) -> None:
-    """The old meter is handed in, its wheels at 7.12 m³."""
-    hall.exchange_dead(account=ACCOUNT, meter=NEW, closing_index="7.12", **PEOPLE)
+    """The old meter is handed in, its wheels at 12.12 m³."""
+    hall.exchange_dead(account=ACCOUNT, meter=NEW, closing_index="12.12", **PEOPLE)
 
 
-def card(hall: Hall, reader: ChipReader) -> None:
+def card(hall: Hall, reader: ChipReader, rescue: bool = False) -> None:
     """The customer's card for the new meter."""
-    hall.exchange_card(reader)
+    hall.exchange_card(reader, rescue=rescue)
 
 
 def clear(hall: Hall, reader: ChipReader) -> None:
@@ -122,9 +132,71 @@ def test_gas(hall: Hall, reader: ChipReader) -> None:
     hall.issue_test(reader, meter=HEIR, volume=1, purpose="the fitter's test")
 
 
+def open_again(hall: Hall, reader: ChipReader) -> None:
+    """The account whose meter was cleared gets a card for the same meter, with a purchase and what was left."""
+    _open(hall, reader, METER, "12.12")
+
+
+def open_elsewhere(hall: Hall, reader: ChipReader) -> None:
+    """The same for another meter."""
+    _open(hall, reader, HEIR, "5")
+
+
+def _open(hall: Hall, reader: ChipReader, meter: str, reading: str) -> None:
+    hall.open_account(
+        reader,
+        meter=meter,
+        account=ACCOUNT,
+        volume=WAITING // 100,
+        fen=5000,
+        initial_reading=reading,
+        ceiling=1000,
+    )
+
+
+def rekey(hall: Hall, reader: ChipReader, rescue: bool = False) -> None:
+    """The purchase on the customer's card once more, with the keys his meter has by now."""
+    hall.rekey(reader, rescue=rescue)
+
+
+def cancel_refund(hall: Hall, reader: ChipReader, rescue: bool = False) -> None:
+    """A refund that is on the card is cancelled by another order."""
+    hall.cancel_grant(1, reader, rescue=rescue)
+
+
+def take_back_cleared(hall: Hall, reader: ChipReader) -> None:
+    """A lost card that turned up is taken back, and its order taken off it."""
+    hall.take_back(reader, clear=True)
+
+
 def suspend(hall: Hall, reader: ChipReader) -> None:
     """The meter is taken away to be tested."""
-    hall.suspend(ACCOUNT, "7.12", "runs fast")
+    hall.suspend(ACCOUNT, "12.12", "runs fast")
+
+
+def end_test(hall: Hall, reader: ChipReader) -> None:
+    """The meter is back from its test."""
+    hall.end_suspension(ACCOUNT, "14.62")
+
+
+def cancel_test(hall: Hall, reader: ChipReader) -> None:
+    """It was the wrong account's."""
+    hall.cancel_suspension(ACCOUNT, "the neighbour's meter was meant")
+
+
+def correct_test(hall: Hall, reader: ChipReader) -> None:
+    """The reading at its beginning was mistyped."""
+    hall.correct_suspension(ACCOUNT, reading="12.12", requester="Li Ming", approver="Zhao Min", reason="digits swapped")
+
+
+def stop(hall: Hall, reader: ChipReader) -> None:
+    """The customer cannot buy any more."""
+    hall.stop_account(ACCOUNT, reason="moved away", approver="Zhao Min")
+
+
+def resume(hall: Hall, reader: ChipReader) -> None:
+    """He may buy again."""
+    hall.resume_account(ACCOUNT, reason="is back", approver="Zhao Min")
 
 
 def transfer_account(hall: Hall, reader: ChipReader) -> None:
@@ -219,12 +291,32 @@ def unused(desk: "Desk") -> Chip:
 
 def over(desk: "Desk") -> Chip:
     """The final record is known; the customer's card is in the reader, and a shift pays."""
-    own, tool = _opened(desk), Chip()
-    hall = desk.hall(-1)
-    clear(hall, _reader(tool))
-    read_tool(hall, _reader(_shown(tool, desk.meter)))
-    hall.open_shift("Sun Li")
+    own = _opened(desk)
+    _ended(desk)
+    desk.hall(-1).open_shift("Sun Li")
     return own
+
+
+def _ended(desk: "Desk") -> None:
+    tool = Chip()
+    clear(desk.hall(-1), _reader(tool))
+    read_tool(desk.hall(-1), _reader(_shown(tool, desk.meter)))
+
+
+def ended(desk: "Desk") -> Chip:
+    """The final record is known; a blank card is in the reader."""
+    _opened(desk)
+    _ended(desk)
+    return Chip()
+
+
+def owing(desk: "Desk") -> Chip:
+    """The same of a customer who owes gas, and the meter he is to get now hangs there."""
+    _opened(desk)
+    desk.meter.under_test.pulses(LEFT + SHORT)
+    _ended(desk)
+    desk.meter, desk.other = desk.other, desk.meter
+    return Chip()
 
 
 def read_out(desk: "Desk") -> Chip:
@@ -233,6 +325,79 @@ def read_out(desk: "Desk") -> Chip:
     tool = Chip()
     management(desk.hall(-1), _reader(tool))
     return _shown(tool, desk.meter, desk.stranger)
+
+
+def lost_with_order(desk: "Desk") -> Chip:
+    """The transfer card is lost, having been in both meters; a blank card is in the reader."""
+    _opened(desk)
+    transfer = Chip()
+    begin(desk.hall(-1), _reader(transfer))
+    _shown(transfer, desk.meter, desk.other)
+    return Chip()
+
+
+def rekeyed(desk: "Desk") -> Chip:
+    """The meter has new keys and the hall knows; the customer's card, in the reader, has a purchase under the old."""
+    own, tool = _opened(desk), Chip()
+    keys(desk.hall(-1), _reader(tool))
+    desk.hall(-1).sell(_reader(own), WAITING // 100, fen=5000)
+    read_tool(desk.hall(-1), _reader(_shown(tool, desk.meter)))
+    desk.meter.has_keys(desk.signer, 2)
+    return own
+
+
+def waits_to_pay(desk: "Desk") -> Chip:
+    """A refund of 10 m³ is on the customer's card and in no meter."""
+    own, hall = _opened(desk), desk.hall(-1)
+    asked = hall.request_refund(ACCOUNT, 10, reason="moves", requester="Li Ming")
+    hall.approve_grant(asked.number, "Zhao Min")
+    hall.write_grant(_reader(own), asked.number)
+    return own
+
+
+def found(desk: "Desk") -> Chip:
+    """A card that was replaced turns up, with a purchase no meter has loaded."""
+    own = _opened(desk)
+    desk.hall(-1).sell(_reader(own), WAITING // 100, fen=5000)
+    _replaced(desk)
+    return own
+
+
+def found_loaded(desk: "Desk") -> Chip:
+    """The same, and it was loaded before."""
+    own = _opened(desk)
+    desk.hall(-1).sell(_reader(own), WAITING // 100, fen=5000)
+    own = _shown(own, desk.meter)
+    _replaced(desk)
+    return own
+
+
+def _replaced(desk: "Desk") -> None:
+    new = Chip()
+    desk.hall(-1).replace(_reader(new), account=ACCOUNT, reason="lost in use")
+    desk.own = new.dump()
+
+
+def tested(desk: "Desk") -> Chip:
+    """The meter is away to be tested."""
+    _opened(desk)
+    suspend(desk.hall(-1), _reader(Chip()))
+    return Chip()
+
+
+def mistyped(desk: "Desk") -> Chip:
+    """It is back from its test, the reading at the beginning having been mistyped."""
+    _opened(desk)
+    desk.hall(-1).suspend(ACCOUNT, "11.22", "runs fast")
+    end_test(desk.hall(-1), _reader(Chip()))
+    return Chip()
+
+
+def stopped(desk: "Desk") -> Chip:
+    """The customer cannot buy."""
+    _opened(desk)
+    stop(desk.hall(-1), _reader(Chip()))
+    return Chip()
 
 
 def unbound(desk: "Desk") -> Chip:
@@ -323,12 +488,106 @@ def loads(desk: "Desk", end: "State") -> None:
 def _reconciled(desk: "Desk", dump: bytes, owed: int) -> None:
     # ``owed`` pulses are told: of a dead meter's gas those to be made up, else those on the customer's card. The next
     # sale goes through.
+    _so("owed", desk.hall(9).exchange(ACCOUNT).owed, _m3(owed))
+    exchanged = desk.flow.does is not card
+    _buys_on(desk, dump, desk.other if exchanged else desk.meter)
+
+
+def _buys_on(desk: "Desk", dump: bytes, meter: "_Meter") -> None:
+    # The card comes back from the meter it is for: the ledger agrees with it, and sells.
     hall, chip = desk.hall(9), _chip(dump)
-    _so("owed", hall.exchange(ACCOUNT).owed, _m3(owed))
     hall.read_back(_reader(chip))
     _so("difference", hall.reconcile(ACCOUNT).difference, 0)
-    hall.sell(_reader(chip), 1)
+    hall.sell(_reader(chip), 1, fen=250)
+    before = meter.store().remaining
+    visit = meter.visit(chip.dump())
+    _so("the meter after the next sale", (visit.code, visit.store.remaining), (codes.OK, before + 100))
     _so("findings of the audit", hall.audit().findings, ())
+
+
+def begins_anew(desk: "Desk", end: "State") -> None:
+    """The new card is loaded once, with what was left or owed; the one from before the clear card does nothing."""
+    desk.ledger.back(end.ledger)
+    desk.meter.back()
+    desk.other.back()
+    left = -SHORT if desk.flow.start is owing else LEFT
+    _shown(_chip(desk.own), desk.meter, desk.other)
+    new = _shown(_chip(end.dump), desk.meter, desk.other, desk.meter)
+    _shown(_chip(desk.own), desk.meter, desk.other)
+    _so("the meter bound anew", desk.meter.store().remaining, left + WAITING)
+    _buys_on(desk, new.dump(), desk.meter)
+
+
+def rewritten(desk: "Desk", end: "State") -> None:
+    """The purchase is loaded, once."""
+    desk.ledger.back(end.ledger)
+    desk.meter.back()
+    card_ = _shown(_chip(end.dump), desk.meter, desk.meter)
+    _so("the meter", desk.meter.store().remaining, LEFT + WAITING)
+    _buys_on(desk, card_.dump(), desk.meter)
+
+
+def keeps_gas(desk: "Desk", end: "State") -> None:
+    """Nothing was taken from the meter, and nothing is paid."""
+    desk.ledger.back(end.ledger)
+    desk.meter.back()
+    card_ = _shown(_chip(end.dump), desk.meter, desk.meter)
+    _so("the meter", desk.meter.store().remaining, LEFT)
+    _refused(errors.GRANT_ENDED, "a cancelled refund paid", lambda: desk.hall(9).pay_refund(1))
+    _buys_on(desk, card_.dump(), desk.meter)
+
+
+def gives_back(desk: "Desk", end: "State") -> None:
+    """The card taken back moves nothing; what the ledger held of it is made up on the new one, and loaded once."""
+    desk.ledger.back(end.ledger)
+    desk.meter.back()
+    before = desk.meter.store().remaining
+    old = _chip(end.dump)
+    emptied = tries_left(old.security[0]) > 1  # at its last try it is left as it is
+    _shown(old, desk.meter, desk.meter)
+    if emptied:
+        _so("the meter shown the card taken back", desk.meter.store().remaining, before)
+    hall, new = desk.hall(9), _chip(desk.own)
+    if before == LEFT:
+        asked = hall.request_makeup(ACCOUNT, WAITING // 100, kind="held", reason="was not loaded", requester="Li Ming")
+        hall.approve_grant(asked.number, "Zhao Min")
+        hall.write_grant(_reader(new), asked.number)
+    new = _shown(new, desk.meter, desk.meter)
+    _so("the meter", desk.meter.store().remaining, LEFT + WAITING)
+    _buys_on(desk, new.dump(), desk.meter)
+
+
+def advises(desk: "Desk", end: "State") -> None:
+    """One test counts, with the right readings; the customer buys."""
+    desk.ledger.back(end.ledger)
+    _so("readings of tests", _tests(desk), [(INDEX, TESTED)])
+    _sold_on(desk)
+
+
+def goes_on(desk: "Desk", end: "State") -> None:
+    """As if there had been no test, or no stop: the customer buys."""
+    desk.ledger.back(end.ledger)
+    _so("tests that count", _tests(desk), [])
+    _sold_on(desk)
+
+
+def sells_nothing(desk: "Desk", end: "State") -> None:
+    """No sale, until he may buy again."""
+    desk.ledger.back(end.ledger)
+    sale = (errors.ACCOUNT_STOPPED, "a sale", lambda: desk.hall(9).sell(_reader(_chip(desk.own)), 1))
+    _refused(*sale)
+    resume(desk.hall(9), _reader(Chip()))
+    _sold_on(desk)
+
+
+def _tests(desk: "Desk") -> list[tuple[int, int | None]]:
+    rows = desk.hall(9).history(ACCOUNT).suspensions
+    return [(row.reading, row.end_reading) for row in rows if row.cancelled_at is None]
+
+
+def _sold_on(desk: "Desk") -> None:
+    desk.meter.back()
+    _buys_on(desk, desk.own, desk.meter)
 
 
 def ends(desk: "Desk", end: "State") -> None:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple, TypeAlias, cast
 from zlib import crc32
 
@@ -395,11 +395,12 @@ class HallFlow:
     services whose orders do not add up from sequence 1, or that write none. Of what is torn or swapped one in ``thin``
     is tried, where another flow tries all of the same bytes.
 
-    Of other kinds ``does`` is the service, and ``already`` what it says to whoever repeats it (0: as the first time):
-    "tool" makes a company's card of a blank one, "exchange" writes the customer's card for his new meter, "empties"
-    takes off a company's card what stands on it, "paper" and "reads" write on no card. ``used`` is what it says once a
-    meter has taken the card, which can then be read back. ``anybody``: any meter takes the card. ``looks`` judges each
-    state besides, ``then`` plays on from where a run ends.
+    With ``does`` that is the service, ``rescued`` the same when it may spend a last try, and ``already`` what it says
+    to whoever repeats it (0: as the first time). Other kinds are then "tool", which makes a company's card of a blank
+    one, "exchange", which writes the customer's card for his new meter, "empties", which takes off a card what stands
+    on it, "paper" and "reads", which write on no card. ``used`` is what it says once a meter has taken the card, which
+    can then be read back. ``anybody``: any meter takes the card. ``looks`` judges each state besides, ``then`` plays on
+    from where a run ends.
     """
 
     kind: str
@@ -409,6 +410,7 @@ class HallFlow:
     same_end: bool = False
     thin: int = 1
     does: "Callable[[Hall, ChipReader], object] | None" = None
+    rescued: "Callable[[Hall, ChipReader], object] | None" = None
     already: int = 0
     used: int = 0
     anybody: bool = False
@@ -463,6 +465,8 @@ class _Meter:
     def __init__(self, signer: KeyFileSigner, number: str) -> None:
         key, tool_key = signer.meter_keys(number, 1)
         self.keys = KeySet(key)
+        self.earlier: tuple[KeySet, ...] = ()
+        """Those it had before."""
         self.heirs: tuple[KeySet, ...] = ()
         """Of a meter that may get its gas."""
         self.number = number
@@ -471,6 +475,11 @@ class _Meter:
             meter=number, key=key, tool_key=tool_key, index=500, minutes=13_700_000, lane_length=_LANE_LENGTH
         )
         self.keep()
+
+    def has_keys(self, signer: KeyFileSigner, version: int) -> None:
+        """It was given other keys."""
+        self.earlier = (self.keys, *self.earlier)
+        self.keys = KeySet(signer.meter_keys(self.number, version)[0])
 
     def keep(self) -> None:
         """From here on ``back`` leads here."""
@@ -566,7 +575,7 @@ class Desk:
         reader = ChipReader(socket, trace=_silent)
         kind = self.flow.kind
         if self.flow.does is not None:
-            self.flow.does(hall, reader)
+            (rescue and self.flow.rescued or self.flow.does)(hall, reader)
         elif kind == "opening":
             hall.open_account(reader, meter=METER, volume=30, name="Li Wei", fen=7500, ceiling=1000)
         elif kind == "sale":
@@ -598,7 +607,9 @@ class Desk:
     def opened(self) -> Chip:
         """The customer's card with its first gas on the meter and some of it burned; the report not read back."""
         card = Chip()
-        self.hall(-1).open_account(ChipReader(card), meter=METER, volume=30, name="Li Wei", fen=7500, ceiling=1000)
+        self.hall(-1).open_account(
+            ChipReader(card), meter=METER, volume=30, name="Li Wei", fen=7500, initial_reading=5, ceiling=1000
+        )
         card.restore(self.meter.visit(card.dump()).dump)
         self.meter.under_test.pulses(_USED)
         card.restore(self.meter.visit(card.dump()).dump)
@@ -614,6 +625,11 @@ class Desk:
             return card
         raise ValueError(f"the service stores no byte {byte}")
 
+    @property
+    def already(self) -> int:
+        """What whoever repeats the service is told, it being finished."""
+        return self.flow.already or _ALREADY.get(self.flow.kind, errors.GAS_ON_CARD)
+
     def work(self, state: State, socket: Socket) -> str:
         """From ``state`` (its ledger and ``socket`` in place): the service, or what the clerk does who repeats it.
 
@@ -624,8 +640,7 @@ class Desk:
         if not state.faults:
             self.serve(hall, socket, rescue)
             return "finished"
-        opening = self.flow.issues
-        already = self.flow.already or _ALREADY.get(self.flow.kind, errors.GAS_ON_CARD)
+        opening, kind = self.flow.issues, self.flow.kind
         blanks = 1
         while True:
             card = cast(Chip, socket.card)
@@ -638,12 +653,14 @@ class Desk:
                 code = error.code
                 if socket.fired:
                     raise
-                if code == already:
+                if code == self.already:
                     return "already"
                 if opening and blanks and code in (codes.PASSWORD_REFUSED, errors.LAST_TRY):
                     self._given_up(before, code, tries)
                     blanks -= 1
                     socket.card = Chip()
+                elif code == errors.LAST_TRY and tries == 1 and kind == "empties":
+                    return "replace"  # it stays as it is, and does nothing in a meter
                 elif code == errors.LAST_TRY and tries == 1 and not rescue and not opening:
                     rescue = True
                 elif (
@@ -747,7 +764,7 @@ class Desk:
         if self.flow.kind in ("tool", "empties"):
             self._tool_true(state)
         elif self.flow.writes:
-            shown = read_card(state.dump, (self.meter.keys, self.other.keys))
+            shown = read_card(state.dump, (self.meter.keys, *self.meter.earlier, self.other.keys))
             self._card_true(state.dump, shown, facts, self.start.dump)
         elif state.dump != self.start.dump:
             raise Violation("card_places", "the card is written on")
@@ -757,6 +774,10 @@ class Desk:
             self.flow.looks(self, state)
         end, _, _ = self._recover(state)
         whole = self._whole()
+        if self.flow.kind == "empties" and tries_left(end.dump[_COUNTER_AT]) < 2:
+            self._left_as_it_is(state, end, whole)
+            counts.replaced += 1
+            return
         self._same_end(end, whole)
         self._plays_on(end)
         gas = self._gas(state.dump)
@@ -787,7 +808,8 @@ class Desk:
         self.meter.back()
         self.meter.visit(state.dump)
         store = self.meter.visit(came.dump).store
-        if _standing(store) != self._gas(whole.dump):
+        # Of a card that was emptied nothing comes but what came before.
+        if _standing(store) != (gas if self.flow.kind == "empties" else self._gas(whole.dump)):
             raise Violation("same_end", f"the meter has {store.bought_total} at the end")
 
     def _answered(self, state: State, visit: _Visit) -> None:
@@ -845,12 +867,22 @@ class Desk:
         if len(torn) > state.faults or any(before[at] == after[at] for at in torn):
             raise Violation("tool_true", f"at {', '.join(f'{at:02X}' for at in torn[:9])} neither old nor new")
 
-    def _same_end(self, end: State, whole: State) -> None:
+    def _left_as_it_is(self, state: State, end: State, whole: State) -> None:
+        """The stops have cost the card its tries but one: nothing is written on it, the ledger is as it should be."""
+        if end.dump != state.dump:
+            raise Violation("password_kept", "a card at its last try is written on")
+        self._same_rows(end, whole)
+        self._plays_on(end)
+
+    def _same_rows(self, end: State, whole: State) -> None:
         for name, mine, theirs in zip(
             _TABLES, self.ledger.rows(end.ledger), self.ledger.rows(whole.ledger), strict=True
         ):
             if mine != theirs:
                 raise Violation("same_end", f"{name}: {mine[-1:]} at the end, {theirs[-1:]} else")
+
+    def _same_end(self, end: State, whole: State) -> None:
+        self._same_rows(end, whole)
         same = end.dump[:_COUNTER_AT] == whole.dump[:_COUNTER_AT] and end.dump[_PSC_AT:] == whole.dump[_PSC_AT:]
         # A run that found all done does not touch the card: a try it lost comes back at the meter.
         if not same or (self.flow.writes and tries_left(end.dump[_COUNTER_AT]) < 2):
@@ -1230,6 +1262,40 @@ HALL_FLOWS: dict[str, HallFlow] = {
     "hall refund paid": HallFlow("pay", _refunded, 0, same_end=True),
     "hall replacement, gas held": HallFlow("replacement", _lost_with_gas, 1, same_end=True, thin=16),
     "hall makeup, gas held": HallFlow("makeup", _holding, 1, same_end=True),
+    "hall refund cancelled": HallFlow(
+        "refund",
+        company.waits_to_pay,
+        1,
+        same_end=True,
+        thin=4,
+        does=company.cancel_refund,
+        rescued=partial(company.cancel_refund, rescue=True),
+        already=errors.GRANT_ENDED,
+        then=company.keeps_gas,
+    ),
+    "hall card rekeyed": HallFlow(
+        "sale",
+        company.rekeyed,
+        1,
+        same_end=True,
+        thin=4,
+        does=company.rekey,
+        rescued=partial(company.rekey, rescue=True),
+        already=errors.FIELD,
+        then=company.rewritten,
+    ),
+    "hall take-back, cleared": HallFlow(
+        "empties", company.found, 0, same_end=True, thin=16, does=company.take_back_cleared, then=company.gives_back
+    ),
+    "hall take-back, loaded and cleared": HallFlow(
+        "empties",
+        company.found_loaded,
+        0,
+        same_end=True,
+        thin=32,
+        does=company.take_back_cleared,
+        then=company.gives_back,
+    ),
     "hall take-back": HallFlow("take back", _turned_up, 0, same_end=True),
     "hall probe": HallFlow("probe", _restored, 1, same_end=True),
     "hall adopt": HallFlow("adopt", _ahead, 1, same_end=True),
@@ -1237,6 +1303,17 @@ HALL_FLOWS: dict[str, HallFlow] = {
     # and swap is tried; here one in so many.
     "hall transfer card": HallFlow(
         "tool", company.settled, 0, same_end=True, thin=32, does=company.begin, looks=company.moved, then=company.moves
+    ),
+    "hall transfer card again": HallFlow(
+        "tool",
+        company.lost_with_order,
+        0,
+        same_end=True,
+        thin=32,
+        does=company.begin_again,
+        already=errors.CARD_NOT_BLANK,
+        looks=company.moved,
+        then=company.moves,
     ),
     "hall transfer card read": HallFlow(
         "reads", company.transferred, 1, same_end=True, does=company.read, then=company.gets_card
@@ -1247,9 +1324,24 @@ HALL_FLOWS: dict[str, HallFlow] = {
     "hall exchange, dead meter": HallFlow(
         "paper", company.settled, 0, same_end=True, does=company.dead, already=errors.EXCHANGE, then=company.gets_card
     ),
-    "hall exchange card": HallFlow("exchange", company.moving, 1, same_end=True, does=company.card, then=company.loads),
+    "hall exchange card": HallFlow(
+        "exchange",
+        company.moving,
+        1,
+        same_end=True,
+        does=company.card,
+        rescued=partial(company.card, rescue=True),
+        then=company.loads,
+    ),
     "hall exchange card, dead meter": HallFlow(
-        "exchange", company.died, 1, same_end=True, thin=4, does=company.card, then=company.loads
+        "exchange",
+        company.died,
+        1,
+        same_end=True,
+        thin=4,
+        does=company.card,
+        rescued=partial(company.card, rescue=True),
+        then=company.loads,
     ),
     "hall clear card": HallFlow(
         "tool", company.stocked, 0, same_end=True, thin=32, does=company.clear, then=company.ends
@@ -1269,6 +1361,12 @@ HALL_FLOWS: dict[str, HallFlow] = {
         then=company.sells,
     ),
     "hall account closed": HallFlow("reads", company.over, 0, same_end=True, does=company.close),
+    "hall opening again": HallFlow(
+        "opening", company.ended, 1, same_end=True, thin=32, does=company.open_again, then=company.begins_anew
+    ),
+    "hall opening again, gas owed": HallFlow(
+        "opening", company.owing, 1, same_end=True, thin=32, does=company.open_elsewhere, then=company.begins_anew
+    ),
     "hall management card": HallFlow(
         "tool", company.settled, 0, same_end=True, thin=32, does=company.management, anybody=True, then=company.reports
     ),
@@ -1284,6 +1382,51 @@ HALL_FLOWS: dict[str, HallFlow] = {
     "hall test gas card": HallFlow("tool", company.unbound, 0, same_end=True, thin=64, does=company.test_gas),
     "hall account suspended": HallFlow(
         "paper", company.settled, 0, same_end=True, does=company.suspend, already=errors.SUSPENDED
+    ),
+    "hall test ended": HallFlow(
+        "paper",
+        company.tested,
+        0,
+        same_end=True,
+        does=company.end_test,
+        already=errors.NOT_SUSPENDED,
+        then=company.advises,
+    ),
+    "hall test cancelled": HallFlow(
+        "paper",
+        company.tested,
+        0,
+        same_end=True,
+        does=company.cancel_test,
+        already=errors.NOT_SUSPENDED,
+        then=company.goes_on,
+    ),
+    "hall test corrected": HallFlow(
+        "paper",
+        company.mistyped,
+        0,
+        same_end=True,
+        does=company.correct_test,
+        already=errors.FIELD,
+        then=company.advises,
+    ),
+    "hall account stopped": HallFlow(
+        "paper",
+        company.settled,
+        0,
+        same_end=True,
+        does=company.stop,
+        already=errors.FIELD,
+        then=company.sells_nothing,
+    ),
+    "hall account resumed": HallFlow(
+        "paper",
+        company.stopped,
+        0,
+        same_end=True,
+        does=company.resume,
+        already=errors.FIELD,
+        then=company.goes_on,
     ),
     "hall account transferred": HallFlow(
         "paper", company.settled, 0, same_end=True, does=company.transfer_account, already=errors.FIELD
@@ -1328,6 +1471,7 @@ _SWAPPED = (
     errors.FIELD,
     errors.TOOL_UNKNOWN,
     errors.EXCHANGE_MISSING,
+    errors.REPLACEMENT_UNSEEN,
 )
 
 
@@ -1608,7 +1752,7 @@ class _Runner:
             raise Violation("ends_documented", loss.text or "the fault did not fire")
         if loss.left.dump != step.dump:
             raise Violation("steady", f"the card is not as it was recorded before operation {at}")
-        if loss.code not in (codes.OK, *(_PULLED if loss.other is None else _SWAPPED)):
+        if loss.code not in (codes.OK, *(_PULLED if loss.other is None else (*_SWAPPED, desk.already))):
             raise Violation("ends_documented", f"the run ends with {loss.code}")
         if loss.other is None and loss.left.ledger != step.ledger:
             raise Violation("pull_is_death", f"the ledger has changed after the card was gone, before operation {at}")

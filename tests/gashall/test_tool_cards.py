@@ -85,12 +85,12 @@ class Stand:
         self.meter = Meter(memory, key_memory, self.motor, self.slot, Panel(), self.settings)
         assert self.meter.boot(NOW, 0) == codes.OK
 
-    def visit(self, image):
-        """The code, and the card's 256 bytes as they come out of the slot."""
+    def visit(self, image, counter=0x07):
+        """The code, and the card's 256 bytes as they come out of the slot; ``counter`` is its error counter."""
         chip = Chip()
         chip.main[:] = image
         card = int.from_bytes(image[IDENTITY_AT + 5 : IDENTITY_AT + 9], "big")
-        chip.security[1:4] = self.signer.card_psc(card)
+        chip.security[:] = bytes((counter,)) + self.signer.card_psc(card)
         self.slot.insert(chip)
         code = self.meter.card_in()
         for _ in range(20000):

@@ -400,6 +400,25 @@ def test_sales_wait_while_a_clear_card_is_out_and_go_on_when_it_is_taken_back(de
     assert hall.audit().clean
 
 
+@pytest.mark.parametrize("counter", [0x00, 0x04])
+def test_clear_card_with_no_try_to_spare_is_taken_back_as_it_is(desk, counter):
+    # No meter takes it (RULES 1, last try), so that it must not keep the account from buying for ever.
+    hall, stand, _ = customers(desk)
+    hall.read_back(desk.card)
+    hall.issue_clear(desk.blank("tool.bin"), account=FIRST, **APPROVED)
+    path, chip = desk.folder / "tool.bin", desk.folder / "tool.bin.chip"
+    chip.write_bytes(chip.read_bytes()[:4] + bytes((counter,)) + chip.read_bytes()[5:])
+    before = path.read_bytes() + chip.read_bytes()
+    assert stand.visit(path.read_bytes(), counter)[0] == codes.ONE_TRY_LEFT
+    assert hall.end_tool(3, reader_of(desk, "tool.bin")).state == "taken back"
+    checked = hall.verify(reader_of(desk, "tool.bin"), password=True, rescue=True)
+    assert checked.password == "not presented", "with all its tries it would clear the meter"
+    assert path.read_bytes() + chip.read_bytes() == before
+    assert hall.sell(desk.card, 10, fen=2500).bought_total == 4000
+    assert visit(stand, desk.card_path) == codes.OK
+    assert hall.audit().clean
+
+
 CLEARS_REFUSED = [
     # (why, what was done before, the code)
     ("RULES money back: a refund is unpaid", "refund", errors.REFUND_UNPAID),

