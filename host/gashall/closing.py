@@ -77,7 +77,7 @@ class Closure:
         rows = [
             ("account", self.account),
             ("customer", printable(self.customer)),
-            ("time", f"{self.at:%Y-%m-%d %H:%M} UTC"),
+            ("time", units.stamp(self.at)),
             ("meter", self.meter),
             ("binding", str(self.binding)),
             ("left on the meter", f"{self.remaining} m³"),
@@ -251,7 +251,7 @@ def _told(books: Books, row: GrantRow, *, resumed: bool) -> Closure:
         fen=row.fen or 0,
         number=row.id,
         customer=found(books.account(row.account)).name,
-        at=units.moment(found(row.paid_at)),
+        at=books.moment(found(row.paid_at)),
         requester=row.requester,
         approver=row.approver or "",
         reason=row.reason,

@@ -248,7 +248,7 @@ class Counter:
             covers=(standing.binding.id, values["sequence"], values["bought_total"]),
         )
 
-    def next_order(self, standing: Standing, volume: Volume, fen: int | None) -> int:
+    def next_order(self, books: Books, standing: Standing, volume: Volume, fen: int | None) -> int:
         """The pulses of a sale that may be made now; else the error that says why not."""
         count = units.pulses(volume, standing.meter.pulse_weight, least=1, most=S24_MAX)
         check_fen(fen)
@@ -256,7 +256,7 @@ class Counter:
         check_settled(standing.unpaid)
         last = standing.last
         if last.state == WRITTEN:
-            check_waiting(standing)
+            check_waiting(books, standing)
         self.check_room(standing, count)
         return count
 
@@ -570,7 +570,7 @@ def check_settled(unpaid: GrantRow | None) -> None:
         )
 
 
-def check_waiting(standing: Standing) -> None:
+def check_waiting(books: Books, standing: Standing) -> None:
     """The last order is written and not loaded: whether it may be written over by one that adds gas; else CardError.
 
     Only a replacement's own order, which adds none, if nothing is held and the meter is known to be bound.
@@ -580,7 +580,7 @@ def check_waiting(standing: Standing) -> None:
         return
     if standing.report_code == codes.MAC:
         raise CardError(codes.MAC, "The card's report was not made by the customer's meter.")
-    told = order_told(last, standing.meter.pulse_weight)
+    told = order_told(books, last, standing.meter.pulse_weight)
     if last.sequence == 1 or standing.known is None:
         raise CardError(errors.OPENING_NOT_LOADED, f"The opening card has not been in its meter yet: {told}.")
     if last.kind != REPLACEMENT:
@@ -750,7 +750,7 @@ def check_read_back(reader: Reader, expected: bytes) -> None:
         raise CardError(errors.READ_BACK_DIFFERS, f"The card differs from what was written at {', '.join(wrong)}.")
 
 
-def order_told(order: Order, weight: int) -> str:
+def order_told(books: Books, order: Order, weight: int) -> str:
     """Which order this is, for what money, and where: so that a clerk knows his own when he repeats what he finished.
 
     The money tells it from an older one of the same volume for another price, agreed or of another day.
@@ -760,7 +760,7 @@ def order_told(order: Order, weight: int) -> str:
         WRITTEN: f"is on card {order.card}, not yet loaded",
         DONE: f"was loaded from card {order.card}",
     }[order.state]
-    made = units.moment(order.made_at).strftime("%Y-%m-%d %H:%M UTC")
+    made = units.stamp(books.moment(order.made_at))
     what = "" if order.kind is None else f", a {order.kind},"
     return f"order {order.sequence}{what} over {amount_told(order, weight)} of {made} {where}"
 

@@ -152,7 +152,7 @@ class Exchange:
 
     def page(self) -> str:
         """What was done as a page to be signed and filed."""
-        rows = [("account", self.account), ("time", f"{self.at:%Y-%m-%d %H:%M} UTC"), ("state", both(self.state))]
+        rows = [("account", self.account), ("time", units.stamp(self.at)), ("state", both(self.state))]
         rows += [("old meter", f"{self.old_meter} / {self.old_binding}")]
         rows += [("new meter", f"{self.new_meter} / {self.new_binding}")]
         if self.tool is not None:
@@ -898,7 +898,7 @@ def _told(books: Books, row: TransferRow, *, resumed: bool = False) -> Exchange:
         requester=row.requester,
         approver=row.approver,
         reason=row.reason,
-        at=units.moment(row.at),
+        at=books.moment(row.at),
         closing_index=volume(row.closing),
         unproven=volume(unproven),
         resumed=resumed,

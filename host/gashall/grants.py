@@ -79,7 +79,7 @@ SIGN = ("asked for by", "approved by", "customer's signature")
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A make-up, gift or refund and how far it has come. Volume in m³, money in fen, times in UTC."""
+    """A make-up, gift or refund and how far it has come. Volume in m³, money in fen, times by the hall's own clock."""
 
     number: int
     kind: str
@@ -137,15 +137,15 @@ class Grant:
         if self.fen is not None:
             rows.append(("money", f"{units.yuan(self.fen)} yuan"))
         rows += [("reason", printable(self.reason))]
-        rows += [("asked for by", printable(self.requester)), ("asked for at", _time(self.requested_at))]
+        rows += [("asked for by", printable(self.requester)), ("asked for at", units.stamp(self.requested_at))]
         if self.approver is not None and self.approved_at is not None:
-            rows += [("approved by", printable(self.approver)), ("approved at", _time(self.approved_at))]
+            rows += [("approved by", printable(self.approver)), ("approved at", units.stamp(self.approved_at))]
         if self.card is not None:
             rows.append(("order", f"{self.sequence} on card {self.card}"))
         if self.paid_at is not None:
-            rows.append(("paid at", _time(self.paid_at)))
+            rows.append(("paid at", units.stamp(self.paid_at)))
         if self.cancelled_at is not None:
-            rows.append(("cancelled at", _time(self.cancelled_at)))
+            rows.append(("cancelled at", units.stamp(self.cancelled_at)))
         return [*rows, ("state", both(self.state))]
 
     def lines(self) -> list[str]:
@@ -231,7 +231,7 @@ def write(counter: Counter, reader: Reader, number: int, rescue: bool) -> Grant:
         check_may_be_written(row, standing)
         if row.kind == DEAD_METER:
             _check_dead(books, standing.binding, row.pulses, standing.meter.pulse_weight, row.id)
-        return _wanted(counter, row, standing)
+        return _wanted(counter, books, row, standing)
 
     return finish_placing(counter, number, place(counter, reader, plan, note_of(number), rescue=rescue))
 
@@ -283,14 +283,14 @@ def check_may_be_written(row: GrantRow, standing: Standing) -> None:
     check_settled(standing.unpaid)
 
 
-def _wanted(counter: Counter, row: GrantRow, standing: Standing) -> Wanted:
+def _wanted(counter: Counter, books: Books, row: GrantRow, standing: Standing) -> Wanted:
     last, base, weight = standing.last, standing.base, standing.meter.pulse_weight
     if row.kind == GIFT:
         check_state(standing.account)
     # The order that came with a replacement card adds nothing, and held gas is made up over it before the card has been
     # in the meter: whatever became of the lost card, the total cannot pass what was paid.
     if last.state == WRITTEN and not (row.kind == HELD and last.kind == REPLACEMENT):
-        check_waiting(standing)
+        check_waiting(books, standing)
     _check_held(row.kind, row.pulses, standing.held, weight)
     flag = records.FLAG_GIFT if row.kind == GIFT else records.FLAG_MAKEUP
     purpose = GIFT if row.kind == GIFT else MAKEUP
@@ -420,14 +420,14 @@ def told(books: Books, row: GrantRow, *, resumed: bool = False) -> Grant:
         fen=row.fen,
         reason=row.reason,
         requester=row.requester,
-        requested_at=units.moment(row.requested_at),
+        requested_at=books.moment(row.requested_at),
         approver=row.approver,
-        approved_at=None if row.approved_at is None else units.moment(row.approved_at),
+        approved_at=None if row.approved_at is None else books.moment(row.approved_at),
         state=_state(row, order),
         card=None if order is None else order.card,
         sequence=None if order is None else order.sequence,
-        paid_at=None if row.paid_at is None else units.moment(row.paid_at),
-        cancelled_at=None if row.cancelled_at is None else units.moment(row.cancelled_at),
+        paid_at=None if row.paid_at is None else books.moment(row.paid_at),
+        cancelled_at=None if row.cancelled_at is None else books.moment(row.cancelled_at),
         head=None if head is None else head.hex(),
         resumed=resumed,
     )
@@ -452,7 +452,3 @@ def _plain_name(name: str) -> str:
     # Twice: folding capitals may leave letters that are to be composed anew.
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     return "".join(folded.split())
-
-
-def _time(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -528,8 +528,8 @@ def _reconcile_list(arguments: argparse.Namespace, clock: Clock | None) -> Answe
     with _hall(arguments, clock) as hall:
         rows = hall.reconcile_list(readings, days=arguments.days)
         with hall.ledger.look() as books:
-            head = books.head()[1].hex()
-        page = overview.printed(rows, hall.counter.now(), head)
+            head, now = books.head()[1].hex(), books.moment(hall.counter.now())
+        page = overview.printed(rows, now, head)
     record: dict[str, Any] = {"accounts": [row.record() for row in rows]}
     lines = overview.text_lines(rows)
     for option, text in (("csv", overview.csv_text(rows)), ("page", page)):

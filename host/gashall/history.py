@@ -1,6 +1,7 @@
 """A customer's file: account, bindings, cards, orders and reports of one moment, as text a person can read."""
 
 from dataclasses import dataclass
+from datetime import UTC, timezone
 from typing import Any
 
 from gascard.tools import FINAL
@@ -45,11 +46,13 @@ class History:
     """Clear and transfer cards made for its bindings."""
     finals: tuple[tuple[FinalRow, Values], ...] = ()
     transfers: tuple[TransferRow, ...] = ()
+    zone: timezone = UTC
+    """That of the hall's own clock."""
 
     def lines(self) -> list[str]:
-        """The file as lines of text: volumes in m³, money in yuan, times in UTC."""
+        """The file as lines of text: volumes in m³, money in yuan, times by the hall's own clock."""
         lines = [f"account {self.account.number}", f"name    {printable(self.account.name)}"]
-        lines.append(f"opened  {_time(self.account.opened_at)}")
+        lines.append(f"opened  {self._time(self.account.opened_at)}")
         if self.account.state is not None:
             lines.append(f"state   {self.account.state}")
         lines += ["", "bindings"]
@@ -73,7 +76,7 @@ class History:
                 else f"not issued, {units.counted(card.psc_bytes, 'byte')} of its password announced"
             )
             state += "" if card.reason is None else f", old card {card.reason}"
-            state += "" if card.ended is None else f", taken back {_time(card.ended)}"
+            state += "" if card.ended is None else f", taken back {self._time(card.ended)}"
             lines.append(f"  {card.number:>10}  replacement {card.replacement}, batch {card.issue_batch}, {state}")
         lines += ["", "orders"]
         numbers = {binding.id: binding.number for binding, _ in self.bindings}
@@ -86,7 +89,7 @@ class History:
             money = "" if order.fen is None else f", {units.yuan(order.fen)} yuan"
             money += "" if order.price is None else f" at {units.price_yuan(order.price)}"
             lines.append(
-                f"  {numbers[order.binding]:>3}/{order.sequence:<5} {_time(order.made_at)}  "
+                f"  {numbers[order.binding]:>3}/{order.sequence:<5} {self._time(order.made_at)}  "
                 f"{what}{units.volume(order.paid_pulses, weight)} m³{money}, total "
                 f"{units.volume(order.released_pulses, weight)} m³, card {order.card}, {order.state}"
                 + where[order.binding]
@@ -98,13 +101,13 @@ class History:
             volume = units.volume(grant.pulses, weights[grant.binding])
             approved = "not approved" if grant.approver is None else f"approved by {printable(grant.approver)}"
             end = "".join(
-                f", {word} {_time(at)}"
+                f", {word} {self._time(at)}"
                 for word, at in (("paid", grant.paid_at), ("cancelled", grant.cancelled_at))
                 if at is not None
             )
             money = "" if grant.fen is None else f", {units.yuan(grant.fen)} yuan"
             lines.append(
-                f"  {grant.id:>5} {_time(grant.requested_at)}  {grant.kind} {volume} m³{money}, "
+                f"  {grant.id:>5} {self._time(grant.requested_at)}  {grant.kind} {volume} m³{money}, "
                 f"{printable(grant.reason)}, asked for by {printable(grant.requester)}, {approved}{end}"
             )
         if self.changes:
@@ -112,7 +115,7 @@ class History:
         for change in self.changes:
             before, after = (printable(text) or "open" for text in (change.before, change.after))
             lines.append(
-                f"  {_time(change.at)}  {change.kind} from {before} to {after}, {printable(change.reason)}, "
+                f"  {self._time(change.at)}  {change.kind} from {before} to {after}, {printable(change.reason)}, "
                 f"approved by {printable(change.approver)}"
             )
         if self.transfers:
@@ -144,7 +147,7 @@ class History:
                 if count is not None
             )
             lines.append(
-                f"  {_time(moving.at)}  {meters[moving.old]} for {meters[moving.new]} {how}, {far}{amounts}, "
+                f"  {self._time(moving.at)}  {meters[moving.old]} for {meters[moving.new]} {how}, {far}{amounts}, "
                 f"{printable(moving.reason)}, asked for by {printable(moving.requester)}, "
                 f"approved by {printable(moving.approver)}"
             )
@@ -164,7 +167,7 @@ class History:
                     f"{word} {units.volume(count, weight)} m³" for word, count in shown.items()
                 )
             lines.append(
-                f"  {row.binding:>3}/{row.report_number:<8} {_time(row.seen_at)}  {text}, card {row.card}"
+                f"  {row.binding:>3}/{row.report_number:<8} {self._time(row.seen_at)}  {text}, card {row.card}"
                 + (f", meter {row.meter}" if several else "")
             )
         if self.adoptions:
@@ -173,7 +176,7 @@ class History:
             weight = weights[adoption.binding]
             people = f"asked for by {printable(adoption.requester)}, approved by {printable(adoption.approver)}"
             lines.append(
-                f"  {numbers[adoption.binding]:>3}/{adoption.sequence:<5} {_time(adoption.at)}  "
+                f"  {numbers[adoption.binding]:>3}/{adoption.sequence:<5} {self._time(adoption.at)}  "
                 f"{units.volume(adoption.raised_pulses, weight)} m³, {people}: {printable(adoption.reason)}"
             )
         if self.suspensions:
@@ -182,8 +185,8 @@ class History:
             weight = weights[test.binding]
             end = "not ended"
             if test.ended_at is not None and test.end_reading is not None:
-                end = f"to {_time(test.ended_at)} at {units.volume(test.end_reading, weight)} m³"
-            begin = f"{numbers[test.binding]:>3}  {_time(test.at)} at {units.volume(test.reading, weight)} m³"
+                end = f"to {self._time(test.ended_at)} at {units.volume(test.end_reading, weight)} m³"
+            begin = f"{numbers[test.binding]:>3}  {self._time(test.at)} at {units.volume(test.reading, weight)} m³"
             void = "" if test.cancelled_for is None else f"; void: {printable(test.cancelled_for)}"
             if test.requester is not None and test.approver is not None:
                 void += f", asked for by {printable(test.requester)}, approved by {printable(test.approver)}"
@@ -191,15 +194,18 @@ class History:
         if self.tools:
             lines += ["", "tool cards and final records"]
         for tool in self.tools:
-            state = "out" if tool.ended is None else f"taken back {_time(tool.ended)}"
-            lines.append(f"  {tool.number:>10}  {tool.kind} card of {_time(tool.made_at)}, {state}")
+            state = "out" if tool.ended is None else f"taken back {self._time(tool.ended)}"
+            lines.append(f"  {tool.number:>10}  {tool.kind} card of {self._time(tool.made_at)}, {state}")
         for final, values in self.finals:
             weight = next(meter.pulse_weight for _, meter in self.bindings if meter.number == final.meter)
             left = units.volume(encode.remaining(values), weight)
             lines.append(
-                f"  {final.binding:>3}  over, meter {final.meter}, {left} m³ left, read {_time(final.seen_at)}"
+                f"  {final.binding:>3}  over, meter {final.meter}, {left} m³ left, read {self._time(final.seen_at)}"
             )
         return lines
+
+    def _time(self, count: int) -> str:
+        return units.stamp(units.moment(count).astimezone(self.zone))
 
     def record(self) -> dict[str, Any]:
         """The same as JSON holds it: pulses, fen and minutes as they are, frames in hex."""
@@ -264,6 +270,7 @@ def history(ledger: Ledger, account: str) -> History:
                 for row in (books.final(binding.meter, binding.number) for binding, _ in bindings)
                 if row is not None
             ),
+            zone=books.zone,
         )
 
 
@@ -277,10 +284,6 @@ def _values(row: ReportRow) -> Values | None:
         return encode.decode_report(row.frame)
     except GasError:
         return None
-
-
-def _time(count: int) -> str:
-    return units.moment(count).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _fields(row: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timezone
 from decimal import Decimal
 from typing import Any, NamedTuple, Self, TypeAlias
 
@@ -43,7 +43,7 @@ from gascard.records import (
 from gashall import errors, journal, migrations
 from gashall.errors import LedgerError
 from gashall.files import sync_folder
-from gashall.units import PRICE_MOST, minutes, whole
+from gashall.units import PRICE_MOST, minutes, moment, whole, zone
 
 SCHEMA_VERSION = 2
 
@@ -69,6 +69,9 @@ STOCK_MOST = 1_000_000
 SETTINGS = ("limit_purchase", "limit_day", "limit_month", "utc_offset", "sell_recovering")
 """What may be set: limits in hundredths of a m³, how many minutes the hall's days begin before UTC's, and 1 where
 accounts of a restored ledger may buy before their meters have reported."""
+
+UTC_OFFSET = 480
+"""China's, in minutes: the hall's own clock where nothing is set."""
 
 CLOSE = "close"
 """A grant: what was paid back when its account was closed."""
@@ -1655,6 +1658,7 @@ class Books:
         self._prepared = _prepared.setdefault((self._dialect.name, self._dialect.driver), {})
         self._head: tuple[int, bytes] | None = None
         self._cursor: Any = None
+        self._zone: timezone | None = None
         self._over = False
 
     def __enter__(self) -> Self:
@@ -1779,6 +1783,19 @@ class Books:
         return Rules(
             *[None if cell is None else _checked(*place, cell) for place, cell in zip(_OF_RULES, row, strict=True)]
         )
+
+    def moment(self, at: int) -> datetime:
+        """The minute ``at`` by the hall's own clock (``utc_offset``), as its people and papers say it."""
+        return moment(at).astimezone(self.zone)
+
+    @property
+    def zone(self) -> timezone:
+        """That of the hall's own clock."""
+        if self._zone is None:
+            setting = self._one(_SETTING, "utc_offset")
+            value = None if setting is None else _checked("settings", "value", setting["value"])
+            self._zone = zone(UTC_OFFSET if value is None else value)
+        return self._zone
 
     def set_settings(self, values: Mapping[str, int | None]) -> None:
         """Set each of ``values``, names of SETTINGS; what stands there already is not set again."""

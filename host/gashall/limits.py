@@ -11,12 +11,10 @@ from decimal import Decimal
 from gascard.records import TOTAL_MAX
 from gashall import errors, units
 from gashall.errors import RequestError
-from gashall.ledger import Books, Ledger, Rules
+from gashall.ledger import UTC_OFFSET, Books, Ledger, Rules
 from gashall.units import Volume
 
 PERIODS = ("purchase", "day", "month")
-UTC_OFFSET = 480
-"""China's, in minutes: where nothing is set."""
 UTC_OFFSET_MOST = 14 * 60
 
 
@@ -33,9 +31,7 @@ class Limits:
         """A line for each."""
         rows = [(period, getattr(self, period)) for period in PERIODS]
         lines = [f"{period:<10}" + ("no limit" if limit is None else f"{limit} m³") for period, limit in rows]
-        sign = "-" if self.utc_offset < 0 else "+"
-        hours, minutes = divmod(abs(self.utc_offset), 60)
-        return [*lines, f"days begin at midnight, UTC{sign}{hours:02d}:{minutes:02d}"]
+        return [*lines, f"days begin at midnight, {units.zone(self.utc_offset)}"]
 
 
 def limits(ledger: Ledger, now: int) -> Limits:

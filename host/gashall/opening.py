@@ -134,7 +134,7 @@ def begun_opening(counter: Counter, books: Books, request: Opening) -> tuple[Car
         return None
     order, row = found(books.last_order(binding.id)), found(books.card_of(binding.account))
     if not order.opens or order.state != PENDING or row.issued:
-        told = order_told(order, request.meter.pulse_weight)
+        told = order_told(books, order, request.meter.pulse_weight)
         raise LedgerError(
             codes.ALREADY_BOUND,
             f"Meter {number} belongs to account {binding.account}: {told}.",

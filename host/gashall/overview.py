@@ -148,7 +148,7 @@ def _line(books: Books, binding: Binding, reading: Volume | None, recovering: bo
         unbilled=units.volume(max(amount, 0), weight),
         on_card=None if report is None else units.volume(on_card, weight),
         reading=None if read is None else units.volume(read, weight),
-        report_at=None if report is None else units.moment(report["time"]),
+        report_at=None if report is None else books.moment(report["time"]),
     )
 
 
@@ -227,12 +227,12 @@ def csv_text(rows: Sequence[Line]) -> str:
     return out.getvalue()
 
 
-def printed(rows: Sequence[Line], now: int, head: str) -> str:
+def printed(rows: Sequence[Line], now: datetime, head: str) -> str:
     """The list as a page to be printed and filed; ``head`` is the journal's, in hex."""
     table = Table(("account", "customer", *_PRINTED[1:]), [_with_name(row) for row in rows], frozenset(range(4, 9)))
     counts = "".join(f"; {n} {both(word)}" for word, n in _counts(rows) if n)
     parts: list[Table | str] = [
-        f"{both('as of')} {units.moment(now):%Y-%m-%d %H:%M} UTC",
+        f"{both('as of')} {units.stamp(now)}",
         f"{both('accounts')}: {len(rows)}{counts}",
         table,
     ]

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from gashall import errors, units
 from gashall.errors import RequestError
-from gashall.ledger import Ledger, PriceRow
+from gashall.ledger import Books, Ledger, PriceRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,26 +24,23 @@ class Price:
     def line(self) -> str:
         """The row for people: the price in yuan."""
         yuan = units.price_yuan(units.price(self.fen_per_cubic_metre))
-        return f"from {self.valid_from:%Y-%m-%d %H:%M} UTC  {yuan} yuan/m³  (set {self.set_at:%Y-%m-%d %H:%M} UTC)"
+        return f"from {units.stamp(self.valid_from)}  {yuan} yuan/m³  (set {units.stamp(self.set_at)})"
 
 
-def of_row(row: PriceRow) -> Price:
+def of_row(books: Books, row: PriceRow) -> Price:
     """A row of the ledger as a price."""
-    return Price(units.moment(row.valid_from), units.price_fen(row.price), units.moment(row.set_at))
+    return Price(books.moment(row.valid_from), units.price_fen(row.price), books.moment(row.set_at))
 
 
 def set_price(ledger: Ledger, valid_from: datetime | None, fen_per_cubic_metre: Decimal | int | str, now: int) -> Price:
     """Add a price. ``now`` is minutes since 2000-01-01 UTC; see ``Hall.set_price``."""
     price = units.price(fen_per_cubic_metre)
     start = now if valid_from is None else units.minutes(valid_from)
-    if start < now:
-        raise RequestError(
-            errors.PRICE_PAST,
-            f"A price cannot be set from {units.moment(start):%Y-%m-%d %H:%M} UTC: "
-            f"it is {units.moment(now):%Y-%m-%d %H:%M} UTC now.",
-        )
     with ledger.begin() as books:
-        return of_row(books.add_price(start, price, now))
+        if start < now:
+            since, here = (units.stamp(books.moment(at)) for at in (start, now))
+            raise RequestError(errors.PRICE_PAST, f"A price cannot be set from {since}: it is {here} now.")
+        return of_row(books, books.add_price(start, price, now))
 
 
 def money(count: int, weight: int, price: int | None, fen: int | None, agreed: bool) -> tuple[int | None, int | None]:

@@ -17,7 +17,7 @@ from gashall.counter import (
     sale_of,
 )
 from gashall.errors import CardError, GasError, LedgerError
-from gashall.ledger import PENDING, PROBE, WRITTEN
+from gashall.ledger import PENDING, PROBE, WRITTEN, Books
 from gashall.readers.base import Reader
 
 
@@ -32,7 +32,7 @@ def probe(counter: Counter, reader: Reader, *, overwrite: bool = False, rescue: 
             begun = standing.last if standing.last.state == PENDING else None
             if begun is None:
                 try:
-                    _check(standing, overwrite)
+                    _check(books, standing, overwrite)
                 except GasError as error:
                     refusal = error
             counter.keep(books, standing)
@@ -49,7 +49,7 @@ def probe(counter: Counter, reader: Reader, *, overwrite: bool = False, rescue: 
             standing = counter.judge(books, card, reading=True)
             if standing.last.state == PENDING:
                 raise LedgerError(errors.PENDING_ELSEWHERE)
-            _check(standing, overwrite)
+            _check(books, standing, overwrite)
             counter.keep(books, standing)
             last = standing.last
             # As with every order: an opening until it is known that the meter is bound, else it could never report.
@@ -75,7 +75,7 @@ def probe(counter: Counter, reader: Reader, *, overwrite: bool = False, rescue: 
     return sale_of(standing.binding, replace(order, state=WRITTEN), weight, resumed=False)
 
 
-def _check(standing: Standing, overwrite: bool) -> None:
+def _check(books: Books, standing: Standing, overwrite: bool) -> None:
     """Whether a probe may be put on this card now; one that is on it already may stay."""
     if standing.suspended:
         raise LedgerError(errors.SUSPENDED, f"Meter {standing.meter.number} is under test.")
@@ -85,7 +85,7 @@ def _check(standing: Standing, overwrite: bool) -> None:
         raise LedgerError(errors.NOT_RECOVERING, f"Account {standing.account.number} is not recovering.")
     last = standing.last
     if last.state == WRITTEN and standing.card.order.raw == last.frame and last.kind != PROBE and not overwrite:
-        told = order_told(last, standing.meter.pulse_weight)
+        told = order_told(books, last, standing.meter.pulse_weight)
         code = errors.OPENING_NOT_LOADED if last.sequence == 1 else errors.GAS_ON_CARD
         raise CardError(
             code,

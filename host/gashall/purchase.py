@@ -82,7 +82,7 @@ def _terms(
 ) -> tuple[int, Terms]:
     """The pulses that may be sold now, and on which terms; else the error that says why not."""
     counter.check_sale(books, standing)
-    count = counter.next_order(standing, volume, fen)
+    count = counter.next_order(books, standing, volume, fen)
     return count, counter.terms(books, standing.account.number, count, standing.meter, fen, price_agreed)
 
 

@@ -56,7 +56,7 @@ class Receipt:
             rows.append(("price", f"{self.price / 100} yuan/m³"))
         if self.fen is not None:
             rows.append(("money", f"{units.yuan(self.fen)} yuan"))
-        rows.append(("time", f"{self.made_at:%Y-%m-%d %H:%M} UTC"))
+        rows.append(("time", units.stamp(self.made_at)))
         if self.clerk is not None:
             rows.append(("clerk", printable(self.clerk)))
         return rows
@@ -97,6 +97,7 @@ def receipt(counter: Counter, account: str, sequence: int | None, meter: str | N
         binding = bindings[order.binding]
         shift = None if order.shift is None else found(books.shift(order.shift))
         weight = found(books.meter(binding.meter)).pulse_weight
+        made_at = books.moment(order.made_at)
     return Receipt(
         number=order.id,
         account=account,
@@ -107,7 +108,7 @@ def receipt(counter: Counter, account: str, sequence: int | None, meter: str | N
         volume=units.volume(order.paid_pulses, weight),
         fen=order.fen,
         price=None if order.price is None else units.price_fen(order.price),
-        made_at=units.moment(order.made_at),
+        made_at=made_at,
         clerk=None if shift is None else shift.clerk,
         state=order.state,
     )

@@ -1,6 +1,6 @@
 """What was sold to an account, against its meter's index: the figures a person adds up, and what to do about them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from gashall import drift, encode, errors, units
@@ -100,7 +100,7 @@ def drift_lines(found: Drift, pulse_weight: int, account: str) -> list[str]:
     )
     allowed = f"{units.counted(found.allowed, 'pulse')} allowed" + (", perhaps more" if found.at_least else "")
     lines = [
-        f"wheels {reading} m³, meter {index} m³ by its report of {found.moment:%Y-%m-%d %H:%M} UTC",
+        f"wheels {reading} m³, meter {index} m³ by its report of {units.stamp(found.moment)}",
         f"index: {found.verdict.value}; drift {units.counted(found.drift, 'pulse')}, {allowed}",
     ]
     if found.verdict is not Verdict.AGREES:
@@ -188,7 +188,7 @@ def compare(books: Books, meter: MeterRow, kept: ReportRow, report: Values, read
     compared = drift.compare(
         report, reading, meter.pulse_weight, meter.wheel_pulses, settled=made_good, power_failures=failures
     )
-    return compared, made_good
+    return replace(compared, moment=books.moment(report["time"])), made_good
 
 
 def _keep(

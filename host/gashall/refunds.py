@@ -79,7 +79,7 @@ def write(counter: Counter, reader: Reader, number: int, rescue: bool) -> Grant:
             raise LedgerError(errors.REFUND_AFTER, f"The account's last order, {last.sequence}, is a {last.kind}.")
         # A purchase that waits on the card may be reversed; of other orders it must be known what the meter made.
         if last.state == WRITTEN and (last.kind is not None or last.opens):
-            check_waiting(standing)
+            check_waiting(books, standing)
         _check_worth(books, row)
         _check_bought(books, standing.binding.id, row.pulses, weight)
         _check_left(standing, row.pulses)

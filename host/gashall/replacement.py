@@ -275,9 +275,9 @@ def _made_last(books: Books, account: str) -> Order | None:
     return None if last is None or last.kind != REPLACEMENT else last
 
 
-def _given(account: str, order: Order) -> str:
-    made = units.moment(order.made_at)
-    return f"Account {account} was given replacement card {order.card} at {made:%Y-%m-%d %H:%M} UTC"
+def _given(books: Books, account: str, order: Order) -> str:
+    made = units.stamp(books.moment(order.made_at))
+    return f"Account {account} was given replacement card {order.card} at {made}"
 
 
 def _check_not_made(books: Books, account: str, card: Card) -> None:
@@ -286,7 +286,7 @@ def _check_not_made(books: Books, account: str, card: Card) -> None:
     if made is not None and card.number == made.card and not card.region_code:
         raise CardError(
             errors.CARD_NOT_BLANK,
-            f"{_given(account, made)}: this one.",
+            f"{_given(books, account, made)}: this one.",
             "Hand it out. If it does not work, take a blank card, and this one as the old card (--old-card, old_card).",
         )
 
@@ -296,7 +296,7 @@ def _check_seen(books: Books, account: str) -> None:
     made = _made_last(books, account)
     if made is not None and made.state != DONE:
         raise LedgerError(
-            errors.REPLACEMENT_UNSEEN, f"{_given(account, made)}, and its meter has not been seen to load it."
+            errors.REPLACEMENT_UNSEEN, f"{_given(books, account, made)}, and its meter has not been seen to load it."
         )
 
 

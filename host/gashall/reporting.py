@@ -115,7 +115,7 @@ class Report:
     tools: tuple[tuple[date, str, int], ...]
     """Day and kind of the company's own cards made, and how many."""
     made_at: datetime
-    """When the report was made, UTC."""
+    """When the report was made, by the hall's own clock."""
     over: bool
     """Whether its last day was over then."""
     entries: int
@@ -188,23 +188,18 @@ class Report:
     def page(self) -> str:
         """The report as a page to be signed and filed, the journal's head in its foot."""
         figures = frozenset(range(1, len(_HEAD)))
-        when = f"{both('days')}: {self._clock()}" + ("" if self.over else f"; {both('not over yet')}")
+        when = f"{both('days')}: {units.zone(self.utc_offset)}" + ("" if self.over else f"; {both('not over yet')}")
         kinds = [(both(row[0]) if row[0] in CHINESE else row[0], *row[1:]) for row in self._rows()]
         parts: list[Table | str] = [when, Table(_HEAD, kinds, figures)]
         if self.first != self.last:
             parts.append(Table(("day", *_HEAD[1:]), self._by_day(), figures))
         parts.append(Table(("cards", "count"), [(both(words), n) for words, n in self.cards.items()], frozenset({1})))
-        foot = f"{both('made at')} {self.made_at:%Y-%m-%d %H:%M} UTC; {both('journal')} {self.entries}, {self.head}"
+        foot = f"{both('made at')} {units.stamp(self.made_at)}; {both('journal')} {self.entries}, {self.head}"
         title = "daily report" if self.first == self.last else "monthly report"
         return page(title, parts, which=self.title, sign=("made by", "checked by"), foot=foot)
 
-    def _clock(self) -> str:
-        sign = "-" if self.utc_offset < 0 else "+"
-        hours, minutes = divmod(abs(self.utc_offset), 60)
-        return f"UTC{sign}{hours:02d}:{minutes:02d}"
-
     def _when(self) -> str:
-        told = f"days from midnight, {self._clock()}"
+        told = f"days from midnight, {units.zone(self.utc_offset)}"
         return told if self.over else f"{told}; not over yet"
 
     def _kinds(self) -> list[str]:
@@ -289,6 +284,7 @@ def _report(counter: Counter, wanted: date | None, *, monthly: bool) -> Report:
         for at, kind in books.tools_between(since, until):
             made[day_of(at), kind] = made.get((day_of(at), kind), 0) + 1
         entries, head = books.head()
+        made_at = books.moment(now)
     known = list(WORDS)
     return Report(
         first=first,
@@ -301,7 +297,7 @@ def _report(counter: Counter, wanted: date | None, *, monthly: bool) -> Report:
         spoiled=tuple(sorted(spoiled.items())),
         issued=issued,
         tools=tuple((day, kind, made[day, kind]) for day, kind in sorted(made)),
-        made_at=units.moment(now),
+        made_at=made_at,
         over=now >= until,
         entries=entries,
         head=head.hex(),

@@ -357,7 +357,7 @@ class Hall:
     def prices(self) -> list[Price]:
         """The whole price list by the minutes from which prices hold; of two for one minute the later one holds."""
         with self.ledger.look() as books:
-            return [prices.of_row(row) for row in books.prices()]
+            return [prices.of_row(books, row) for row in books.prices()]
 
     def price(self, at: datetime | None = None) -> Decimal | None:
         """What one m³ costs at ``at`` in fen, by today's list; now if not given. None if no price is in force then."""
@@ -374,10 +374,9 @@ class Hall:
         moment = self.counter.now() if at is None else units.minutes(at)
         with self.ledger.look() as books:
             row = books.price(moment)
-        if row is None:
-            raise LedgerError(
-                errors.PRICE_MISSING, f"No price is in force at {units.moment(moment):%Y-%m-%d %H:%M} UTC."
-            )
+            if row is None:
+                told = units.stamp(books.moment(moment))
+                raise LedgerError(errors.PRICE_MISSING, f"No price is in force at {told}.")
         return units.cost(count, 2, row.price)
 
     def limits(self) -> Limits:

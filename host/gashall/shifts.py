@@ -35,7 +35,7 @@ _SIGN = ("clerk", "taken over by")
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """A shift and what it came to: volume in m³, money in fen, times in UTC."""
+    """A shift and what it came to: volume in m³, money in fen, times by the hall's own clock."""
 
     number: int
     clerk: str
@@ -119,7 +119,7 @@ class Shift:
         return rows
 
     def lines(self) -> list[str]:
-        """The slip for clerk and file, ``WIDTH`` columns: money in yuan, times in UTC."""
+        """The slip for clerk and file, ``WIDTH`` columns: money in yuan, times by the hall's own clock."""
         rule = "-" * WIDTH
         lines = [f"{both('shift slip')} {self.number}"]
         lines += [f"{both(words)}  {text}".rstrip() for words, text in self._head()]
@@ -144,8 +144,8 @@ class Shift:
         return page("shift slip", parts, which=str(self.number), sign=_SIGN, foot=foot, paper=SLIP)
 
     def _head(self) -> list[tuple[str, str]]:
-        end = ("not closed", "") if self.closed_at is None else ("closed at", _time(self.closed_at))
-        return [("clerk", printable(self.clerk)), ("opened at", _time(self.opened_at)), end]
+        end = ("not closed", "") if self.closed_at is None else ("closed at", units.stamp(self.closed_at))
+        return [("clerk", printable(self.clerk)), ("opened at", units.stamp(self.opened_at)), end]
 
 
 def open_shift(ledger: Ledger, clerk: str, now: int) -> Shift:
@@ -154,9 +154,9 @@ def open_shift(ledger: Ledger, clerk: str, now: int) -> Shift:
     with ledger.begin() as books:
         last = books.shift()
         if last is not None and last.open:
+            since = units.stamp(books.moment(last.opened_at))
             raise LedgerError(
-                errors.SHIFT_OPEN,
-                f"Shift {last.number} of {printable(last.clerk)} is open since {_time(units.moment(last.opened_at))}.",
+                errors.SHIFT_OPEN, f"Shift {last.number} of {printable(last.clerk)} is open since {since}."
             )
         return _shift(books, books.open_shift(clerk, now))
 
@@ -266,8 +266,8 @@ def _shift(books: Books, row: ShiftRow) -> Shift:
     return Shift(
         number=row.number,
         clerk=row.clerk,
-        opened_at=units.moment(row.opened_at),
-        closed_at=None if row.closed_at is None else units.moment(row.closed_at),
+        opened_at=books.moment(row.opened_at),
+        closed_at=None if row.closed_at is None else books.moment(row.closed_at),
         openings=openings,
         sales=len(sales) - openings,
         volume=units.volume(sum(order.hundredths for order in sales), 2),
@@ -290,7 +290,3 @@ def _shift(books: Books, row: ShiftRow) -> Shift:
         reason=row.reason,
         head=None if head is None else head.hex(),
     )
-
-
-def _time(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"

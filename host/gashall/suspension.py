@@ -19,7 +19,7 @@ from gashall.units import Volume
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """A test of an account's meter: readings and gas in m³, times in UTC; what comes after the end is None before."""
+    """A test of an account's meter: readings and gas in m³, times by the hall's own clock; of its end None before."""
 
     account: str
     meter: str
@@ -46,10 +46,10 @@ class Suspension:
             ]
         state = "under test" if self.ended_at is None else "back from its test"
         head = f"account {self.account}, meter {self.meter}: {state} ({printable(self.reason)})"
-        begun = f"begun {self.begun_at:%Y-%m-%d %H:%M} UTC at {self.reading_before} m³"
+        begun = f"begun {units.stamp(self.begun_at)} at {self.reading_before} m³"
         if self.ended_at is None:
             return [head, begun, "An ordinary meter takes its place, never another IC meter."]
-        ended = f"ended {self.ended_at:%Y-%m-%d %H:%M} UTC at {self.reading_after} m³, test gas {self.test_gas} m³"
+        ended = f"ended {units.stamp(self.ended_at)} at {self.reading_after} m³, test gas {self.test_gas} m³"
         advice = (
             f"suggested make-up {self.make_up} m³, to be requested and approved: icgas hall makeup request --account "
         )
@@ -71,13 +71,12 @@ def begin(counter: Counter, account: str, reading: Volume, reason: str) -> Suspe
         if row is not None:
             raise LedgerError(
                 errors.SUSPENDED,
-                f"Account {account} is suspended since {units.moment(row.at):%Y-%m-%d %H:%M} UTC "
-                f"({printable(row.reason)}).",
+                f"Account {account} is suspended since {units.stamp(books.moment(row.at))} ({printable(row.reason)}).",
             )
         # With another meter on its way, or the binding perhaps over, there is nothing left to test.
         check_free(books, binding, recovering=True)
         row = books.suspend(binding, counter.now(), before, reason)
-        return of_row(row, binding, meter)
+        return of_row(books, row, binding, meter)
 
 
 def end(counter: Counter, account: str, reading: Volume) -> Suspension:
@@ -91,7 +90,7 @@ def end(counter: Counter, account: str, reading: Volume) -> Suspension:
             raise LedgerError(errors.NOT_SUSPENDED, f"Account {account} is not suspended.")
         _check_turn(meter, row.reading, after)
         books.end_suspension(binding, row.id, counter.now(), after)
-        return of_row(books.suspensions(binding.id)[-1], binding, meter)
+        return of_row(books, books.suspensions(binding.id)[-1], binding, meter)
 
 
 def cancel(counter: Counter, account: str, reason: str) -> Suspension:
@@ -104,7 +103,7 @@ def cancel(counter: Counter, account: str, reason: str) -> Suspension:
         if row is None:
             raise LedgerError(errors.NOT_SUSPENDED, f"Account {account} is not suspended.")
         books.cancel_suspension(binding, row, cancelled_at=counter.now(), cancelled_for=reason)
-        return of_row(books.suspensions(binding.id)[-1], binding, meter)
+        return of_row(books, books.suspensions(binding.id)[-1], binding, meter)
 
 
 def correct(
@@ -155,7 +154,7 @@ def correct(
             requester=requester,
             approver=approver,
         )
-        return of_row(row, binding, meter, corrected=True)
+        return of_row(books, row, binding, meter, corrected=True)
 
 
 def _check_turn(meter: MeterRow, before: int, after: int) -> None:
@@ -174,7 +173,9 @@ def open_suspension(books: Books, binding: int) -> SuspensionRow | None:
     return next((row for row in books.suspensions(binding) if row.ended_at is None), None)
 
 
-def of_row(row: SuspensionRow, binding: Binding, meter: MeterRow, *, corrected: bool = False) -> Suspension:
+def of_row(
+    books: Books, row: SuspensionRow, binding: Binding, meter: MeterRow, *, corrected: bool = False
+) -> Suspension:
     """A row, its readings in m³."""
     weight = meter.pulse_weight
     used = None if row.end_reading is None else (row.end_reading - row.reading) % meter.wheel_pulses
@@ -182,9 +183,9 @@ def of_row(row: SuspensionRow, binding: Binding, meter: MeterRow, *, corrected: 
         account=binding.account,
         meter=meter.number,
         reason=row.reason,
-        begun_at=units.moment(row.at),
+        begun_at=books.moment(row.at),
         reading_before=units.volume(row.reading, weight),
-        ended_at=None if row.ended_at is None else units.moment(row.ended_at),
+        ended_at=None if row.ended_at is None else books.moment(row.ended_at),
         reading_after=None if row.end_reading is None else units.volume(row.end_reading, weight),
         test_gas=None if used is None else units.volume(used, weight),
         make_up=None if used is None else units.volume(used if used >= 10**weight else 0, weight),

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from gashall import errors, units
+from gashall import errors
 from gashall.errors import RequestError
 from gashall.files import write_asked_for
 from gashall.ledger import KEY, MANAGEMENT, SETTING, TEST, Clock
@@ -168,7 +168,9 @@ def _list(hall: Hall, given: Arguments) -> Answer:
     tools = hall.tools()
     lines = [tool.line() for tool in tools] or ["There are none."]
     if given.page is not None:
-        write_asked_for(given.page, printed(tools, units.moment(hall.counter.now())).encode())
+        with hall.ledger.look() as books:
+            now = books.moment(hall.counter.now())
+        write_asked_for(given.page, printed(tools, now).encode())
         lines.append(f"page written to {given.page}")
     return 0, {"tools": [tool.record() for tool in tools]}, lines
 

@@ -46,7 +46,7 @@ GUARD_LIMITS = tools.SETTING.names[tools.SETTING.names.index("report") :]
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A card of the company's own. Times in UTC, volume in m³."""
+    """A card of the company's own. Times by the hall's own clock, volume in m³."""
 
     card: int
     kind: str
@@ -78,7 +78,7 @@ class Tool:
         told += [f"service number {self.service_number}"] if self.service_number else []
         told += [f"{self.total} m³ of test gas in all"] if self.total is not None else []
         told += [f"keys {self.key_version}"] if self.kind == KEY else []
-        told += [f"until {self.expires:%Y-%m-%d %H:%M} UTC"] if self.expires else []
+        told += [f"until {units.stamp(self.expires)}"] if self.expires else []
         return f"{', '.join(told)}: {self.state}  ({printable(self.purpose)})"
 
 
@@ -98,7 +98,7 @@ def printed(tools: Sequence[Tool], now: datetime) -> str:
         )
         for tool in tools
     ]
-    when = f"{both('as of')} {now:%Y-%m-%d %H:%M} UTC"
+    when = f"{both('as of')} {units.stamp(now)}"
     return page("tool cards", [when, Table(head, rows)], sign=("made by", "checked by"), paper=WIDE)
 
 
@@ -117,8 +117,8 @@ def told(books: Books, row: ToolRow, *, resumed: bool = False) -> Tool:
         purpose=row.purpose,
         service_number=row.service_number,
         key_version=int(values["key_version"]),
-        made_at=units.moment(row.made_at),
-        expires=None if row.expires is None else units.moment(row.expires),
+        made_at=books.moment(row.made_at),
+        expires=None if row.expires is None else books.moment(row.expires),
         total=None if row.pulses is None or meter is None else units.volume(row.pulses, meter.pulse_weight),
         state=state,
         resumed=resumed,

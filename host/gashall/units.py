@@ -5,7 +5,7 @@ the order's field: the number of decimals of a m³ in one pulse (0: 1 m³, 1: 0.
 """
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 from gascard import codes
@@ -198,6 +198,16 @@ def moment(count: int) -> datetime:
         return EPOCH + timedelta(minutes=count)
     except OverflowError:
         raise RequestError(errors.FIELD, f"{shown(count)} minutes since 2000 is beyond the calendar.") from None
+
+
+def zone(offset: int) -> timezone:
+    """The clock ``offset`` minutes ahead of UTC; as text ``UTC+08:00``."""
+    return timezone(timedelta(minutes=offset))
+
+
+def stamp(at: datetime) -> str:
+    """An aware datetime for people, with how far its clock is ahead of UTC: ``2026-03-01 20:00+08:00``."""
+    return at.isoformat(" ", "minutes")
 
 
 def meter_number(number: str) -> str:

@@ -253,7 +253,7 @@ class DayReader(FileReader):
 
 
 # What GAS_ON_CARD, OPENING_NOT_LOADED and ALREADY_BOUND say of the order they speak of.
-_TOLD = re.compile(r"order (\d+) over ([\d.]+) m³ for ([\d.]+) yuan of (\d{4}-\d\d-\d\d \d\d:\d\d) UTC ")
+_TOLD = re.compile(r"order (\d+) over ([\d.]+) m³ for ([\d.]+) yuan of (\S+ \S+) ")
 _BELONGS = re.compile(r"Meter (\d{14}) belongs to account (\d{10}): ")
 
 
@@ -271,7 +271,7 @@ def told_order(error: GasError) -> Told:
     found = _TOLD.search(str(error))
     if found is None:
         raise DayFault(f"the answer names no order: {error}")
-    made = datetime.strptime(found[4], "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+    made = datetime.fromisoformat(found[4])
     return Told(int(found[1]), units.pulses(Decimal(found[2]), PULSE_WEIGHT), units.fen(found[3]), units.minutes(made))
 
 

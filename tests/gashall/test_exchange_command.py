@@ -87,7 +87,7 @@ def test_exchange_by_transfer_card(window):
     page = window.folder / "exchange.html"
     out = window.fine("exchange", "show", "--account", ACCOUNT, "--out", str(page))
     assert f"page written to {page}" in out
-    for cell in ("through 已完成", "Li Ming", "Wang Fang", "meter of ten years", "2026-03-01 12:00 UTC"):
+    for cell in ("through 已完成", "Li Ming", "Wang Fang", "meter of ten years", "2026-03-01 20:00+08:00"):
         assert f"{cell}</td>" in page.read_text("utf-8")
     assert window.told("exchange", "show", "--account", ACCOUNT)["state"] == "through"
     assert window.new.meter.remaining == 2300

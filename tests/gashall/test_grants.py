@@ -166,7 +166,7 @@ def test_slip_says_everything_and_stands_in_the_journal(desk):
     ):
         assert any(text in line for line in lines), text
     for words in ("asked for at 申请时间", "approved at 审批时间"):
-        assert any(line.startswith(words) and line.endswith("2026-03-01 12:00 UTC") for line in lines)
+        assert any(line.startswith(words) and line.endswith("2026-03-01 20:00+08:00") for line in lines)
     assert told.head[:32] in lines and told.head[32:] in lines
     assert any("____" in line for line in lines)
     page = told.page()

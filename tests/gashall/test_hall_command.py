@@ -200,10 +200,10 @@ def test_sale_that_died_is_finished_and_said_so(counter):
 def test_price_is_set_listed_and_charged(counter):
     assert counter.fine("price", "list") == "no price is set\n"
     out = counter.fine("price", "set", "2.6315")
-    assert out == "from 2026-03-01 12:00 UTC  2.6315 yuan/m³  (set 2026-03-01 12:00 UTC)\n"
+    assert out == "from 2026-03-01 20:00+08:00  2.6315 yuan/m³  (set 2026-03-01 20:00+08:00)\n"
     counter.fine("price", "set", "3", "--from", "2026-07-01T00:00+08:00")
     told = counter.told("price", "list")["prices"]
-    assert [row["valid_from"] for row in told] == ["2026-03-01T12:00:00+00:00", "2026-06-30T16:00:00+00:00"]
+    assert [row["valid_from"] for row in told] == ["2026-03-01T20:00:00+08:00", "2026-07-01T00:00:00+08:00"]
     assert [row["fen_per_cubic_metre"] for row in told] == ["263.15", "300.00"]
     code, _, err = counter.run("sell", "--card", counter.card, "--volume", "20", "--money", "50")
     assert code == 1 and "20.00 m³ at 2.6315 yuan/m³ cost 52.63 yuan, not 50.00" in err
@@ -231,8 +231,8 @@ def test_limits_are_set_shown_and_kept(counter):
 SLIP = f"""\
 shift slip 交班单 1
 clerk 收款员  李明
-opened at 开班时间  2026-03-01 12:00 UTC
-closed at 交班时间  2026-03-01 12:00 UTC
+opened at 开班时间  2026-03-01 20:00+08:00
+closed at 交班时间  2026-03-01 20:00+08:00
 {"-" * 42}
 accounts opened 开户数                   0
 sales 售气笔数                           1
@@ -266,7 +266,7 @@ def test_shift_is_opened_closed_and_its_slip_printed_again(counter):
     assert counter.fine("shift", "slip", "--number", "1", "--out", str(page)) == f"{out}page written to {page}\n"
     assert head in page.read_text("utf-8") and "wrong change" in page.read_text("utf-8")
     assert counter.told("shift", "slip", "--number", "1")["head"] == head
-    assert counter.told("shift", "close", "--cash", "0")["closed_at"] == "2026-03-01T12:00:00+00:00"
+    assert counter.told("shift", "close", "--cash", "0")["closed_at"] == "2026-03-01T20:00:00+08:00"
     counter.load()
     code, _, err = counter.run("sell", "--card", counter.card, "--volume", "20")
     assert code == 1 and "SHIFT_MISSING" in err and "icgas hall shift open CLERK" in err
@@ -318,7 +318,7 @@ def test_reconcile_gives_the_slip(counter):
     told = counter.told("reconcile", "--account", ACCOUNT, "--reading", "0.05")
     assert (told["difference"], told["drift"]["verdict"], told["drift"]["correction"]) == (-5, "apart", 5)
     assert counter.fine("reconcile", "--account", ACCOUNT, "--reading", "0.05").splitlines()[-4:-1] == [
-        "wheels 0.05 m³, meter 0.00 m³ by its report of 2026-03-02 10:15 UTC",
+        "wheels 0.05 m³, meter 0.00 m³ by its report of 2026-03-02 18:15+08:00",
         "index: apart; drift 5 pulses, 1 pulse allowed",
         "proposed correction: 0.05 m³, to be approved with its reason: "
         f"icgas hall makeup request --account {ACCOUNT} --reason TEXT --requester NAME --kind drift --volume -0.05",
@@ -382,7 +382,7 @@ def test_old_ledger_tells_the_clerk_to_upgrade(counter):
 HISTORY = f"""\
 account {ACCOUNT}
 name    王芳
-opened  2026-03-01 12:00 UTC
+opened  2026-03-01 20:00+08:00
 
 bindings
     1  meter {METER}, open, from index 0.00 m³
@@ -392,11 +392,11 @@ cards
            1  replacement 0, batch 0, issued
 
 orders
-    1/1     2026-03-01 12:00 UTC  30.00 m³, 75.00 yuan, total 30.00 m³, card 1, done
-    1/2     2026-03-01 12:00 UTC  20.00 m³, total 50.00 m³, card 1, written
+    1/1     2026-03-01 20:00+08:00  30.00 m³, 75.00 yuan, total 30.00 m³, card 1, done
+    1/2     2026-03-01 20:00+08:00  20.00 m³, total 50.00 m³, card 1, written
 
 reports
-    1/1        2026-03-01 12:00 UTC  order 1, loaded 30.00 m³, used 0.00 m³, left 30.00 m³, index 0.00 m³, card 1
+    1/1        2026-03-01 20:00+08:00  order 1, loaded 30.00 m³, used 0.00 m³, left 30.00 m³, index 0.00 m³, card 1
 """
 
 

@@ -114,7 +114,7 @@ def accounts(desk):
     hall.read_back(desk.card)
     rows = hall.reconcile_list({ACCOUNT: "2"})
     assert {row.category.value for row in rows} == {"apart", "no report yet"}
-    yield overview.printed(rows, hall.counter.now(), "12ab")
+    yield overview.printed(rows, units.moment(hall.counter.now()), "12ab")
 
 
 def tools(desk):

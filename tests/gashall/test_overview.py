@@ -13,7 +13,7 @@ from gashall import errors
 from gashall.errors import GasError, RequestError
 
 require_part("alembic")
-from gashall import hall_command  # noqa: E402
+from gashall import hall_command, units  # noqa: E402
 from gashall.keyfile import PLAIN  # noqa: E402
 from gashall.ledger import ReportRow  # noqa: E402
 from gashall.overview import HEAD, Category, csv_text, printed, read_readings, text_lines  # noqa: E402
@@ -169,7 +169,7 @@ def test_most_urgent_comes_first_and_among_them_the_largest(town):
     table = list(csv.reader(csv_text(rows).splitlines()))
     assert tuple(table[0]) == HEAD and len(table) == 8
     assert table[1][:6] == ["0000000007", meter_number(7), "apart", "10.00", "", "10.00"]
-    page = printed(rows, 13_761_360, "12ab")
+    page = printed(rows, units.moment(13_761_360), "12ab")
     assert (
         "customer &lt;7&gt;" in page
         and "journal 流水校验值 12ab" in page

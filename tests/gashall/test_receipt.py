@@ -53,6 +53,16 @@ def test_receipt_is_the_same_after_the_gas_is_loaded_and_the_price_has_changed(d
     assert hall.receipt(ACCOUNT).lines() == before.lines()
 
 
+def test_receipt_and_file_are_by_the_halls_own_clock(hall):
+    # A customer who buys at seven in the morning must not read yesterday's date.
+    assert "2026-03-01 20:00+08:00" in "\n".join(hall.receipt(ACCOUNT).lines())
+    hall.set_limits(utc_offset=-720)
+    assert "2026-03-01 00:00-12:00" in "\n".join(hall.receipt(ACCOUNT).lines())
+    assert "2026-03-01 00:00-12:00" in "\n".join(hall.history(ACCOUNT).lines())
+    hall.set_limits(utc_offset=0)
+    assert "2026-03-01 12:00+00:00" in "\n".join(hall.receipt(ACCOUNT).lines())
+
+
 REFUSED = (
     ("no such account", "0000000009", {}, errors.ACCOUNT_UNKNOWN),
     ("no such purchase", ACCOUNT, {"sequence": 3}, errors.ORDER_MISSING),

@@ -279,7 +279,7 @@ def test_opening_twice_is_refused(desk, changes, code):
 def test_opening_repeated_after_its_last_step_tells_which_order_is_on_the_card(desk):
     hall = desk.hall()
     hall.open_account(desk.blank(), meter=METER, volume=30)
-    told = "order 1 over 30.00 m³ of 2026-03-01 12:00 UTC is on card 1, not yet loaded"
+    told = r"order 1 over 30.00 m³ of 2026-03-01 20:00\+08:00 is on card 1, not yet loaded"
     with pytest.raises(LedgerError, match=told):
         hall.open_account(desk.card, meter=METER, volume=30)
     desk.meter.insert(desk.card_path)
@@ -640,7 +640,7 @@ def test_card_with_gas_on_it_is_refused(desk, loaded, code):
         hall.sell(desk.card, 20)
     refused(desk, lambda: hall.sell(desk.card, 20), code, CardError)
     told = "order 2 over 20.00" if loaded else "order 1 over 30.00"
-    with pytest.raises(CardError, match=rf"{told} m³ of 2026-03-01 12:00 UTC is on card 1, not yet loaded\."):
+    with pytest.raises(CardError, match=rf"{told} m³ of 2026-03-01 20:00\+08:00 is on card 1, not yet loaded\."):
         hall.sell(desk.card, 20)
     desk.meter.insert(desk.card_path)
     assert hall.sell(desk.card, 20).state == "written"

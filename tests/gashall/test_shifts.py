@@ -115,7 +115,7 @@ def test_shift_closed_while_a_card_is_unlocked_makes_no_order(desk):
 def test_second_shift_waits_for_the_first(desk):
     hall = desk.hall()
     hall.open_shift("李明")
-    told = "Shift 1 of 李明 is open since 2026-03-01 12:00 UTC."
+    told = "Shift 1 of 李明 is open since 2026-03-01 20:00+08:00."
     refused(hall, lambda: hall.open_shift("Wang"), errors.SHIFT_OPEN, told, "icgas hall shift close")
 
 

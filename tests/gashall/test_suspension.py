@@ -42,7 +42,7 @@ def test_test_gas_is_suggested_as_a_make_up_from_a_cubic_metre_on(desk, before, 
     assert (ended.test_gas, ended.make_up) == (Decimal(gas), Decimal(make_up))
     assert ("suggested make-up" in ended.lines()[-1]) == (Decimal(make_up) > 0)
     text = "\n".join(hall.history(ACCOUNT).lines())
-    assert f"at {Decimal(before):.2f} m³, to 2026-03-01 12:00 UTC at {Decimal(after):.2f} m³: runs too fast" in text
+    assert f"at {Decimal(before):.2f} m³, to 2026-03-01 20:00+08:00 at {Decimal(after):.2f} m³: runs too fast" in text
     assert hall.audit().clean
 
 

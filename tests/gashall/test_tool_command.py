@@ -41,7 +41,7 @@ def issue(window, kind, *more):
 
 def test_round_clear_and_close(window):
     path, out = issue(window, "management", "--purpose", "round", "--expires", "2027-01-01T00:00+08:00")
-    assert "management, until 2026-12-31 16:00 UTC: out  (round)" in out
+    assert "management, until 2027-01-01 00:00+08:00: out  (round)" in out
     visit(window, path)
     out = window.fine("tool", "read", "--card", path)
     assert f"meter {METER}, account {ACCOUNT}, 30.00 m³ left" in out and "used again" in out
@@ -60,7 +60,7 @@ def test_round_clear_and_close(window):
     assert "30.00 m³ were left on the meter, 0.00 m³ never came to it" in out and "icgas hall close" in out
     page = window.folder / "closing.html"
     out = window.fine("close", "--account", ACCOUNT, "--card", window.card, *WHO, "--out", str(page))
-    for cell in ("75.00 yuan", "2026-03-01 12:00 UTC", "Li Ming", "王芳"):
+    for cell in ("75.00 yuan", "2026-03-01 20:00+08:00", "Li Ming", "王芳"):
         assert f"{cell}</td>" in page.read_text("utf-8")
     assert f"page written to {page}" in out
     assert "closing slip 销户单" in out and "30.00 m³\n" in out and "75.00 yuan\n" in out
