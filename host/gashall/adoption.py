@@ -10,13 +10,15 @@ from typing import Any
 
 from gascard.records import FLAG_MAKEUP
 from gashall import errors, stock, units
+from gashall.books import Books
 from gashall.counter import Counter, Standing, check_reader, found
 from gashall.encode import Values
 from gashall.errors import CardError, LedgerError
 from gashall.grants import same_person
 from gashall.history import printable
-from gashall.ledger import DONE, PENDING, WRITTEN, Books, Order
 from gashall.readers.base import Reader
+from gashall.rows import Order
+from gashall.terms import DONE, PENDING, WRITTEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from gashall import errors, journal, migrations
 from gashall.errors import RequestError
-from gashall.ledger import BOOKED, SCHEMA_VERSION, Ledger, metadata
+from gashall.ledger import Ledger
+from gashall.schema import BOOKED, SCHEMA_VERSION, metadata
 
 Row: TypeAlias = dict[str, Any]
 Key: TypeAlias = tuple[Any, ...]

@@ -20,16 +20,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gashall import errors, opening, shifts, stock, units
+from gashall.books import Books
 from gashall.counter import Counter, Sale, check_reader, sale_of
 from gashall.encode import Card
 from gashall.errors import CardError, GasError, LedgerError, ReaderError, RequestError
 from gashall.files import open_regular
 from gashall.labels import both
-from gashall.ledger import Binding, Books, CardRow, MeterRow, Order
 from gashall.opening import Opening
 from gashall.page import WIDE, Table, page
 from gashall.readers.base import Reader
 from gashall.readers.file import SIDECAR, FileReader
+from gashall.rows import Binding, CardRow, MeterRow, Order
 
 REQUIRED = ("meter", "name", "volume", "initial_reading")
 VOLUMES = ("alarm", "ceiling", "overdraft")

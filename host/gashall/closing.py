@@ -13,6 +13,7 @@ from typing import Any
 from gascard import tools
 from gashall import encode, errors, journal, shifts, units
 from gashall.adoption import check_approval
+from gashall.books import Books
 from gashall.counter import (
     Counter,
     check_fen,
@@ -28,11 +29,12 @@ from gashall.errors import CardError, LedgerError
 from gashall.grants import SIGN, check_made_up, of_account
 from gashall.history import printable
 from gashall.labels import both, pad
-from gashall.ledger import CLEAR, CLOSE, CLOSED, PENDING, Binding, Books, GrantRow, ToolRow
 from gashall.page import Table, page
 from gashall.placing import position
 from gashall.readers.base import Reader
 from gashall.refunds import bought_left, money_of_account
+from gashall.rows import Binding, GrantRow, ToolRow
+from gashall.terms import CLEAR, CLOSE, CLOSED, PENDING
 from gashall.toolcards import Tool, told
 from gashall.toolmaking import Wanted, make
 

@@ -16,34 +16,15 @@ from gascard.chip import DEFAULT_PSC
 from gascard.meanings import CARD_KINDS
 from gascard.records import IDENTITY_AT, IMAGE_SIZE, ORDER_AT, S24_MAX, SEQUENCE_MAX, TOTAL_MAX
 from gashall import encode, errors, limits, prices, shifts, units
+from gashall.books import Books
 from gashall.encode import Card, Part, Values, decode_card, report_rank
 from gashall.errors import CardError, GasError, LedgerError, RequestError
-from gashall.ledger import (
-    CLOSED,
-    DONE,
-    EXCHANGE,
-    PENDING,
-    REFUND,
-    REPLACEMENT,
-    STOPPED,
-    TRANSFER,
-    WRITTEN,
-    Account,
-    Binding,
-    Books,
-    CardRow,
-    Clock,
-    GrantRow,
-    Ledger,
-    MeterRow,
-    Order,
-    ReportRow,
-    ToolRow,
-    TransferRow,
-)
+from gashall.ledger import Ledger
 from gashall.readers.base import Reader
+from gashall.rows import Account, Binding, CardRow, GrantRow, MeterRow, Order, ReportRow, ToolRow, TransferRow
 from gashall.signer import Signer
-from gashall.units import Volume
+from gashall.terms import CLOSED, DONE, EXCHANGE, PENDING, REFUND, REPLACEMENT, STOPPED, TRANSFER, WRITTEN
+from gashall.units import Clock, Volume
 
 
 @dataclass(frozen=True, slots=True)

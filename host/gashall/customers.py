@@ -1,9 +1,11 @@
 """A customer's file that changes hands (过户), and one that is stopped (停用) and resumed."""
 
 from gashall import errors, stock, units
+from gashall.books import Books
 from gashall.counter import Counter, check_not_closed
 from gashall.errors import LedgerError, RequestError
-from gashall.ledger import STOPPED, Account, Books
+from gashall.rows import Account
+from gashall.terms import STOPPED
 
 
 def transfer_account(counter: Counter, account: str, name: str, *, reason: str, approver: str) -> Account:

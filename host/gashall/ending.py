@@ -2,10 +2,12 @@
 
 from gascard import tools
 from gashall import encode, errors
+from gashall.books import Books
 from gashall.counter import check_free, correction_total, found
 from gashall.encode import Values
 from gashall.errors import LedgerError
-from gashall.ledger import PENDING, Binding, Books, Order
+from gashall.rows import Binding, Order
+from gashall.terms import PENDING
 
 
 def ended(books: Books, account: str) -> Binding:

@@ -17,6 +17,7 @@ from gascard import codes, records, tools
 from gascard.records import S24_MAX, TOTAL_MAX
 from gashall import encode, errors, journal, refunds, shifts, stock, toolmaking, units
 from gashall.adoption import check_approval
+from gashall.books import Books
 from gashall.counter import (
     Counter,
     check_bound,
@@ -36,25 +37,14 @@ from gashall.errors import CardError, LedgerError, RequestError
 from gashall.grants import SIGN, check_made_up
 from gashall.history import printable
 from gashall.labels import both
-from gashall.ledger import (
-    EXCHANGE,
-    PENDING,
-    TRANSFER,
-    Account,
-    Binding,
-    Books,
-    CardRow,
-    MeterRow,
-    Order,
-    ToolRow,
-    TransferRow,
-)
 from gashall.opening import REPLACEMENT_MOST, check_meter_free, unlock_blank
 from gashall.page import Table, page
 from gashall.placing import Position, position
 from gashall.readers.base import Reader
 from gashall.reconciliation import carried
 from gashall.replacement import REASONS
+from gashall.rows import Account, Binding, CardRow, MeterRow, Order, ToolRow, TransferRow
+from gashall.terms import EXCHANGE, PENDING, TRANSFER
 from gashall.toolmaking import Wanted
 from gashall.toolreading import take_final
 from gashall.units import Volume

@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 
 from gashall.exchange import Exchange, NewMeter
 from gashall.files import write_asked_for
-from gashall.ledger import Clock
 from gashall.readers.base import Reader
 from gashall.readers.file import FileReader
 from gashall.replacement import REASONS
 from gashall.services import Hall
+from gashall.units import Clock
 
 Arguments: TypeAlias = argparse.Namespace
 Answer: TypeAlias = tuple[int, dict[str, Any], list[str]]

@@ -11,11 +11,12 @@ from gashall.errors import LedgerError
 from gashall.files import write_asked_for
 from gashall.grants import MAKEUPS, Grant
 from gashall.history import printable
-from gashall.ledger import Account, Clock
 from gashall.readers.base import Reader
 from gashall.readers.file import FileReader
 from gashall.replacement import REASONS
+from gashall.rows import Account
 from gashall.services import Hall
+from gashall.units import Clock
 
 Arguments: TypeAlias = argparse.Namespace
 Answer: TypeAlias = tuple[int, dict[str, Any], list[str]]

@@ -14,6 +14,7 @@ from typing import Any
 from gascard import codes, records
 from gascard.records import S24_MAX
 from gashall import errors, journal, stock, units
+from gashall.books import Books
 from gashall.counter import (
     Counter,
     Standing,
@@ -29,23 +30,11 @@ from gashall.counter import (
 from gashall.errors import LedgerError, RequestError
 from gashall.history import printable
 from gashall.labels import both, pad
-from gashall.ledger import (
-    DONE,
-    GIFT,
-    MAKEUP,
-    PENDING,
-    REPLACEMENT,
-    WRITTEN,
-    Account,
-    Binding,
-    Books,
-    GrantRow,
-    MeterRow,
-    Order,
-)
 from gashall.page import Table, page
 from gashall.placing import Placed, Wanted, place, position
 from gashall.readers.base import Reader
+from gashall.rows import Account, Binding, GrantRow, MeterRow, Order
+from gashall.terms import DONE, GIFT, MAKEUP, PENDING, REPLACEMENT, WRITTEN
 from gashall.units import Volume
 
 HELD = "held"

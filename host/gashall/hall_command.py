@@ -36,12 +36,13 @@ from gashall.batch import BAD, Batch, CardFolder, Judged, printed, write_results
 from gashall.errors import GasError, LedgerError, RequestError
 from gashall.files import write_asked_for, write_new
 from gashall.history import printable
-from gashall.ledger import Clock, Ledger
+from gashall.ledger import Ledger
 from gashall.limits import PERIODS
 from gashall.prices import Price
 from gashall.readers.file import SIDECAR, FileReader
 from gashall.services import LEDGER_FILE, Hall, Sale
 from gashall.signer import KeyFileSigner
+from gashall.units import Clock
 
 DONE = 0
 REFUSED = 1

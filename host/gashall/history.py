@@ -8,8 +8,8 @@ from gascard.tools import FINAL
 from gashall import encode, errors, units
 from gashall.encode import Values
 from gashall.errors import GasError, LedgerError
-from gashall.ledger import (
-    CLEAR,
+from gashall.ledger import Ledger
+from gashall.rows import (
     Account,
     AccountChange,
     AdoptionRow,
@@ -17,7 +17,6 @@ from gashall.ledger import (
     CardRow,
     FinalRow,
     GrantRow,
-    Ledger,
     MeterRow,
     Order,
     ReportRow,
@@ -25,6 +24,7 @@ from gashall.ledger import (
     ToolRow,
     TransferRow,
 )
+from gashall.terms import CLEAR
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,11 @@ from decimal import Decimal
 
 from gascard.records import TOTAL_MAX
 from gashall import errors, units
+from gashall.books import Books
 from gashall.errors import RequestError
-from gashall.ledger import UTC_OFFSET, Books, Ledger, Rules
+from gashall.ledger import Ledger
+from gashall.rows import Rules
+from gashall.terms import UTC_OFFSET
 from gashall.units import Volume
 
 PERIODS = ("purchase", "day", "month")

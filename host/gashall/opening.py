@@ -6,6 +6,7 @@ from gascard import codes, records
 from gascard.chip import DEFAULT_PSC
 from gascard.records import S24_MAX, TOTAL_MAX
 from gashall import errors, stock, units
+from gashall.books import Books
 from gashall.counter import (
     Counter,
     Sale,
@@ -22,8 +23,9 @@ from gashall.counter import (
 from gashall.encode import Card
 from gashall.ending import ended, reckoned
 from gashall.errors import CardError, LedgerError, RequestError
-from gashall.ledger import DONE, PENDING, TRANSFER, WRITTEN, Binding, Books, CardRow, MeterRow, Order
 from gashall.readers.base import Reader
+from gashall.rows import Binding, CardRow, MeterRow, Order
+from gashall.terms import DONE, PENDING, TRANSFER, WRITTEN
 from gashall.units import Volume
 
 NAME_MOST = 200

@@ -13,14 +13,17 @@ from decimal import Decimal
 from enum import Enum
 
 from gashall import errors, units
+from gashall.books import Books
 from gashall.counter import correction_total, found, is_ahead, kept_report
 from gashall.drift import TOLERANCE, Verdict
 from gashall.errors import GasError, RequestError
 from gashall.files import open_regular
 from gashall.labels import both
-from gashall.ledger import REFUND, Binding, Books, Ledger
+from gashall.ledger import Ledger
 from gashall.page import WIDE, Table, page
 from gashall.reconciliation import compare
+from gashall.rows import Binding
+from gashall.terms import REFUND
 from gashall.units import Volume
 
 DAYS = 60

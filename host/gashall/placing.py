@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 
 from gascard import records
 from gashall import errors, shifts
+from gashall.books import Books
 from gashall.counter import Counter, Standing, check_reader, correction_total, found, kept_report, unpaid_refund
 from gashall.encode import Values
 from gashall.errors import GasError, LedgerError
-from gashall.ledger import PENDING, WRITTEN, Binding, Books, CardRow, GrantRow, MeterRow, Order
 from gashall.readers.base import Reader
+from gashall.rows import Binding, CardRow, GrantRow, MeterRow, Order
+from gashall.terms import PENDING, WRITTEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ from datetime import datetime
 from decimal import Decimal
 
 from gashall import errors, units
+from gashall.books import Books
 from gashall.errors import RequestError
-from gashall.ledger import Books, Ledger, PriceRow
+from gashall.ledger import Ledger
+from gashall.rows import PriceRow
 
 
 @dataclass(frozen=True, slots=True)

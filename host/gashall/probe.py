@@ -5,6 +5,7 @@ from dataclasses import replace
 from gascard import codes, records
 from gascard.records import SEQUENCE_MAX
 from gashall import errors, units
+from gashall.books import Books
 from gashall.counter import (
     Counter,
     Sale,
@@ -17,8 +18,8 @@ from gashall.counter import (
     sale_of,
 )
 from gashall.errors import CardError, GasError, LedgerError
-from gashall.ledger import PENDING, PROBE, WRITTEN, Books
 from gashall.readers.base import Reader
+from gashall.terms import PENDING, PROBE, WRITTEN
 
 
 def probe(counter: Counter, reader: Reader, *, overwrite: bool = False, rescue: bool = False) -> Sale:

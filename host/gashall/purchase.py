@@ -3,11 +3,13 @@
 from typing import NamedTuple
 
 from gashall import errors, units
+from gashall.books import Books
 from gashall.counter import Counter, Sale, Standing, Terms, amount_told, check_reader, found, sale_of
 from gashall.encode import Card
 from gashall.errors import GasError, LedgerError, RequestError
-from gashall.ledger import PENDING, WRITTEN, Books, Order
 from gashall.readers.base import Reader
+from gashall.rows import Order
+from gashall.terms import PENDING, WRITTEN
 from gashall.units import Volume
 
 

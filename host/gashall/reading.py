@@ -8,8 +8,8 @@ from gashall import encode, replacement, units
 from gashall.counter import Counter, check_reader, found, replaced_told
 from gashall.encode import Values
 from gashall.errors import CardError
-from gashall.ledger import PENDING, WRITTEN
 from gashall.readers.base import Reader
+from gashall.terms import PENDING, WRITTEN
 
 
 @dataclass(frozen=True, slots=True)

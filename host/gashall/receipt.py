@@ -10,8 +10,8 @@ from gashall.counter import Counter, found
 from gashall.errors import LedgerError
 from gashall.history import printable
 from gashall.labels import both
-from gashall.ledger import Order
 from gashall.page import SLIP, Table, page
+from gashall.rows import Order
 from gashall.shifts import WIDTH
 
 

@@ -4,26 +4,15 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from gashall import drift, encode, errors, units
+from gashall.books import Books
 from gashall.counter import Counter, correction_total, kept_report
 from gashall.drift import Drift, Verdict
 from gashall.encode import Values
 from gashall.errors import CardError
 from gashall.grants import of_account
-from gashall.ledger import (
-    ADOPTED,
-    CANCEL,
-    EXCHANGE,
-    GIFT,
-    MAKEUP,
-    REFUND,
-    REPLACEMENT,
-    TRANSFER,
-    Binding,
-    Books,
-    MeterRow,
-    ReportRow,
-)
 from gashall.placing import position
+from gashall.rows import Binding, MeterRow, ReportRow
+from gashall.terms import ADOPTED, CANCEL, EXCHANGE, GIFT, MAKEUP, REFUND, REPLACEMENT, TRANSFER
 from gashall.units import Volume
 
 

@@ -8,6 +8,7 @@ later one that tells of no more gas than the order; until then the account gets 
 from gascard import codes, records
 from gascard.records import S24_MAX
 from gashall import encode, errors, journal, shifts, stock, units
+from gashall.books import Books
 from gashall.counter import (
     Counter,
     Standing,
@@ -30,9 +31,10 @@ from gashall.grants import (
     of_account,
     told,
 )
-from gashall.ledger import CANCEL, REPLACEMENT, WRITTEN, Books, GrantRow, Order
 from gashall.placing import Placed, Position, Wanted, place, position
 from gashall.readers.base import Reader
+from gashall.rows import GrantRow, Order
+from gashall.terms import CANCEL, REPLACEMENT, WRITTEN
 from gashall.units import Volume
 
 

@@ -15,6 +15,7 @@ from gascard import codes, records
 from gascard.chip import DEFAULT_PSC
 from gascard.records import ORDER_AT, SEQUENCE_MAX
 from gashall import encode, errors, journal, shifts, stock, units
+from gashall.books import Books
 from gashall.counter import (
     Counter,
     check_blank,
@@ -30,22 +31,12 @@ from gashall.counter import (
 from gashall.encode import Card, Values, decode_card, report_rank
 from gashall.errors import CardError, LedgerError, RequestError
 from gashall.grants import of_account
-from gashall.ledger import (
-    DONE,
-    PENDING,
-    REPLACEMENT,
-    Account,
-    Binding,
-    Books,
-    CardRow,
-    MeterRow,
-    Order,
-    ReportRow,
-)
 from gashall.opening import REPLACEMENT_MOST
 from gashall.placing import Position, position
 from gashall.readers.base import Reader
 from gashall.refunds import proven
+from gashall.rows import Account, Binding, CardRow, MeterRow, Order, ReportRow
+from gashall.terms import DONE, PENDING, REPLACEMENT
 from gashall.toolcards import put
 
 REASONS = ("lost never used", "lost in use", "broken", "broken after purchase", "other")

@@ -20,7 +20,9 @@ from gashall.counter import Counter
 from gashall.errors import RequestError
 from gashall.files import write_asked_for
 from gashall.labels import CHINESE, both
-from gashall.ledger import (
+from gashall.page import Table, page
+from gashall.rows import PeriodOrder
+from gashall.terms import (
     ADOPTED,
     CANCEL,
     EXCHANGE,
@@ -32,9 +34,7 @@ from gashall.ledger import (
     REPLACEMENT,
     TOOL_CARDS,
     TRANSFER,
-    PeriodOrder,
 )
-from gashall.page import Table, page
 
 OPENING = "opening"
 PURCHASE = "purchase"

@@ -11,8 +11,9 @@ from gashall import errors, units
 from gashall.audit import Audit, audit
 from gashall.errors import LedgerError
 from gashall.files import sync_folder
-from gashall.ledger import Clock, Ledger
+from gashall.ledger import Ledger
 from gashall.signer import Signer
+from gashall.units import Clock
 
 
 @dataclass(frozen=True, slots=True)

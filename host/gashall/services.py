@@ -46,7 +46,7 @@ from gashall.exchange import Exchange, NewMeter
 from gashall.grants import Grant
 from gashall.history import History, history
 from gashall.keyfile import Passphrase
-from gashall.ledger import GIFT, Account, Clock, Ledger, MeterRow
+from gashall.ledger import Ledger
 from gashall.limits import Limits
 from gashall.prices import Price
 from gashall.readers.base import Reader
@@ -56,13 +56,15 @@ from gashall.reconciliation import Reconciliation
 from gashall.replacement import Replaced, TakenBack
 from gashall.reporting import Report
 from gashall.restoring import Recovery, Restored
+from gashall.rows import Account, MeterRow
 from gashall.shifts import Shift
 from gashall.signer import KeyFileSigner, Signer
 from gashall.stock import Stock
 from gashall.suspension import Suspension
+from gashall.terms import GIFT
 from gashall.toolcards import Tool
 from gashall.toolreading import ToolRead
-from gashall.units import Volume
+from gashall.units import Clock, Volume
 from gashall.verification import Verification
 
 __all__ = ["LEDGER_FILE", "Hall", "ReadBack", "Reconciliation", "Sale"]

@@ -11,22 +11,14 @@ from decimal import Decimal
 from typing import Any
 
 from gashall import errors, stock, units
+from gashall.books import Books
 from gashall.errors import LedgerError, RequestError
 from gashall.history import printable
 from gashall.labels import both, columns, pad
-from gashall.ledger import (
-    GIFT,
-    MAKEUP,
-    PENDING,
-    REPLACEMENT,
-    STOCK_MOST,
-    TOOL_CARDS,
-    Books,
-    Ledger,
-    Rules,
-    ShiftRow,
-)
+from gashall.ledger import Ledger
 from gashall.page import SLIP, Table, page
+from gashall.rows import Rules, ShiftRow
+from gashall.terms import GIFT, MAKEUP, PENDING, REPLACEMENT, STOCK_MOST, TOOL_CARDS
 
 WIDTH = 42
 """Columns of a slip: receipt printers have 42 or more."""

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gashall import errors, units
+from gashall.books import Books
 from gashall.errors import LedgerError, RequestError
-from gashall.ledger import STOCK_MOST, Books, Ledger, Rules
+from gashall.ledger import Ledger
+from gashall.rows import Rules
+from gashall.terms import STOCK_MOST
 
 IN = "in"
 OUT = "out"

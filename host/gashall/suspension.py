@@ -9,11 +9,12 @@ from decimal import Decimal
 
 from gashall import errors, stock, units
 from gashall.adoption import check_approval
+from gashall.books import Books
 from gashall.counter import Counter, check_free
 from gashall.errors import LedgerError, RequestError
 from gashall.grants import of_account
 from gashall.history import printable
-from gashall.ledger import Binding, Books, MeterRow, SuspensionRow
+from gashall.rows import Binding, MeterRow, SuspensionRow
 from gashall.units import Volume
 
 

@@ -10,12 +10,13 @@ from typing import Any, TypeAlias
 from gashall import errors
 from gashall.errors import RequestError
 from gashall.files import write_asked_for
-from gashall.ledger import KEY, MANAGEMENT, SETTING, TEST, Clock
 from gashall.readers.base import Reader
 from gashall.readers.file import FileReader
 from gashall.services import Hall
 from gashall.sizes import SIZES
+from gashall.terms import KEY, MANAGEMENT, SETTING, TEST
 from gashall.toolcards import GUARD_LIMITS, Tool, printed
+from gashall.units import Clock
 
 Arguments: TypeAlias = argparse.Namespace
 Answer: TypeAlias = tuple[int, dict[str, Any], list[str]]

@@ -17,6 +17,7 @@ from gascard import codes, records, tools
 from gascard.records import S24_MAX, TOTAL_MAX
 from gascard.sle4442 import tries_left
 from gashall import encode, errors, journal, sizes, stock, units
+from gashall.books import Books
 from gashall.counter import (
     Counter,
     Standing,
@@ -32,11 +33,12 @@ from gashall.encode import Card
 from gashall.errors import CardError, GasError, LedgerError, RequestError
 from gashall.history import printable
 from gashall.labels import both
-from gashall.ledger import CLEAR, DONE, KEY, MANAGEMENT, REKEY, SETTING, TEST, TRANSFER, Books, MeterRow, ToolRow
 from gashall.page import WIDE, Table, page
 from gashall.placing import Placed, place
 from gashall.placing import Wanted as WantedOrder
 from gashall.readers.base import Reader
+from gashall.rows import MeterRow, ToolRow
+from gashall.terms import CLEAR, DONE, KEY, MANAGEMENT, REKEY, SETTING, TEST, TRANSFER
 from gashall.toolmaking import Made, Wanted, make, tool_row
 from gashall.units import Volume
 

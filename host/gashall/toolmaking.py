@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gashall import errors, shifts, stock
+from gashall.books import Books
 from gashall.counter import Counter, check_reader
 from gashall.errors import CardError, LedgerError
-from gashall.ledger import Binding, Books, ToolRow
 from gashall.opening import unlock_blank
 from gashall.readers.base import Reader
+from gashall.rows import Binding, ToolRow
 
 Make = Callable[[int, int, int], bytes]
 """Card number, minute and service number (0: it has none) -> the bytes from 0x20 on; the same for the same three."""

@@ -10,12 +10,14 @@ from typing import Any
 
 from gascard import codes, tools
 from gashall import encode, errors, journal, units
+from gashall.books import Books
 from gashall.counter import Counter, check_reader, found, is_ahead, kept_report
 from gashall.encode import Card, Part, Values
 from gashall.ending import not_loaded
 from gashall.errors import CardError, GasError, LedgerError
-from gashall.ledger import CLEAR, MANAGEMENT, Binding, Books, FinalRow, ReportRow, ToolRow
 from gashall.readers.base import Reader
+from gashall.rows import Binding, FinalRow, ReportRow, ToolRow
+from gashall.terms import CLEAR, MANAGEMENT
 from gashall.toolcards import Tool, check_tool, put, told
 from gashall.toolmaking import tool_row
 

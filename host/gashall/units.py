@@ -5,8 +5,10 @@ the order's field: the number of decimals of a m³ in one pulse (0: 1 m³, 1: 0.
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from typing import TypeAlias
 
 from gascard import codes
 from gascard.records import TIME_MAX, TOTAL_MAX
@@ -22,6 +24,9 @@ PRICE_DECIMALS = 2
 """Decimals of a fen in a price of one m³: prices are announced in yuan with at most four decimals."""
 PRICE_MOST = 99_999_999
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+Clock: TypeAlias = Callable[[], datetime]
+"""Gives the time, as an aware datetime."""
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
 _PRICE = re.compile(r"([0-9]{1,40})(?:\.([0-9]{1,2})0{0,40})?", re.ASCII)

@@ -13,12 +13,14 @@ from gascard import codes, tools
 from gascard.records import IMAGE_SIZE
 from gascard.sle4442 import tries_left
 from gashall import encode, errors
+from gashall.books import Books
 from gashall.counter import Counter, card_words, check_ours, check_reader, found
 from gashall.encode import Card, Part, decode_card
 from gashall.errors import CardError, GasError, LedgerError, ReaderError, RequestError
 from gashall.history import printable
-from gashall.ledger import TOOL_CARDS, Books, Order, Place, ToolRow
 from gashall.readers.base import Reader
+from gashall.rows import Order, Place, ToolRow
+from gashall.terms import TOOL_CARDS
 from gashall.toolcards import Tool, behind, check_tool, told
 
 NOT_ASKED = "not asked"

@@ -31,8 +31,9 @@ from gascard import codes
 from gascard.chip import CLOCKS_REJECTED, SECURITY, Chip
 from gascard.sle4442 import TRIES_FULL, tries_left
 from gashall import errors
+from gashall.books import Books
 from gashall.errors import GasError, ReaderError
-from gashall.ledger import Books, Ledger
+from gashall.ledger import Ledger
 from gashall.readers.chip import ChipReader
 from gashall.services import Hall
 from gashall.signer import KeyFileSigner

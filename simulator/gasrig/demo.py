@@ -152,7 +152,7 @@ def _balance(world: Any, customer: Customer) -> dict[str, Any]:
     # The figures come from four places: the ledger's rows, the wheels, the meter's account, the card's image. Only
     # what is held and corrected is the hall's own word.
     from gashall.encode import decode_card
-    from gashall.ledger import EXCHANGE, GIFT, MAKEUP, TRANSFER
+    from gashall.terms import EXCHANGE, GIFT, MAKEUP, TRANSFER
 
     snapshot = world.meter.snapshot()
     turns = [*customer.before, customer.turn()]

@@ -712,6 +712,7 @@ def _siege(strategy: str, days: int) -> Check:
 _ACCOUNT = "meter/account.py"
 _ADOPTION = "gashall/adoption.py"
 _BATCH = "gashall/batch.py"
+_BOOKS = "gashall/books.py"
 _COUNTER = "gashall/counter.py"
 _CLOSING = "gashall/closing.py"
 _ENDING = "gashall/ending.py"
@@ -723,7 +724,6 @@ _GUARDS = "meter/guards.py"
 _HOT = "meter/hot.py"
 _JUDGING = "meter/judging.py"
 _KEY_FILE = "gashall/keyfile.py"
-_LEDGER = "gashall/ledger.py"
 _LOCKOUT = "meter/lockout.py"
 _METER = "meter/meter.py"
 _PLACING = "gashall/placing.py"
@@ -732,6 +732,7 @@ _REFUNDS = "gashall/refunds.py"
 _REPLACEMENT = "gashall/replacement.py"
 _SESSION = "meter/session.py"
 _SHIFTS = "gashall/shifts.py"
+_STATEMENTS = "gashall/statements.py"
 _STORE = "meter/store.py"
 _TOOLCARDS = "gashall/toolcards.py"
 _TOOLMAKING = "gashall/toolmaking.py"
@@ -1591,11 +1592,9 @@ MUTANTS: tuple[Mutant, ...] = (
         "The hall does not look for an order that was begun and not finished.",
         (
             Patch(
-                _LEDGER,
-                "_first(_orders, _orders.c.binding == _KEY, _orders.c.sequence.desc())",
-                "_first(\n"
-                "    _orders, (_orders.c.binding == _KEY) & (_orders.c.state != PENDING), _orders.c.sequence.desc()\n"
-                ")",
+                _STATEMENTS,
+                "_first(orders, orders.c.binding == _KEY, orders.c.sequence.desc())",
+                "_first(orders, (orders.c.binding == _KEY) & (orders.c.state != PENDING), orders.c.sequence.desc())",
             ),
         ),
         (_hall("hall sale", 4),),
@@ -1613,10 +1612,10 @@ MUTANTS: tuple[Mutant, ...] = (
                 "            last = found(books.last_order(binding.id))\n",
             ),
             Patch(
-                _LEDGER,
+                _BOOKS,
                 "    def mark_written(self, order: int, account: str | None = None) -> None:\n",
                 "    def cancel(self, order: int) -> None:\n"
-                "        self._connection.execute(sa.delete(_orders).where(_orders.c.id == order))\n\n"
+                "        self._connection.execute(sa.delete(schema.orders).where(schema.orders.c.id == order))\n\n"
                 "    def mark_written(self, order: int, account: str | None = None) -> None:\n",
             ),
         ),
@@ -1691,13 +1690,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "A report settles an order of its sequence whatever total it tells.",
         (
             Patch(
-                _LEDGER,
-                "        sa.func.coalesce(_orders.c.frame_pulses, _orders.c.released_pulses) "
+                _STATEMENTS,
+                "        sa.func.coalesce(orders.c.frame_pulses, orders.c.released_pulses) "
                 '<= sa.bindparam("_bought_total"),\n',
                 "",
             ),
             Patch(
-                _LEDGER,
+                _BOOKS,
                 '"_sequence": sequence, "_bought_total": bought_total}',
                 '"_sequence": sequence}',
             ),
@@ -2251,9 +2250,9 @@ MUTANTS: tuple[Mutant, ...] = (
         "What was given or made up uses up what may be bought.",
         (
             Patch(
-                _LEDGER,
-                ' _orders.c.made_at >= sa.bindparam("_since"), _orders.c.kind.is_(None))\n',
-                ' _orders.c.made_at >= sa.bindparam("_since"))\n',
+                _STATEMENTS,
+                ' orders.c.made_at >= sa.bindparam("_since"), orders.c.kind.is_(None))\n',
+                ' orders.c.made_at >= sa.bindparam("_since"))\n',
             ),
         ),
         (_at_counter("gift"),),
@@ -2384,12 +2383,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "What was asked for before a restore may still be written, and paid.",
         (
             Patch(
-                _LEDGER,
+                _BOOKS,
                 "        for grant in lapsed:\n            self._run",
                 "        for grant in ():\n            self._run",
             ),
             Patch(
-                _LEDGER,
+                _BOOKS,
                 '"recoveries": [*ended, *marked], "grants": lapsed}\n',
                 '"recoveries": [*ended, *marked]}\n',
             ),
@@ -2425,12 +2424,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "A pending order whose card is replaced changes without a row of the journal.",
         (
             Patch(
-                _LEDGER,
+                _BOOKS,
                 "        self._tell(journal.ORDER_HELD,",
                 "        str((journal.ORDER_HELD,",
             ),
             Patch(
-                _LEDGER,
+                _BOOKS,
                 '{"orders": [{"id": order.id, "state": WRITTEN}]})\n',
                 '{"orders": [{"id": order.id, "state": WRITTEN}]}))\n',
             ),
@@ -2442,12 +2441,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "A card is taken back without a row of the journal.",
         (
             Patch(
-                _LEDGER,
+                _BOOKS,
                 "            self._tell(journal.CARD_ENDED,",
                 "            str((journal.CARD_ENDED,",
             ),
             Patch(
-                _LEDGER,
+                _BOOKS,
                 '{"cards": [{"number": card.number, "ended": at}]})\n',
                 '{"cards": [{"number": card.number, "ended": at}]}))\n',
             ),
@@ -2770,9 +2769,9 @@ MUTANTS: tuple[Mutant, ...] = (
         "The company's cards have numbers that are not counted.",
         (
             Patch(
-                _LEDGER,
-                "        highest = [self._highest(_cards.c.number), self._highest(_tools.c.number)]\n",
-                "        highest = [self._highest(_cards.c.number)]\n",
+                _BOOKS,
+                "        highest = [self._highest(schema.cards.c.number), self._highest(schema.tools.c.number)]\n",
+                "        highest = [self._highest(schema.cards.c.number)]\n",
             ),
         ),
         (_hall("hall setting card", 64),),
@@ -2782,7 +2781,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "A setting card bears the service number of the one before it.",
         (
             Patch(
-                _LEDGER,
+                _BOOKS,
                 "        number = self._highest_service() + 1\n",
                 "        number = max(1, self._highest_service())\n",
             ),

@@ -49,11 +49,11 @@ from gascard.records import IMAGE_SIZE, ORDER_AT
 from gashall import errors, units
 from gashall.errors import CardError, GasError, LedgerError
 from gashall.keyfile import PLAIN
-from gashall.ledger import PENDING
 from gashall.readers.chip import Plan
 from gashall.readers.file import SIDECAR, FileReader
 from gashall.services import LEDGER_FILE, Hall
 from gashall.signer import KeyFileSigner
+from gashall.terms import PENDING
 from gasrig.bench import TEST_REGION
 from gasrig.handset import MeterUnderTest
 from gasrig.targets import CPythonTarget

@@ -9,7 +9,8 @@ from tests.conftest import require_part
 
 require_part("sqlalchemy")
 from gashall import journal  # noqa: E402
-from gashall.ledger import BOOKED, SCHEMA_VERSION, SETTINGS, metadata  # noqa: E402
+from gashall.schema import BOOKED, SCHEMA_VERSION, metadata  # noqa: E402
+from gashall.terms import SETTINGS  # noqa: E402
 
 TEXT = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text(encoding="utf-8")
 KINDS = [value for name, value in vars(journal).items() if name.isupper() and isinstance(value, str)]

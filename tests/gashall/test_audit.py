@@ -16,8 +16,9 @@ require_part("sqlalchemy")
 from gashall import journal  # noqa: E402
 from gashall.audit import audit  # noqa: E402
 from gashall.exchange import NewMeter  # noqa: E402
-from gashall.ledger import Ledger, metadata  # noqa: E402
+from gashall.ledger import Ledger  # noqa: E402
 from gashall.readers import FileReader  # noqa: E402
+from gashall.schema import metadata  # noqa: E402
 from gashall.signer import KeyFileSigner  # noqa: E402
 
 TABLES = sorted(metadata.tables)

@@ -18,8 +18,8 @@ require_part("sqlalchemy")
 import gashall  # noqa: E402
 from gashall import batch, exchange, grants, overview, reporting, toolcards, units  # noqa: E402
 from gashall.exchange import NewMeter  # noqa: E402
-from gashall.ledger import TOOL_CARDS  # noqa: E402
 from gashall.readers import FileReader  # noqa: E402
+from gashall.terms import TOOL_CARDS  # noqa: E402
 
 ACCOUNT = "0000000001"
 ASKED = {"reason": "x", "requester": "Li Ming"}

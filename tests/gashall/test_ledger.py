@@ -14,16 +14,20 @@ from gashall import errors
 from gashall.errors import LedgerError, RequestError
 
 require_part("sqlalchemy")
-from gashall import ledger as ledger_module  # noqa: E402
+from gashall import books as books_module  # noqa: E402
+from gashall import statements  # noqa: E402
 from gashall.audit import audit  # noqa: E402
+from gashall.ledger import Ledger  # noqa: E402
+from gashall.rows import CardRow, MeterRow, ReportRow  # noqa: E402
+from gashall.terms import PENDING  # noqa: E402
 
-METER = ledger_module.MeterRow("32060012345678", 2, 10_000_000, 1, 0)
+METER = MeterRow("32060012345678", 2, 10_000_000, 1, 0)
 PARAMETERS = {"alarm": 500, "ceiling": 100_000, "overdraft": 0, "over_flow_seconds": 0}
 
 
 @pytest.fixture
 def ledger(tmp_path):
-    ledger = ledger_module.Ledger(tmp_path / "ledger.db", 1)
+    ledger = Ledger(tmp_path / "ledger.db", 1)
     yield ledger
     ledger.close()
 
@@ -65,7 +69,7 @@ def test_sqlite_is_durable_and_keeps_its_keys(ledger, tmp_path):
 def test_orders_not_loaded_are_found_without_reading_the_others(ledger):
     """A binding may have had 65 535 orders; a report asks for the one or two of them that are not loaded."""
     with ledger.begin() as books:
-        statement = str(ledger_module._LOADED.compile(dialect=books._connection.dialect))
+        statement = str(statements.LOADED.compile(dialect=books._connection.dialect))
         plan = books._connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", (1, 2, 3)).all()
     assert "USING INDEX orders_not_done (binding=? AND sequence<?)" in plan[0][3]
 
@@ -80,7 +84,7 @@ def test_rows_come_back_as_they_were_written(ledger):
         assert books.binding_of("0000000001") == books.binding_on(METER.number) == binding
         assert books.card(1) == books.card_of("0000000001") == card
         assert books.last_order(binding.id) == first
-        assert first.state == ledger_module.PENDING
+        assert first.state == PENDING
         assert books.account("0000000002") is None
         assert books.last_report(METER.number) is None
 
@@ -139,7 +143,7 @@ def test_sequence_ends(ledger):
 def test_binding_ends(ledger):
     with ledger.begin() as books:
         account = books.add_account("", 0)
-        worn = ledger_module.MeterRow("1" * 14, 2, 100, 1, 255)
+        worn = MeterRow("1" * 14, 2, 100, 1, 255)
         books.add_meter(worn)
         with pytest.raises(LedgerError) as refusal:
             books.bind(worn, account.number, 0, PARAMETERS)
@@ -163,18 +167,18 @@ def test_report_settles_by_sequence_and_total(ledger, sequence, bought, state):
 def test_order_needs_its_card(ledger):
     with pytest.raises(LedgerError), ledger.begin() as books:
         binding, card = bound(books)
-        order(books, binding, ledger_module.CardRow(9, binding.account, 0, 0, 0, False))
+        order(books, binding, CardRow(9, binding.account, 0, 0, 0, False))
 
 
 def test_newest_report_goes_by_binding_then_number(ledger):
     with ledger.begin() as books:
         bound(books)
         for binding, number in ((1, 99), (2, 1), (2, 2)):
-            books.keep_report(ledger_module.ReportRow(METER.number, binding, number, 1, b"", 0))
+            books.keep_report(ReportRow(METER.number, binding, number, 1, b"", 0))
         newest = books.last_report(METER.number)
         assert (newest.binding, newest.report_number) == (2, 2)
     with pytest.raises(LedgerError), ledger.begin() as books:
-        books.keep_report(ledger_module.ReportRow(METER.number, 2, 2, 1, b"", 0))
+        books.keep_report(ReportRow(METER.number, 2, 2, 1, b"", 0))
 
 
 def test_numbers_are_given_out_once_each(ledger):
@@ -191,7 +195,7 @@ def test_chosen_last_number_is_not_the_end_of_all_numbers(ledger, monkeypatch):
     with ledger.begin() as books:
         books.add_account("", 0, "9999999999")
         assert [books.add_account("", 0).number for _ in range(2)] == ["0000000001", "0000000002"]
-        monkeypatch.setattr(ledger_module, "ACCOUNT_MAX", 2)
+        monkeypatch.setattr(books_module, "ACCOUNT_MAX", 2)
         books._connection.exec_driver_sql("DELETE FROM accounts WHERE number = '9999999999'")
         with pytest.raises(LedgerError) as refusal:
             books.add_account("", 0)
@@ -249,10 +253,10 @@ def test_cell_that_holds_nonsense_is_named(ledger, tmp_path, table, column, valu
     with ledger.begin() as books:
         binding, card = bound(books)
         order(books, binding, card)
-        books.keep_report(ledger_module.ReportRow(METER.number, 1, 1, 1, b"", 0))
+        books.keep_report(ReportRow(METER.number, 1, 1, 1, b"", 0))
         books._connection.exec_driver_sql(f"UPDATE {table} SET {column} = ?", (value,))
     with pytest.raises(LedgerError, match=f"damaged: {table}.{column} holds") as refusal:
-        again = ledger_module.Ledger(tmp_path / "ledger.db", 1)
+        again = Ledger(tmp_path / "ledger.db", 1)
         try:
             with again.begin() as books:
                 books.place(1), books.last_order(1), books.last_report(METER.number)
@@ -277,16 +281,16 @@ def test_numbers_that_are_none_are_named(ledger):
 
 def test_ledger_of_another_region_is_refused(ledger, tmp_path):
     with pytest.raises(LedgerError) as refusal:
-        ledger_module.Ledger(tmp_path / "ledger.db", 2)
+        Ledger(tmp_path / "ledger.db", 2)
     assert code_of(refusal) == errors.LEDGER_REGION
     with pytest.raises(RequestError):
-        ledger_module.Ledger(tmp_path / "ledger.db", "2")
+        Ledger(tmp_path / "ledger.db", "2")
 
 
 def test_ledger_knows_the_root_it_was_first_shown(ledger, tmp_path):
     ledger.check_root(b"one")
     ledger.check_root(b"one")
-    again = ledger_module.Ledger(tmp_path / "ledger.db", 1, create=False)
+    again = Ledger(tmp_path / "ledger.db", 1, create=False)
     with pytest.raises(LedgerError, match=r"ledger\.db was made with another root key") as refusal:
         again.check_root(b"two")
     assert code_of(refusal) == errors.LEDGER_KEY
@@ -297,12 +301,12 @@ def test_ledger_knows_the_root_it_was_first_shown(ledger, tmp_path):
 def test_ledger_that_is_not_there_is_made_only_on_purpose(tmp_path):
     for place in (tmp_path / "legder.db", f"sqlite:///{tmp_path}/legder.db", "sqlite://"):
         with pytest.raises(LedgerError, match="no ledger") as refusal:
-            ledger_module.Ledger(place, 1, create=False)
+            Ledger(place, 1, create=False)
         assert code_of(refusal) == errors.LEDGER_MISSING
     assert not list(tmp_path.iterdir())
     (tmp_path / "empty").touch()
     with pytest.raises(LedgerError) as refusal:
-        ledger_module.Ledger(tmp_path / "empty", 1, create=False)
+        Ledger(tmp_path / "empty", 1, create=False)
     assert code_of(refusal) == errors.LEDGER_MISSING
 
 
@@ -310,7 +314,7 @@ def test_ledger_that_is_not_there_is_made_only_on_purpose(tmp_path):
 def test_file_that_is_no_ledger_is_refused(tmp_path, content):
     (tmp_path / "other").write_bytes(content)
     with pytest.raises(LedgerError) as refusal:
-        ledger_module.Ledger(tmp_path / "other", 1)
+        Ledger(tmp_path / "other", 1)
     assert code_of(refusal) == errors.LEDGER
     assert str(tmp_path / "other") in refusal.value.message
 
@@ -322,21 +326,21 @@ def test_file_that_is_no_ledger_is_refused(tmp_path, content):
 )
 def test_place_that_cannot_be_opened_is_refused(tmp_path, path):
     with pytest.raises(LedgerError) as refusal:
-        ledger_module.Ledger(path if "://" in path else tmp_path / path, 1)
+        Ledger(path if "://" in path else tmp_path / path, 1)
     assert code_of(refusal) == errors.LEDGER
 
 
 def test_missing_database_driver_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg2", None)
     with pytest.raises(LedgerError, match="driver psycopg2") as refusal:
-        ledger_module.Ledger("postgresql+psycopg2://clerk:secret@host/books", 1)
+        Ledger("postgresql+psycopg2://clerk:secret@host/books", 1)
     assert code_of(refusal) == errors.LEDGER
     assert refusal.value.remedy == "Install it: pip install psycopg2"
     assert "secret" not in str(refusal.value)
 
 
 def test_ledger_is_opened_by_url(tmp_path):
-    ledger = ledger_module.Ledger(f"sqlite:///{tmp_path}/books.db", 1)
+    ledger = Ledger(f"sqlite:///{tmp_path}/books.db", 1)
     with ledger.begin() as books:
         bound(books)
     ledger.close()
@@ -347,7 +351,7 @@ def test_ledger_is_opened_by_url(tmp_path):
 
 def test_windows_take_turns(tmp_path):
     """Two writers at once: the second waits for the first and sees what it wrote."""
-    first, second = (ledger_module.Ledger(tmp_path / "ledger.db", 1) for _ in range(2))
+    first, second = (Ledger(tmp_path / "ledger.db", 1) for _ in range(2))
     numbers = []
 
     def open_accounts(ledger):
@@ -384,7 +388,7 @@ def test_every_change_has_its_row_in_the_journal(ledger):
             books.mark_card(card.number, psc_bytes=psc_bytes, issued=psc_bytes == 3)
         books.mark_written(first.id)
         books.mark_written(first.id)
-        books.keep_report(ledger_module.ReportRow(METER.number, 1, 1, 1, b"report", 7))
+        books.keep_report(ReportRow(METER.number, 1, 1, 1, b"report", 7))
         books.mark_done(binding.id, 1, 3000)
         books.mark_done(binding.id, 1, 3000)
     account, meter = "30303030303030303031", METER.number.encode().hex()
@@ -435,7 +439,7 @@ def test_every_change_has_its_row_in_the_journal(ledger):
 
 def test_journal_bears_the_ledgers_clock(tmp_path):
     noon = datetime(2000, 1, 1, 12, 0, tzinfo=UTC)
-    ledger = ledger_module.Ledger(tmp_path / "clocked.db", 1, clock=lambda: noon)
+    ledger = Ledger(tmp_path / "clocked.db", 1, clock=lambda: noon)
     with ledger.begin() as books:
         books.add_account("", 0)
     with ledger.raw_rows() as read:
@@ -509,7 +513,7 @@ def test_books_beyond_their_transaction_are_closed(ledger):
 def test_reading_waits_for_no_window_and_sees_what_was_committed(ledger, tmp_path):
     with ledger.begin() as books:
         books.add_account("", 0)
-        again = ledger_module.Ledger(tmp_path / "ledger.db", 1)
+        again = Ledger(tmp_path / "ledger.db", 1)
         with again.look() as other:
             assert other.accounts() == []
         assert audit(again).entries == 1
@@ -521,7 +525,7 @@ def test_reading_waits_for_no_window_and_sees_what_was_committed(ledger, tmp_pat
 def test_ledger_whose_about_row_is_gone_is_not_made_anew(ledger, tmp_path):
     with ledger.begin() as books:
         books._connection.exec_driver_sql("DELETE FROM about")
-    for attempt in (lambda: ledger_module.Ledger(tmp_path / "ledger.db", 1), lambda: ledger.upgrade(ledger.name)):
+    for attempt in (lambda: Ledger(tmp_path / "ledger.db", 1), lambda: ledger.upgrade(ledger.name)):
         with pytest.raises(LedgerError, match="about has no row") as refusal:
             attempt()
         assert code_of(refusal) == errors.LEDGER

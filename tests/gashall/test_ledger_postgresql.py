@@ -25,8 +25,9 @@ from gashall import ledger as ledger_module  # noqa: E402
 from gashall.audit import audit  # noqa: E402
 from gashall.batch import CardFolder  # noqa: E402
 from gashall.exchange import NewMeter  # noqa: E402
-from gashall.ledger import SCHEMA_VERSION, TRIGGERS, Ledger, metadata  # noqa: E402
+from gashall.ledger import Ledger  # noqa: E402
 from gashall.readers import FileReader  # noqa: E402
+from gashall.schema import SCHEMA_VERSION, TRIGGERS, metadata  # noqa: E402
 from gashall.services import Hall  # noqa: E402
 
 DATABASES = itertools.count(1)

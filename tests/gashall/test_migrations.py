@@ -17,7 +17,8 @@ require_part("alembic")
 import sqlalchemy as sa  # noqa: E402
 
 from gashall import migrations  # noqa: E402
-from gashall.ledger import BOOKED, SCHEMA_VERSION, TRIGGERS, Ledger, metadata  # noqa: E402
+from gashall.ledger import Ledger  # noqa: E402
+from gashall.schema import BOOKED, SCHEMA_VERSION, TRIGGERS, metadata  # noqa: E402
 
 # A ledger of version 1 has these tables, and without the columns that came later.
 FIRST = ("about", "accounts", "bindings", "cards", "meters", "orders", "reports")

@@ -15,8 +15,8 @@ from gashall.errors import GasError, RequestError
 require_part("alembic")
 from gashall import hall_command, units  # noqa: E402
 from gashall.keyfile import PLAIN  # noqa: E402
-from gashall.ledger import ReportRow  # noqa: E402
 from gashall.overview import HEAD, Category, csv_text, printed, read_readings, text_lines  # noqa: E402
+from gashall.rows import ReportRow  # noqa: E402
 
 NEW = 13_761_000  # minutes, hours before the hall's now
 OLD = 13_762_695 - 70 * 24 * 60

@@ -12,7 +12,7 @@ from gashall.errors import RequestError
 
 require_part("sqlalchemy")
 from gashall.encode import decode_card  # noqa: E402
-from gashall.ledger import ReportRow  # noqa: E402
+from gashall.rows import ReportRow  # noqa: E402
 
 ACCOUNT = "0000000001"
 AGREES, EXPLAINED, APART = Verdict

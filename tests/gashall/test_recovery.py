@@ -20,7 +20,8 @@ from gashall.signer import KeyFileSigner
 
 require_part("sqlalchemy")
 from gashall import restoring  # noqa: E402
-from gashall.ledger import NUMBERS_LOST, Ledger  # noqa: E402
+from gashall.books import NUMBERS_LOST  # noqa: E402
+from gashall.ledger import Ledger  # noqa: E402
 from gashall.readers import FileReader  # noqa: E402
 from gashall.services import Hall  # noqa: E402
 

@@ -18,14 +18,14 @@ from gashall.encode import decode_card
 from gashall.errors import GasError
 
 require_part("sqlalchemy")
-from gashall import ledger as ledger_module  # noqa: E402
+from gashall.ledger import Ledger  # noqa: E402
 
 
 class DeadError(BaseException):
     """The program stops here."""
 
 
-class DyingLedger(ledger_module.Ledger):
+class DyingLedger(Ledger):
     """A ledger whose host dies before or after its commit number ``count``."""
 
     def die_at(self, count, before):

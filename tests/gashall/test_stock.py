@@ -11,8 +11,9 @@ from gashall import errors
 from gashall.errors import CardError, LedgerError, RequestError
 
 require_part("sqlalchemy")
-from gashall.ledger import STOCK_MOST, Ledger  # noqa: E402
+from gashall.ledger import Ledger  # noqa: E402
 from gashall.stock import Stock  # noqa: E402
+from gashall.terms import STOCK_MOST  # noqa: E402
 
 
 class DeadError(BaseException):

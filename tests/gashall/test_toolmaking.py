@@ -14,7 +14,8 @@ from gashall.errors import GasError
 
 require_part("sqlalchemy")
 from gashall import toolmaking  # noqa: E402
-from gashall.ledger import MANAGEMENT, SERVICES_LOST, SETTING  # noqa: E402
+from gashall.books import SERVICES_LOST  # noqa: E402
+from gashall.terms import MANAGEMENT, SETTING  # noqa: E402
 from gashall.toolmaking import Wanted  # noqa: E402
 
 

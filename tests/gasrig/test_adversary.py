@@ -193,7 +193,7 @@ def _hall_judges(bug: Callable[[Any], Any]) -> list[tuple[Any, str, Any]]:
 
 
 def _books(name: str, bug: Any) -> list[tuple[Any, str, Any]]:
-    from gashall.ledger import Books
+    from gashall.books import Books
 
     return [(Books, name, bug)]
 

@@ -16,8 +16,11 @@ from gashall.readers.chip import ChipReader
 
 require_part("sqlalchemy")
 from gashall import counter, encode, toolmaking, toolreading  # noqa: E402
+from gashall.books import Books  # noqa: E402
 from gashall.counter import Counter  # noqa: E402
-from gashall.ledger import PENDING, WRITTEN, Books, Ledger, ToolRow  # noqa: E402
+from gashall.ledger import Ledger  # noqa: E402
+from gashall.rows import ToolRow  # noqa: E402
+from gashall.terms import PENDING, WRITTEN  # noqa: E402
 from gasrig import checkers  # noqa: E402
 from gasrig.bench import TEST_REGION  # noqa: E402
 from gasrig.counter_cut import (  # noqa: E402
@@ -255,7 +258,7 @@ def test_order_booked_only_after_the_card_is_written_is_found(monkeypatch):
 
 def test_pending_row_that_is_skipped_is_found(monkeypatch):
     # The row says written at once: nobody finishes what was begun.
-    monkeypatch.setattr("gashall.ledger.PENDING", WRITTEN)
+    monkeypatch.setattr("gashall.books.PENDING", WRITTEN)
     assert PENDING != WRITTEN
     assert "row_first" in rules(run("hall sale", 1, (1, 8)))
 

@@ -127,7 +127,7 @@ def test_demo_leaves_gas_on_the_card_in_some_seeds_only() -> None:
 
 def test_demo_report_comes_back_at_every_purchase(tmp_path: Path) -> None:
     from gashall import Ledger
-    from gashall.ledger import DONE, EXCHANGE, MAKEUP, REPLACEMENT, TRANSFER
+    from gashall.terms import DONE, EXCHANGE, MAKEUP, REPLACEMENT, TRANSFER
 
     result = live("cpython", 60, 1, folder=tmp_path)
     assert result.purchases >= 3

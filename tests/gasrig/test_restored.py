@@ -145,9 +145,9 @@ def test_sale_before_the_report_can_only_leave_the_customer_short(tmp_path, volu
 @pytest.mark.parametrize("sells", [False, True], ids=["probe", "sale"])
 def test_without_the_jump_of_sequences_an_order_would_collide(tmp_path, sells, monkeypatch):
     """Why sequences jump: with the next number the meter refuses the order as an old or another one."""
-    from gashall import ledger
+    from gashall import books
 
-    monkeypatch.setattr(ledger, "SEQUENCES_LOST", 1)
+    monkeypatch.setattr(books, "SEQUENCES_LOST", 1)
     with World(7, folder=tmp_path / "world") as world:
         play = Play(world, tmp_path, 1, True, 2, True, True)
         world.hall.sell_while_recovering(sells)

@@ -9,8 +9,8 @@ from gascard.records import ORDER_AT
 
 require_part("sqlalchemy")
 from gashall.counter import Counter  # noqa: E402
-from gashall.ledger import PENDING, WRITTEN  # noqa: E402
 from gashall.services import Hall  # noqa: E402
+from gashall.terms import PENDING, WRITTEN  # noqa: E402
 from gasrig.selling_day import Blow, Clerk, make_plan, run_day  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a day is killed where there is fork")
@@ -157,7 +157,7 @@ def pending_deleted_at_start(monkeypatch):
 
 def pending_skipped(monkeypatch):
     """The row says written at once: nobody finishes what was begun."""
-    monkeypatch.setattr("gashall.ledger.PENDING", WRITTEN)
+    monkeypatch.setattr("gashall.books.PENDING", WRITTEN)
 
 
 def made_anew_when_resumed(monkeypatch):
