@@ -205,11 +205,19 @@ def _replace(hall: Hall, given: Arguments, blank: Blank) -> Answer:
 def _take_back(hall: Hall, given: Arguments) -> Answer:
     told = hall.take_back(FileReader(given.card), clear=given.clear)
     lines = [f"card {told.card} of account {told.account}, replaced by card {told.replaced_by}, is taken back"]
-    if told.report is None:
-        lines.append("It bears no report of the meter.")
-    else:
+    if told.report is not None:
         lines.append(f"Its report {told.report['report_number']} tells of order {told.report['sequence']}.")
+    elif told.why_not:
+        lines.append(f"It bears no report that proves anything ({errors.words(told.why_not)[1].rstrip('.')}).")
+    else:
+        lines.append("It bears no report of the meter.")
     lines.append(f"gas on it that no report shows loaded: {told.waiting} m³; held: {told.held} m³")
+    if told.held:
+        lines.append(
+            "Held gas waits for the new card's report. What was surely not loaded is made up: icgas hall makeup "
+            f"request --account {told.account} --kind held --volume {min(told.waiting, told.held) or told.held} "
+            "--reason TEXT --requester NAME"
+        )
     if given.clear:
         lines.append("Its order is taken off it.")
     return 0, asdict(told), lines

@@ -75,7 +75,9 @@ class TakenBack:
     card: int
     replaced_by: int
     report: Values | None
-    """Its newest authentic report."""
+    """Its newest report that proves something."""
+    why_not: int
+    """Without one, what is the matter with those it bears; 0: it bears none."""
     waiting: Decimal
     """Gas of its own order that no report on it shows loaded; by itself no proof that it was not."""
     held: Decimal
@@ -184,12 +186,12 @@ def _take_back(counter: Counter, card: Card) -> TakenBack:
             raise CardError(errors.CARD_UNKNOWN, f"The ledger has no card {card.number}.")
         if not place.replaced:
             raise CardError(errors.CARD_IN_USE, f"Card {card.number} is the present card of {place.account.number}.")
-        report = prove(counter, books, card)
+        report, why_not = prove(counter, books, card)
         books.end_card(place.card, counter.now())
         present = found(books.card_of(place.account.number)).number
         binding, meter = place.binding, place.meter
         if binding is None or meter is None:
-            return TakenBack(place.account.number, place.card.number, present, None, Decimal(0), Decimal(0))
+            return TakenBack(place.account.number, place.card.number, present, None, why_not, Decimal(0), Decimal(0))
         here = position(counter, books, binding)
         order = card.order.values if card.order.authentic else _last_on(books, binding, place.card.number)
         waiting = 0
@@ -206,6 +208,7 @@ def _take_back(counter: Counter, card: Card) -> TakenBack:
             card=place.card.number,
             replaced_by=present,
             report=report,
+            why_not=why_not,
             waiting=units.volume(waiting, meter.pulse_weight),
             held=units.volume(here.held, meter.pulse_weight),
         )
@@ -217,19 +220,20 @@ def _last_on(books: Books, binding: Binding, card: int) -> Values | None:
     return encode.decode_order(rows[-1].frame) if rows and rows[-1].frame else None
 
 
-def prove(counter: Counter, books: Books, card: Card) -> Values | None:
-    """Keep what a replaced card's report proves, if it is newer than all that is known; the report, if there is one.
+def prove(counter: Counter, books: Books, card: Card) -> tuple[Values | None, int]:
+    """Keep what a replaced card's report proves, if it is newer than all that is known; the report, or why there is
+    none (0: none is on the card).
 
     A report is the meter's word whatever card carries it. LedgerError LEDGER_BEHIND.
     """
     place = books.place(found(card.number))
     if place is None or place.binding is None or place.meter is None:
-        return None
+        return None, codes.OK
     binding, meter = place.binding, place.meter
     card = decode_card(card.image, counter.signer, key_version=meter.key_version)
-    report, _ = newest_report(card.reports, meter.number, binding.number)
+    report, why_not = newest_report(card.reports, meter.number, binding.number)
     if report is None:
-        return None
+        return None, why_not
     values: Values = found(report.values)
     if is_ahead(books, binding, found(books.last_order(binding.id)), values):
         raise LedgerError(errors.LEDGER_BEHIND, f"The meter reports {units.counted(values['bought_total'], 'pulse')}.")
@@ -240,7 +244,7 @@ def prove(counter: Counter, books: Books, card: Card) -> Values | None:
         )
         books.keep_report(row, place.account.number)
         books.mark_done(binding.id, values["sequence"], values["bought_total"])
-    return values
+    return values, codes.OK
 
 
 @dataclass(frozen=True, slots=True)

@@ -430,16 +430,17 @@ def behind(card: Card) -> list[encode.Part]:
 def put(counter: Counter, reader: Reader, card: Card, number: int, changes: list[tuple[int, bytes]]) -> None:
     """Write ``changes`` on the card ``number`` that was read, under its own password, and read it back.
 
-    ``changes`` are places in the image, each with its bytes. CardError PASSWORD_REFUSED, READ_BACK_DIFFERS and as
-    ``check_image``.
+    ``changes`` are places in the image, each with its bytes. CardError PASSWORD_REFUSED, LAST_TRY, CARD_DEAD,
+    READ_BACK_DIFFERS and as ``check_image``.
     """
     check_image(reader, card)
-    if not reader.present(counter.signer.card_psc(number)):
-        raise CardError(
-            codes.PASSWORD_REFUSED,
-            "The card does not take its own password.",
-            "It stays as it is, and what it said is in the ledger: keep it for a card check, or cut it up.",
-        )
+    remedy = "It stays as it is, and what it said is in the ledger: keep it for a card check, or cut it up."
+    try:
+        right = reader.present(counter.signer.card_psc(number))
+    except CardError as error:
+        raise CardError(error.code, error.message, remedy) from error
+    if not right:
+        raise CardError(codes.PASSWORD_REFUSED, "The card does not take its own password.", remedy)
     check_image(reader, card)
     image = card.image
     for at, data in changes:

@@ -2128,7 +2128,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "old card's report not taken",
         "A card that is taken back is filed unread.",
-        (Patch(_REPLACEMENT, "        report = prove(counter, books, card)\n", "        report = None\n"),),
+        (
+            Patch(
+                _REPLACEMENT,
+                "        report, why_not = prove(counter, books, card)\n",
+                "        report, why_not = None, codes.OK\n",
+            ),
+        ),
         (_at_counter("held, loaded after all"),),
     ),
     Mutant(

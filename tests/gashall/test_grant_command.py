@@ -105,6 +105,7 @@ def test_card_is_replaced_and_taken_back(window):
     refused(window, "REPLACED", "read", "--card", window.card)
     out = window.fine("take-back", "--card", window.card, "--clear")
     assert out.endswith("Its order is taken off it.\n")
+    assert f"makeup request --account {ACCOUNT} --kind held --volume 20.00 --reason" in out
     assert "card 1 of account 0000000001, replaced by card 2, is taken back" in out
     assert "gas on it that no report shows loaded: 20.00 m³; held: 20.00 m³" in out
     assert "held since the card was replaced: 20.00 m³" in window.fine("read", "--card", new)

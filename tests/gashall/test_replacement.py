@@ -491,7 +491,8 @@ def test_old_card_that_cannot_be_cleared_is_taken_back_all_the_same(home, change
     chip = lost_with_gas(home)
     change(chip)
     main, tries = bytes(chip.main), chip.security[0]
-    refused(lambda: home.hall.take_back(home.reader(0), clear=True), code, CardError)
+    error = refused(lambda: home.hall.take_back(home.reader(0), clear=True), code, CardError)
+    assert code == codes.MAC or "cut it up" in error.remedy
     assert bytes(chip.main) == main
     assert chip.security[0] == (tries if code != codes.PASSWORD_REFUSED else 6)
     with home.hall.ledger.look() as books:

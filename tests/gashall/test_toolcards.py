@@ -291,7 +291,8 @@ def test_old_card_tells_no_gas_as_waiting_that_another_card_s_report_shows_loade
     assert visit(stand, desk.folder / "tool.bin") == codes.OK
     hall.read_tool(reader_of(desk, "tool.bin"))
     hall.replace(desk.blank("new.bin"), account=hall.verify(desk.card).account, reason="lost in use")
-    assert hall.take_back(desk.card).waiting == 0
+    told = hall.take_back(desk.card)
+    assert (told.waiting, told.report, told.why_not) == (0, None, codes.KEY_VERSION)
 
 
 def test_sale_goes_over_an_order_the_meter_can_load_no_more(desk):
