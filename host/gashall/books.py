@@ -478,7 +478,7 @@ class Books:
         key = self._number(schema.comparisons, values)
         self._tell(journal.INDEX_COMPARED, account, {"comparisons": [{"id": key, **values}]})
 
-    # ---------------------------------------------------------------------- what a sale is judged by
+    # ---------------------------------------------------------------------- prices and settings
 
     def price(self, at: int) -> PriceRow | None:
         """The price in force at the minute ``at``; None before the first."""

@@ -166,7 +166,7 @@ REPORTS = (
 )
 COMPARISONS = sa.select(comparisons).where(comparisons.c.meter == _KEY).order_by(comparisons.c.id)
 
-# ---------------------------------------------------------------------- what a sale is judged by
+# ---------------------------------------------------------------------- prices and settings
 
 PRICE = _first(prices, prices.c.valid_from <= _KEY, prices.c.valid_from.desc(), prices.c.id.desc())
 PRICES = sa.select(prices).order_by(prices.c.valid_from, prices.c.id)
