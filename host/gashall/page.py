@@ -27,7 +27,7 @@ tr { break-inside: avoid }
 .sign span { flex: 1; border-top: 0.5pt solid #000; padding-top: 1mm }
 .foot { margin-top: 6mm; font-size: 8pt; overflow-wrap: anywhere }
 """
-_WHOLE = re.compile(r"[0-9][0-9.: -]{0,20}([+][0-9]{2}:[0-9]{2})?")
+_WHOLE = re.compile(r"[0-9][0-9.: +-]{0,21}")
 """Numbers and times, which are of no use in two lines: a long name beside them would squeeze them."""
 A4 = ""
 WIDE = """@page { size: A4 landscape }
