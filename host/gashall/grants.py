@@ -183,9 +183,18 @@ def request(
         pulses = _pulses(volume, meter.pulse_weight, kind)
         if kind == DEAD_METER:
             _check_dead(books, binding, pulses, meter.pulse_weight)
-        _check_held(kind, pulses, position(counter, books, binding).held, meter.pulse_weight)
-        now = counter.now()
-        row = books.add_grant(binding, kind=kind, pulses=pulses, fen=None, reason=reason, requester=requester, at=now)
+        here = position(counter, books, binding)
+        _check_held(kind, pulses, here.held, meter.pulse_weight)
+        row = books.add_grant(
+            binding,
+            kind=kind,
+            pulses=pulses,
+            fen=None,
+            reason=reason,
+            requester=requester,
+            at=counter.now(),
+            last_sequence=here.last.sequence if kind == DEAD_METER else None,
+        )
         return told(books, row)
 
 
@@ -321,12 +330,16 @@ def check_made_up(books: Books, binding: Binding, weight: int) -> None:
     """Whether it was decided what the customer gets of a dead meter's gas: his binding is about to end.
 
     A make-up is of one binding. Nobody has to give all that the index says: a request that was cancelled is a
-    decision too. LedgerError DEAD_METER_OWED.
+    decision too. But what a restore made void nobody has decided on: a request from before it does not count, nor one
+    from before a card's word was adopted, which changes what is left. LedgerError DEAD_METER_OWED.
     """
     left = dead_left(books, binding)
     rows = [row for row in books.grants() if row.binding == binding.id and row.kind == DEAD_METER]
-    decided = rows and all(row.written is not None or row.cancelled_at is not None for row in rows)
-    if left > 0 and not decided:
+    recovery = books.recovery(binding.id)
+    since = max([row.sequence for row in books.adoptions(binding.id)], default=0)
+    since = since if recovery is None else recovery.floor
+    decided = any(row.written is not None or (row.last_sequence or 0) >= since for row in rows)
+    if left > 0 and (not decided or any(row.written is None and row.cancelled_at is None for row in rows)):
         raise LedgerError(
             errors.DEAD_METER_OWED,
             f"By its closing index the dead meter of account {binding.account} had "

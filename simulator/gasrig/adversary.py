@@ -46,6 +46,7 @@ from gasrig.town import (
     Told,
     Town,
     foreign,
+    is_shared,
     judge_burned,
     judge_credit,
     judge_images,
@@ -119,9 +120,11 @@ class Result:
 #     ("show hall", image, "sell", pulses)            ... with a fifth part: pulled before so many stored bytes
 #     ("show hall", image, "read back")              ... or "gift", "held", "refund", each with pulses; "pay", "cancel",
 #                                                     "replace", "probe", "adopt", "take in", "take back",
-#                                                     "exchange card"
+#                                                     "exchange card", "exchange anew", "make up"
 #     ("exchange", old, new) ("clear", meter)        a transfer or clear card on a blank one
 #     ("close", meter)                                its last account is closed
+#     ("dead", old, new)                             declared dead, its wheels as they stand; the other in its place
+#     ("ask", meter, pulses) ("refuse", meter)       what a dead meter had left, for its successor's account
 #     ("forged hall", image, forgery, "sell", pulses) ... or "read back"
 #     ("show", image, meter)                          a card goes in and comes out
 #     ("show foreign", image, meter)                  on a stranger's chip, whose password is another
@@ -135,6 +138,7 @@ class Result:
 _SHOWN = ("show", "show foreign", "show pulled", "show cut", "show forged")
 _AT_HALL = ("show hall", "forged hall")
 _NEW_CARD = ("open", "exchange", "clear", "close")
+_PAPER = ("dead", "ask", "refuse")
 _RESTORES = ("restore", "recover")
 
 # What is altered, and by how much; the CRC is mended, the MAC is not, for which a key would be needed.
@@ -318,7 +322,9 @@ class _Parts:
         return self.images.of(image, lambda: image)
 
     def _sale(self, sale: Sold) -> int:
-        return self.sales.of((sale.row.meter, sale.row.binding, sale.row.paid, sale.order), lambda: sale)
+        row, order = sale
+        key = row.meter, row.binding, row.paid, order, (row.kind, row.released) if order is None else ""
+        return self.sales.of(key, lambda: sale)
 
     def _hall_now(self) -> int:
         desk = self.town.desk
@@ -387,6 +393,8 @@ class _Parts:
             try:
                 if action[0] in _NEW_CARD:
                     served = self._new_card(desk, *action)
+                elif action[0] in _PAPER:
+                    served = self._on_paper(desk, *action)
                 else:
                     shown = _as_shown(action, self.images.things[image])
                     service, *rest = action[3:] if action[0] == "forged hall" else action[2:]
@@ -410,6 +418,13 @@ class _Parts:
             # What the new meter's wheels read is nobody's business here: it is never reconciled.
             return desk.exchange(site.number, sites[rest[0]].number, sites[rest[0]].index_at_start)
         return desk.clear(site.number) if name == "clear" else desk.close_account(site.number)
+
+    def _on_paper(self, desk: Desk, name: str, place: int, *rest: int) -> Served:
+        numbers = self.town.numbers
+        if name == "dead":
+            new, closing, index = rest
+            return desk.declare_dead(numbers[place], closing, numbers[new], index)
+        return desk.ask(numbers[place], *rest) if name == "ask" else desk.refuse(numbers[place])
 
     def _meter_step(self, place: int, number: int, action: Action, image: int) -> tuple[int, int]:
         # The meter's next state, and the image of the card (-1: there was none).
@@ -448,6 +463,10 @@ class _Parts:
             if name in _AT_HALL:
                 image = action[1]
             hall, after, sold = self._hall_step(hall, action, image)
+        elif name in _PAPER:
+            # The wheels are read as they stand.
+            read = [self._standing(place, meters[place]).index for place in action[1:]] if name == "dead" else ()
+            hall, _, sold = self._hall_step(hall, (*action, *read), image)
         elif name == "copy":
             copies = tuple(sorted({*copies, hall}))
         elif name in _RESTORES:
@@ -478,11 +497,12 @@ class _Parts:
         hall, meters, images, sales, _, restored = state
         company = self._of_company(images)
         town = meters, sales, company, restored
-        if company and town not in self._judged:
+        if town not in self._judged:
             sold = [self.sales.things[sale] for sale in sales]
             stands = [self._standing(place, number) for place, number in enumerate(meters)]
             seen_there = [self.images.things[image] for image in _bits(company)]
-            judge_town(stands, sold, seen_there, restored=restored)
+            if is_shared(seen_there, sold):
+                judge_town(stands, sold, seen_there, restored=restored)
             self._judged.add(town)
         for place, number in enumerate(meters):
             burned = place, number, sales, bool(company)
@@ -938,6 +958,134 @@ SCOPES: dict[str, Scope] = {
         ),
         depth=7,
         quick=5,
+        meters=2,
+    ),
+    "dead meter": Scope(
+        "A meter declared dead with gas left on it and on the card; a part is made up, the rest asked for, or more.",
+        setup=(
+            *(("open", 0, 4), ("show", 0, 0), ("show hall", 1, "read back"), ("burn", 0, 1)),
+            *(("show hall", 1, "sell", 2), ("dead", 0, 1), ("show hall", 4, "exchange card"), ("show", 6, 1)),
+            *(("ask", 1, 3), ("show hall", 7, "make up"), ("show", 9, 1)),
+        ),
+        moves=(
+            ("show",),
+            ("show hall", "read back"),
+            ("show hall", "make up"),
+            ("show hall", "make up", 9),
+            ("show hall", "replace"),
+            ("show hall", "sell", 2),
+            ("ask", 1, 2),
+            ("ask", 1, 3),
+            ("refuse", 1),
+            ("clear", 1),
+            ("show hall", "take in"),
+            ("close", 1),
+            ("burn", 0, 9),
+            ("burn", 1, 3),
+        ),
+        depth=6,
+        quick=3,
+        meters=2,
+    ),
+    "dead meter's heir": Scope(
+        "A dead meter's heir is exchanged, dies or is cleared in its turn; the dead one speaks again and is cleared.",
+        setup=(
+            *(("open", 0, 4), ("show", 0, 0), ("show hall", 1, "read back"), ("dead", 0, 1)),
+            *(("show hall", 1, "exchange card"), ("show", 4, 1), ("show hall", 5, "read back"), ("ask", 1, 4)),
+            ("copy",),
+        ),
+        moves=(
+            ("show",),
+            ("show hall", "read back"),
+            ("show hall", "exchange card"),
+            ("show hall", "make up"),
+            ("show hall", "take in"),
+            ("recover",),
+            ("ask", 1, 4),
+            ("refuse", 1),
+            ("exchange", 1, 2),
+            ("dead", 1, 2),
+            ("clear", 0),
+            ("clear", 1),
+            ("open", 0, 1),
+            ("burn", 0, 1),
+        ),
+        depth=5,
+        quick=4,
+        meters=3,
+    ),
+    "dead meter, transfer card out": Scope(
+        "A meter is declared dead while a card that moves its gas is out, and the card is shown anywhere all the same.",
+        setup=(
+            *(("open", 0, 4), ("show", 0, 0), ("show hall", 1, "read back"), ("exchange", 0, 1)),
+            *(("dead", 0, 1), ("show hall", 1, "exchange card"), ("ask", 1, 4)),
+        ),
+        moves=(
+            ("show",),
+            ("show hall", "take in"),
+            ("show hall", "replace"),
+            ("show hall", "adopt"),
+            ("show hall", "make up"),
+            ("show hall", "sell", 2),
+            ("ask", 1, 4),
+            ("clear", 1),
+            ("burn", 0, 3),
+            ("burn", 1, 3),
+        ),
+        depth=6,
+        quick=4,
+        meters=2,
+    ),
+    "dead meter, restored": Scope(
+        "The ledger restored as it must be from before or after a meter died, who is then declared dead again, or not.",
+        setup=(
+            *(("open", 0, 4), ("show", 0, 0), ("show hall", 1, "read back"), ("copy",), ("dead", 0, 1)),
+            *(("show hall", 1, "exchange card"), ("show", 5, 1), ("show hall", 6, "read back"), ("ask", 1, 4)),
+            ("copy",),
+        ),
+        moves=(
+            ("show",),
+            ("recover",),
+            ("dead", 0, 1),
+            ("show hall", "take in"),
+            ("show hall", "exchange card"),
+            ("show hall", "exchange anew"),
+            ("show hall", "probe"),
+            ("show hall", "adopt"),
+            ("show hall", "make up"),
+            ("ask", 1, 4),
+            ("exchange", 0, 1),
+            ("clear", 1),
+            ("clear", 0),
+            ("close", 0),
+            ("burn", 1, 9),
+        ),
+        depth=6,
+        quick=4,
+        meters=2,
+    ),
+    "dead meter, declared anew": Scope(
+        "A meter died and its gas was made up; the ledger is restored from before that, and it is declared dead again.",
+        setup=(
+            *(("open", 0, 4), ("show", 0, 0), ("show hall", 1, "read back"), ("copy",), ("dead", 0, 1)),
+            *(("show hall", 1, "exchange card"), ("show", 5, 1), ("show hall", 6, "read back"), ("ask", 1, 4)),
+            *(("show hall", 6, "make up"), ("show", 9, 1), ("recover", 3), ("dead", 0, 1)),
+            *(("show hall", 1, "exchange anew"), ("show hall", 13, "probe"), ("show", 14, 1)),
+        ),
+        moves=(
+            ("show",),
+            ("show hall", "read back"),
+            ("show hall", "adopt"),
+            ("show hall", "make up"),
+            ("show hall", "sell", 2),
+            ("ask", 1, 4),
+            ("refuse", 1),
+            ("clear", 1),
+            ("burn", 0, 9),
+            ("burn", 1, 9),
+        ),
+        depth=6,
+        quick=4,
         meters=2,
     ),
     "rebound": Scope(

@@ -9,8 +9,8 @@ ordinary URL, the rig by a connection of its own, through which the whole of it 
 of a millisecond. A file would cost a flush to the disk at each commit and tell nothing more: what a dying disk does
 to SQLite is SQLite's business, what a dying hall does is played with ``pull_at``.
 
-Where an account's gas may go to another meter or be paid back, by a transfer or clear card, no meter's sum holds by
-itself: ``judge_town`` asks for that of all.
+Where an account's gas may go to another meter or be paid back, by a transfer or clear card or because its meter is
+dead, no meter's sum holds by itself: ``judge_town`` asks for that of all.
 
 *Sold* is every order whose row has been committed: the customer has paid by then, whether its card was written
 or not (DESIGN D5), and the hall owes him that frame. A row that comes back from an older copy of the ledger is
@@ -88,6 +88,7 @@ __all__ = [
     "Town",
     "as_card",
     "foreign",
+    "is_shared",
     "judge_burned",
     "judge_credit",
     "judge_images",
@@ -125,6 +126,7 @@ HALL_RULES: dict[str, str] = {
     "waits": "No order is made while the one before it is not known to be loaded. (RULES 1: settling; DOMAIN 3)",
     "totals_add": "Released totals are what was paid, summed from sequence 1 on, less what is held. (DESIGN D2)",
     "closed_true": "Whoever closes his account is paid back what he bought and did not burn. (RULES 1: money back)",
+    "dead_decided": "What a dead meter had left is made up or refused before the binding it is for ends. (RULES 1)",
     "card_written": "A service that reports a sale leaves its very frame on the card. (DESIGN D5)",
 }
 
@@ -147,9 +149,12 @@ class OrderRow(NamedTuple):
     """Whether it is a refund whose money was paid."""
 
 
+# What is made up of a dead meter's gas was paid for before, and is told from all other make-ups.
 _ORDERS = """
     SELECT orders.id, orders.account, bindings.meter, bindings.number, orders.card, orders.sequence, orders.state,
-           orders.paid_pulses, COALESCE(orders.frame_pulses, orders.released_pulses), orders.frame, orders.kind,
+           orders.paid_pulses, COALESCE(orders.frame_pulses, orders.released_pulses), orders.frame,
+           (SELECT COALESCE(MAX(grants.kind), orders.kind) FROM grants
+            WHERE grants.written = orders.id AND grants.kind = 'dead meter'),
            EXISTS (SELECT 1 FROM grants WHERE grants.written = orders.id AND grants.paid_at IS NOT NULL)
     FROM orders JOIN bindings ON orders.binding = bindings.id ORDER BY orders.id
 """
@@ -163,6 +168,36 @@ _CLOSURES = """
     SELECT grants.id, grants.account, bindings.meter, bindings.number, 0, 0, 'done', -grants.pulses, 0, x'', 'close'
     FROM grants JOIN bindings ON grants.binding = bindings.id
     WHERE grants.kind = 'close' AND grants.paid_at IS NOT NULL ORDER BY grants.id
+"""
+# A meter that was declared dead, as a row that has its closing index for a total.
+_DEATHS = """
+    SELECT transfers.id, transfers.account, bindings.meter, bindings.number, 0, 0, 'done', 0, transfers.closing, x'',
+           'dead'
+    FROM transfers JOIN bindings ON bindings.id = transfers.old WHERE closing IS NOT NULL ORDER BY transfers.id
+"""
+# All that may end a binding: a clear or transfer card, or that its meter is dead.
+_ENDINGS = """
+    SELECT kind, number, binding FROM tools WHERE kind IN ('clear', 'transfer')
+    UNION ALL SELECT 'dead', id, old FROM transfers WHERE closing IS NOT NULL
+"""
+_LEFT_BY_INDEX = """
+    SELECT COALESCE((SELECT SUM(owed_pulses) FROM transfers WHERE new = :binding AND closing IS NOT NULL), 0)
+         - COALESCE((SELECT SUM(raised_pulses) FROM adoptions WHERE binding = :binding), 0)
+"""
+# The requests of what is left by the index: those that were written, or refused by somebody, and those that are open.
+# What a restore made void nobody has refused.
+_REQUESTS = """
+    SELECT written IS NOT NULL OR (cancelled_at IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM journal, json_each(journal.body, '$.grants') AS lapsed
+        WHERE journal.kind = 'ledger restored' AND json_extract(lapsed.value, '$.id') = grants.id)),
+        written IS NULL AND cancelled_at IS NULL
+    FROM grants WHERE binding = :binding AND kind = 'dead meter'
+"""
+# The request that is written next: approved, or begun and not finished.
+_NEXT_MAKEUP = """
+    SELECT grants.id FROM grants LEFT JOIN orders ON orders.id = grants.written
+    WHERE grants.account = ? AND grants.kind = 'dead meter' AND grants.approver IS NOT NULL
+    AND grants.cancelled_at IS NULL AND (grants.written IS NULL OR orders.state = 'pending') ORDER BY grants.id
 """
 _LAST_ACCOUNT = "SELECT account FROM bindings WHERE meter = ? ORDER BY id DESC LIMIT 1"
 _TABLES = (
@@ -234,7 +269,10 @@ class Frozen:
 
 
 class Sold(NamedTuple):
-    """A sale: the row as it was committed, and what its frame says to those who judge; None for money paid back."""
+    """A sale: the row as it was committed, and what its frame says to those who judge.
+
+    None for money paid back at a close (kind "close"), and where a meter was declared dead (kind "dead").
+    """
 
     row: OrderRow
     order: Order | None
@@ -360,6 +398,45 @@ class Desk:
         account = self._account_at(meter)
         return self._serve(Chip(), lambda _: self._hall.close_account(account, fen=1, **PEOPLE), None)
 
+    def declare_dead(self, old: str, closing: int, new: str, index: int) -> Served:
+        """Meter ``old`` is dead and handed in, its wheels at ``closing``; ``new``, at ``index``, hangs in its place."""
+        account = self._account_at(old)
+        meter = NewMeter(number=new, initial_reading=units.volume(index, PULSE_WEIGHT), pulse_weight=PULSE_WEIGHT)
+        volume = units.volume(closing, PULSE_WEIGHT)
+        return self._serve(
+            Chip(),
+            lambda _: self._hall.exchange_dead(account=account, meter=meter, closing_index=volume, **PEOPLE),
+            None,
+        )
+
+    def ask(self, meter: str, pulses: int) -> Served:
+        """Gas that a dead meter had left is asked for, for the account of a meter, and approved."""
+        account = self._account_at(meter)
+        return self._serve(Chip(), lambda _: self._asking(account, pulses), None)
+
+    def _asking(self, account: str, pulses: int) -> Grant:
+        volume, why = units.volume(pulses, PULSE_WEIGHT), {"reason": "left by the index", "requester": "Li Ming"}
+        number = self._hall.request_makeup(account, volume, kind="dead meter", **why).number
+        return self._hall.approve_grant(number, "Zhao Min")
+
+    def refuse(self, meter: str) -> Served:
+        """The oldest such request that is not written is cancelled."""
+        number = self._open_grant(self._account_at(meter), "dead meter", written=False) or _NO_GRANT
+        return self._serve(Chip(), lambda _: self._hall.cancel_grant(number), None)
+
+    def make_up(self, image: bytes, pull_at: int | None = None) -> Served:
+        """Write the oldest such request of the card's account, or finish it; pulled as in ``sell``."""
+        row = self._db.execute(_NEXT_MAKEUP, (self._account_of(image),)).fetchone()
+        number = _NO_GRANT if row is None else int(row[0])
+        return self._serve(_chip(image), lambda reader: self._hall.write_grant(reader, number), pull_at)
+
+    def exchange_anew(self, image: bytes) -> Served:
+        """The card is lost: a blank one becomes the new meter's."""
+        account = self._account_of(image)
+        return self._serve(
+            Chip(), lambda reader: self._hall.exchange_card(reader, account=account, reason="lost in use"), None
+        )
+
     def take_in(self, image: bytes) -> Served:
         """Read the chip of ``image``, whatever card it is."""
         hall, kind = self._hall, image[IDENTITY_AT + 4]
@@ -382,7 +459,7 @@ class Desk:
 
     def served(self, image: bytes, service: str, *arguments: Any) -> Served:
         """A service by its name, "read back", "sell", "gift", "held", "refund", "pay", "cancel", "replace", "probe",
-        "adopt", "take in", "take back" or "exchange card", on the chip of ``image``."""
+        "adopt", "take in", "take back", "exchange card", "exchange anew" or "make up", on the chip of ``image``."""
         if service in ("gift", "held", "refund"):
             return self.grant(image, service, *arguments)
         method: Callable[..., Served] = getattr(self, service.replace(" ", "_"))
@@ -425,7 +502,8 @@ class Desk:
 
     def _serve(self, chip: Chip, service: Callable[[ChipReader], _Answer], pull_at: int | None) -> Served:
         before = {row.id for row in self.orders()}
-        closed = {row.id for row in self._closures()}
+        paper = {(row.kind, row.id) for row in self._paper()}
+        endings = set(self._endings())
         ranks = dict(self._ranks())
         reader = ChipReader(chip)
         if pull_at is not None:
@@ -440,7 +518,9 @@ class Desk:
         rows = self.orders()
         new = [row for row in rows if row.id not in before and row.kind not in _PAID_BEFORE]
         made = tuple([Sold(row, self._made(row, rows)) for row in new])
-        made += tuple([Sold(row, None) for row in self._closures() if row.id not in closed])
+        made += tuple([Sold(row, None) for row in self._paper() if (row.kind, row.id) not in paper])
+        for _, _, binding in set(self._endings()) - endings:
+            self._decided(binding)
         if isinstance(answer, Sale) or (isinstance(answer, Grant) and answer.state == "on the card"):
             of_card = [row for row in rows if (row.meter, row.card) == (answer.meter, answer.card)]
             frame = next((row.frame for row in of_card if row.sequence == answer.sequence), b"")
@@ -474,8 +554,20 @@ class Desk:
         """The ledger's orders, oldest first."""
         return [OrderRow(*row) for row in self._db.execute(_ORDERS)]
 
-    def _closures(self) -> list[OrderRow]:
-        return [OrderRow(*row) for row in self._db.execute(_CLOSURES)]
+    def _paper(self) -> list[OrderRow]:
+        # What needs no card: accounts closed, meters declared dead.
+        rows = [*self._db.execute(_CLOSURES), *self._db.execute(_DEATHS)]
+        return [OrderRow(*row) for row in rows]
+
+    def _endings(self) -> list[tuple[str, int, int]]:
+        return self._db.execute(_ENDINGS).fetchall()
+
+    def _decided(self, binding: int) -> None:
+        # A binding may be over from now on: is there gas of a dead meter that nobody has made up or refused?
+        left = self._db.execute(_LEFT_BY_INDEX, {"binding": binding}).fetchone()[0]
+        requests = self._db.execute(_REQUESTS, {"binding": binding}).fetchall()
+        if left > 0 and (not any(over for over, _ in requests) or any(waits for _, waits in requests)):
+            raise Violation("dead_decided", f"{left} pulses of a dead meter are neither made up nor refused")
 
     def _ranks(self) -> list[tuple[str, tuple[int, int]]]:
         # Of each meter the newest report kept, in rising order.
@@ -752,6 +844,11 @@ def of_company(images: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple([image for image in images if image[IDENTITY_AT + 4] in (CARD_TRANSFER, CARD_CLEAR)])
 
 
+def is_shared(images: Iterable[bytes], sales: Iterable[Sold]) -> bool:
+    """Whether gas of one meter may be at another, or be paid back: a company's card is about, or a meter is dead."""
+    return bool(of_company(images)) or any(row.kind == "dead" for row, _ in sales)
+
+
 def judge_town(
     standings: Sequence[Standing], sales: Sequence[Sold], images: Iterable[bytes], *, restored: bool = False
 ) -> None:
@@ -760,9 +857,19 @@ def judge_town(
     Counted are what has burned; what each meter would still deliver; what a final record brings to a meter that has
     not begun its binding, once for each; and what one proves for paying back, until it is paid. And an account that is
     closed got back what it had not burned, unless a ledger that was restored has forgotten what it bought.
+
+    A meter that was declared dead is handed in and delivers nothing: so the rules assume. What is made up of its gas
+    was paid for once, then. If it delivers all the same, that is counted apart: no more than what its binding's own
+    orders had released to it, whatever was made up (docs/fault-model.md, dead meter).
     """
     keys = {standing.number: standing.keys for standing in standings}
     stores = {standing.number: standing.store for standing in standings}
+    dead: dict[tuple[str, int], int] = {}
+    for row, _ in sales:
+        if row.kind == "dead":
+            which = row.meter, row.binding
+            dead[which] = min(row.released, dead.get(which, row.released))
+    released: dict[tuple[str, int], int] = {}
     gone: dict[tuple[str, int], int] = {}
     used: dict[tuple[str, int], int] = {}
     closed: set[tuple[str, int]] = set()
@@ -774,36 +881,63 @@ def judge_town(
         loaded = stores[row.meter].binding == row.binding and stores[row.meter].sequence >= row.sequence
         lowered = loaded or row.sequence < ends[row.meter, row.binding]
         # What an exchange releases was paid for before; a refund lowers nothing until it is loaded, or taken back.
-        if row.kind != "exchange" and (row.paid >= 0 or order is None or (lowered and not restored)):
+        before = row.kind in ("exchange", "dead meter") or (order is None and (row.meter, row.binding) in dead)
+        if not before and (row.paid >= 0 or order is None or (lowered and not restored)):
             paid += row.paid
-        overdrafts += 0 if order is None else order.overdraft
-        if order is None:
+        if order is not None:
+            overdrafts += order.overdraft
+            which = row.meter, row.binding
+            released[which] = max(order.bought_total + order.overdraft, released.get(which, 0))
+        if row.kind == "close":
             closed.add((row.meter, row.binding))
     for image in of_company(images):
         for number, own in keys.items():
             card = read_card(image, own, tuple(keys.values()))
+            if card.incoming is not None:
+                which, total = (number, card.incoming.binding), card.incoming.bought_total + card.incoming.overdraft
+                released[which] = max(total, released.get(which, 0))
             if card.final is None:
                 continue
             which = card.final.said.meter, card.final.said.binding
             used[which] = card.final.said.used
             if card.incoming is not None and stores[number].binding < card.incoming.binding:
                 gone[which] = max(gone.get(which, 0), card.incoming.bought_total)
-            elif card.final.heir[1] == 0 and which not in closed:
+            elif card.final.heir[1] == 0 and which not in closed and which not in dead:
                 gone[which] = max(gone.get(which, 0), card.final.remaining)
-    for end, order in sales:
-        if order is None and not restored:
-            rows = [row for row, _ in sales if row.account == end.account]
-            bought = sum([row.paid for row in rows if row.kind not in ("exchange", "close")])
-            burnt = sum([used.get(which, 0) for which in {(row.meter, row.binding) for row in rows}])
-            if -sum([row.paid for row in rows if row.kind == "close"]) != max(0, bought - burnt):
-                raise Violation("closed_true", f"{-end.paid} paid back of {bought} bought and {burnt} burned")
+    for end, _ in sales:
+        if end.kind == "close" and not restored:
+            _judge_closed([row for row, _ in sales if row.account == end.account], used, dead)
     there = [max(0, store.remaining + store.overdraft) if store.bound else 0 for store in stores.values()]
     burned = sum([standing.burned - standing.behind for standing in standings])
+    for which, index in dead.items():
+        place = list(stores).index(which[0])
+        own = stores[which[0]].binding == which[1]
+        standing = standings[place]
+        since = max(0, (standing.index if own else standing.index_at_binding) - index)
+        before = index - standing.index_at_binding if own else used[which] - since
+        more = since - sum([row.paid for row, _ in sales if row.kind == "close" and (row.meter, row.binding) == which])
+        if own:
+            more, there[place] = more + there[place], 0
+        if before + more > released[which]:
+            raise Violation("bound_holds", f"dead {which} used {before} of {released[which]} and gives {more} more")
+        burned -= since
     if burned + sum(there) + sum(gone.values()) > paid + overdrafts:
         raise Violation(
             "bound_holds",
             f"{paid} paid for, {burned} burned, {there} to be had, {sum(gone.values())} proven to be left",
         )
+
+
+def _judge_closed(rows: Sequence[OrderRow], used: dict[tuple[str, int], int], dead: dict[tuple[str, int], int]) -> None:
+    """A closed account is paid back what it bought and did not burn; of a dead meter's gas what was made up."""
+    paid_back = -sum([row.paid for row in rows if row.kind == "close"])
+    alive = {(row.meter, row.binding) for row in rows} - dead.keys()
+    bought = sum([row.paid for row in rows if row.kind not in ("exchange", "close", "dead meter")])
+    got = [row for row in rows if (row.meter, row.binding) in alive and row.kind not in ("exchange", "close")]
+    left = sum([row.paid for row in got])
+    burnt = sum([used.get(which, 0) for which in alive])
+    if paid_back != min(bought, max(0, left - burnt)):
+        raise Violation("closed_true", f"{paid_back} paid back of {bought} bought, {left} got and {burnt} burned")
 
 
 def judge_images(standing: Standing, images: Iterable[bytes]) -> None:
@@ -837,7 +971,8 @@ def judge_credit(standing: Standing, told: Told) -> None:
             raise Violation("done_true", f"order {row.sequence} of {number} is done, the meter has {loaded}")
         if row.paid_out and (row.binding, row.sequence) > loaded[:2]:
             raise Violation("paid_true", f"refund {row.sequence} of {number} is paid, the meter has {loaded}")
-    if told.restored or moved:
+    # What a dead meter had left is made up elsewhere, or not: the sum is the town's then.
+    if told.restored or moved or any(row.kind == "dead" for row, _ in told.sales):
         return
     totals: dict[int, tuple[int, int, int]] = {}
     for row in told.rows:
@@ -994,6 +1129,24 @@ class Town:
         """The last account of a meter is closed; 0 or a code."""
         return self._booked(self.desk.close_account(self.numbers[meter]))
 
+    def dead(self, old: int, new: int) -> int:
+        """A meter is declared dead, its wheels read as they stand; another hangs in its place. 0 or a code."""
+        site, heir = self.sites[old], self.sites[new]
+        return self._filed(self.desk.declare_dead(site.number, site.index, heir.number, heir.index))
+
+    def ask(self, meter: int, pulses: int) -> int:
+        """What a dead meter had left is asked for, for the account of its successor; 0 or a code."""
+        return self._filed(self.desk.ask(self.numbers[meter], pulses))
+
+    def refuse(self, meter: int) -> int:
+        """Such a request is cancelled; 0 or a code."""
+        return self._filed(self.desk.refuse(self.numbers[meter]))
+
+    def _filed(self, served: Served) -> int:
+        # As ``_booked``, of what is done without a card.
+        self._sales += served.made
+        return served.code
+
     def sell(self, card: int, pulses: int, image: bytes | None = None, *, pull_at: int | None = None) -> int:
         """Sell on a card, or on a chip that shows ``image`` (264 bytes) in its stead; then the card is untouched.
 
@@ -1138,7 +1291,7 @@ class Town:
             judge_burned(site.standing, told)
             judge_images(site.standing, told.images)
             judge_credit(site.standing, told)
-        if of_company(self.images):
+        if is_shared(self.images, self._sales):
             judge_town([site.standing for site in self.sites], self._sales, self.images, restored=self.restored)
 
     def _told(self, meter: int, rows: Iterable[OrderRow] = ()) -> Told:

@@ -856,6 +856,30 @@ def test_dead_meters_gas_is_decided_on_before_the_binding_ends(house, decided):
     assert house.hall.audit().clean
 
 
+@pytest.mark.parametrize("adopted", [True, False])
+def test_request_that_a_restore_made_void_is_no_decision(house, adopted):
+    """Nobody has refused it; taken for refused, the customer came short without anybody having said so."""
+    declare(house)
+    house.hall.exchange_card(house.customer)
+    house.load()
+    lost = {"kind": "dead meter", "reason": "left by the index", "requester": "Li Ming"}
+    before = house.hall.request_makeup(ACCOUNT, 23, **lost).number
+    house.hall.mark_restored()
+    assert house.hall.grant(before).state == "cancelled"
+    house.hall.probe(house.customer)
+    end = lambda: declare(house, "0", THIRD)  # noqa: E731
+    if adopted:
+        house.show(house.new)
+        house.hall.adopt(house.customer, requester="Li Ming", approver="Wang Fang", reason="restored")
+        end = lambda: house.hall.issue_clear(house.blank("clear.bin"), account=ACCOUNT, **PEOPLE)  # noqa: E731
+    refused(end, errors.DEAD_METER_OWED, LedgerError)
+    for path in house.folder.glob("clear.bin*"):
+        path.unlink()
+    house.hall.cancel_grant(house.hall.request_makeup(ACCOUNT, 23, **lost).number)
+    assert end().account == ACCOUNT
+    assert house.hall.audit().clean
+
+
 def test_no_make_up_of_this_kind_without_a_dead_meter(house):
     refused(lambda: make_up(house, 1), errors.DEAD_METER_LIMIT, LedgerError)
 

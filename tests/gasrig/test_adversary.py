@@ -37,6 +37,11 @@ SCOPES = (
     "exchanged with gas on the card",
     "cleared",
     "exchanged, restored",
+    "dead meter",
+    "dead meter's heir",
+    "dead meter, transfer card out",
+    "dead meter, restored",
+    "dead meter, declared anew",
     "rebound",
 )
 
@@ -210,6 +215,18 @@ def _made_up_without_end() -> list[tuple[Any, str, Any]]:
     return [(grants, "_check_held", lambda kind, pulses, held, weight: None)]
 
 
+def _left_twice() -> list[tuple[Any, str, Any]]:
+    from gashall import grants
+
+    return [(grants, "_check_dead", lambda books, binding, pulses, weight, own=0: None)]
+
+
+def _left_forgotten() -> list[tuple[Any, str, Any]]:
+    from gashall import closing
+
+    return [(closing, "check_made_up", lambda books, binding, weight: None)]
+
+
 def _more_released() -> list[tuple[Any, str, Any]]:
     from gashall import exchange
 
@@ -282,6 +299,8 @@ PLANTS = {
     "a refund is paid on no report": Plant("grants", "paid_true", _paid_unproven),
     "an exchange releases more than was paid": Plant("exchanged with gas on the card", "bound_holds", _more_released),
     "an account is paid back what it burned": Plant("cleared", "closed_true", _all_paid_back),
+    "a dead meter's gas is made up again and again": Plant("dead meter", "bound_holds", _left_twice),
+    "a dead meter's gas is forgotten": Plant("dead meter's heir", "dead_decided", _left_forgotten),
     "held gas is made up again and again": Plant("replaced", "totals_add", _made_up_without_end),
     "a card cancels a paid order": Plant("pulls", "adds_up", lambda: _hall_judges(_card_cancels_the_row)),
 }
