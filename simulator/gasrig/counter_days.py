@@ -22,7 +22,7 @@ from typing import Any
 
 from gascard import codes
 from gascard.chip import DEFAULT_PSC, MAIN, Chip
-from gascard.frames import frame_size
+from gascard.frames import HEAD, frame_size
 from gascard.records import ORDER, ORDER_AT, REPORT_AT
 from gascard.sle4442 import tries_left
 from gashall import errors, keyfile
@@ -36,7 +36,7 @@ from gashall.signer import KeyFileSigner
 from gasrig.bench import TEST_REGION
 from gasrig.checkers import Violation
 from gasrig.counter_cut import DeadError, KeptLedger, _Meter
-from gasrig.flows import METER, OTHER_METER, ROOT
+from gasrig.flows import HEIR, METER, OTHER_METER, ROOT
 
 __all__ = ["DAYS", "RULES", "Day", "follow", "play"]
 
@@ -136,6 +136,15 @@ class Day:
         chip = Chip()
         self.hall.open_account(self.reader(chip), meter=OTHER_METER, volume=10, name="Wang Fang", fen=2500)
         return chip
+
+    def tests(self) -> list[tuple[int, int | None]]:
+        """The readings of all tests that count."""
+        rows = self.hall.history(ACCOUNT).suspensions
+        return [(row.reading, row.end_reading) for row in rows if row.cancelled_at is None]
+
+    def keys(self) -> int:
+        """The version of the keys that the ledger knows the meter to have."""
+        return int(self.ledger.connection.execute("SELECT key_version FROM meters ORDER BY number").fetchone()[0])
 
     @contextmanager
     def meanwhile(self, does: Callable[[], object], chip: Chip | None = None) -> Iterator[Reader]:
@@ -688,6 +697,267 @@ def _dead_meter(day: Day) -> None:
     day.so("difference", hall.reconcile(ACCOUNT).difference, 0)
 
 
+def _dead_meters_gas(day: Day) -> None:
+    # RULES 1, dead meter; decision 195: decided on before its heir's binding ends, by people and not by a restore.
+    hall, third = day.hall, NewMeter(number=HEIR, initial_reading=0)
+    hall.stock_in(9)
+    refund = day.asked(5, "refund")
+    hall.write_grant(day.reader(), refund)
+    asked = {"account": ACCOUNT, "closing_index": 7, **APPROVED}
+    told = hall.exchange_dead(meter=NewMeter(number=OTHER_METER, initial_reading=5), **asked)
+    day.so("left by the index, with the refund's gas", told.owed, Decimal(23))
+    day.refused(errors.GRANT_ENDED, "a refund the dead meter never loaded", lambda: hall.pay_refund(refund))
+    lost, day.card = day.card, Chip()
+    hall.exchange_card(day.reader(), account=ACCOUNT, reason="lost in use")
+    day.so("blank cards used", hall.stock().used, 1)
+    heir = _Meter(day.signer, OTHER_METER)
+    day.so("the heir, shown the lost card", heir.visit(lost.dump()).code, codes.METER)
+    day.card.restore(heir.visit(day.card.dump()).dump)
+    hall.read_back(day.reader())
+    ends: dict[str, Callable[[], object]] = {
+        "a clear card": lambda: hall.issue_clear(day.reader(Chip()), account=ACCOUNT, **APPROVED),
+        "another exchange": lambda: hall.begin_exchange(day.reader(Chip()), account=ACCOUNT, meter=third, **APPROVED),
+        "dead as well": lambda: hall.exchange_dead(meter=third, **asked),
+    }
+    number = hall.request_makeup(ACCOUNT, 23, kind="dead meter", **ASKED).number
+    for what, end in ends.items():
+        day.refused(errors.DEAD_METER_OWED, f"{what}, asked for", end)
+    hall.mark_restored()
+    day.so("the request, restored", hall.grant(number).state, "cancelled")
+    hall.probe(day.reader())
+    day.refused(errors.DEAD_METER_OWED, "dead as well, restored", ends["dead as well"])
+    day.card.restore(heir.visit(day.card.dump()).dump)
+    hall.adopt(day.reader(), **APPROVED)
+    for what, end in ends.items():
+        day.refused(errors.DEAD_METER_OWED, f"{what}, adopted", end)
+    hall.cancel_grant(hall.request_makeup(ACCOUNT, 23, kind="dead meter", **ASKED).number)
+    old = NewMeter(number=METER, initial_reading=0)
+    again = {"account": ACCOUNT, "meter": old, **APPROVED}
+    day.refused(errors.METER_DEAD, "a dead meter for an heir", lambda: hall.begin_exchange(day.reader(Chip()), **again))
+    hall.exchange_dead(meter=third, **asked)
+
+
+def _dead_with_its_card_out(day: Day) -> None:
+    # RULES 1, transfer; decision 144: the meter that the transfer card names keeps its binding, and no other gets it.
+    hall = day.hall
+    hall.begin_exchange(
+        day.reader(Chip()), account=ACCOUNT, meter=NewMeter(number=OTHER_METER, initial_reading=5), **APPROVED
+    )
+    asked = {"account": ACCOUNT, "closing_index": 7, **APPROVED}
+    other = NewMeter(number=HEIR, initial_reading=0)
+    day.refused(errors.EXCHANGE, "dead, for another meter", lambda: hall.exchange_dead(meter=other, **asked))
+    hall.exchange_dead(meter=NewMeter(number=OTHER_METER, initial_reading=5), **asked)
+    hall.exchange_card(day.reader())
+    day.refused(codes.ALREADY_BOUND, "the heir opened for a neighbour", day.neighbour)
+
+
+def _not_bound(day: Day) -> None:
+    # Decision 184: an exchange waits for proof that the old meter is bound. RULES 1: two people end an account's meter.
+    hall, other = day.hall, day.neighbour()
+    third = NewMeter(number=HEIR, initial_reading=0)
+    account = "0000000002"
+
+    def begin() -> object:
+        return hall.begin_exchange(day.reader(Chip()), account=account, meter=third, **APPROVED)
+
+    day.refused(errors.OPENING_NOT_LOADED, "an exchange before the opening card was used", begin)
+    day.so("tries of the neighbour's card", tries_left(other.security[0]), 3)
+    alone = APPROVED | {"approver": "ＬＩ ming"}
+    own: dict[str, Any] = {"account": ACCOUNT, **alone}
+    for what, service in (
+        ("an exchange", lambda: hall.begin_exchange(day.reader(Chip()), meter=third, **own)),
+        ("dead", lambda: hall.exchange_dead(meter=third, closing_index=7, **own)),
+        ("a clear card", lambda: hall.issue_clear(day.reader(Chip()), **own)),
+        ("a close", lambda: hall.close_account(**own)),
+        ("adopting", lambda: hall.adopt(day.reader(), **alone)),
+    ):
+        day.refused(errors.APPROVER, f"{what}, by one person", service)
+
+
+def _opened_again(day: Day) -> None:
+    # Decisions 185 and 194: a cleared account gets a meter with what was left, once, and not across a restore.
+    hall, tool = day.hall, Chip()
+    day.meter.under_test.pulses(200)
+    hall.issue_clear(day.reader(tool), account=ACCOUNT, **APPROVED)
+    again: dict[str, Any] = {"meter": METER, "account": ACCOUNT, "volume": 20, "fen": 5000, "initial_reading": 7}
+
+    def opened(**changed: Any) -> Callable[[], object]:
+        return lambda: hall.open_account(day.reader(Chip()), **(again | changed))
+
+    day.visit(tool)
+    day.refused(codes.ALREADY_BOUND, "opened while its clear card is out", opened())
+    hall.read_tool(day.reader(tool))
+    day.refused(errors.FIELD, "opened for another holder", opened(name="Wang Fang"))
+    hall.stop_account(ACCOUNT, reason="moved", approver="Zhao Min")
+    day.refused(errors.ACCOUNT_STOPPED, "a stopped account opened", opened())
+    hall.resume_account(ACCOUNT, reason="back", approver="Zhao Min")
+    copy = day.ledger.connection.serialize()
+    hall.mark_restored()
+    day.refused(errors.RECOVERING, "opened, cleared before the restore", opened())
+    day.ledger.connection.deserialize(copy)
+    day.now += timedelta(days=1)
+    hall.set_limits(day=20)
+    before, day.card = day.card, Chip()
+    sale = hall.open_account(day.reader(), **again)
+    day.so("bought", sale.volume, Decimal(20))
+    for kind in ("opening", None):
+        counted = hall.daily_report().total(kind)
+        day.so("reported as bought", (counted.orders, counted.volume, counted.money), (1, Decimal(20), 5000))
+    day.refused(codes.REPLACED, "a sale on the card from before", lambda: hall.sell(day.reader(before), 1))
+    day.so("the meter", day.visit(), codes.OK)
+    day.so("left and bought", day.meter.store().remaining, 2800 + 2000)
+    day.so("the card from before at the meter", day.visit(before), codes.BINDING)
+    hall.read_back(day.reader())
+    day.refused(errors.OVER_LIMIT, "a m³ more that day", lambda: hall.sell(day.reader(), 1))
+    day.refused(codes.ALREADY_BOUND, "a second meter", opened(meter=OTHER_METER))
+
+
+def _taken_back(day: Day) -> None:
+    # Decisions 176 and 187: an old card is cleared when told to, of an order the ledger made, reports left.
+    hall = day.hall
+    hall.sell(day.reader(), 20, fen=5000)
+    reports = bytes(day.card.main[REPORT_AT[0] :])
+    day.refused(errors.CARD_IN_USE, "the present card", lambda: hall.take_back(day.reader(), clear=True))
+    lost, _ = day.replaced()
+    forged = _copied(lost)
+    forged.main[ORDER_AT + HEAD + 1] ^= 0x20
+    forged.security[1:4] = b"\x12\x34\x56"
+    day.refused(codes.MAC, "a forged order", lambda: hall.take_back(day.reader(forged), clear=True))
+    day.so("tries of a forged card", tries_left(forged.security[0]), 3)
+    hall.take_back(day.reader(lost))
+    day.so("only taken back", bytes(lost.main[ORDER_AT : ORDER_AT + 2]) == b"\xff\xff", False)
+    for _ in range(2):
+        told = hall.take_back(day.reader(lost), clear=True)
+        day.so("held and waiting", (told.held, told.waiting), (Decimal(20), Decimal(20)))
+        size = frame_size(ORDER)
+        day.so("the order", bytes(lost.main[ORDER_AT : ORDER_AT + size]), b"\xff" * size)
+        day.so("the reports", bytes(lost.main[REPORT_AT[0] :]) == reports, True)
+    hall.write_grant(day.reader(), day.asked(20, "held"))
+    day.loads(5000)
+    day.so("the cleared card at the meter", day.visit(_copied(lost)) == codes.OK, False)
+
+
+def _replaced_twice(day: Day) -> None:
+    # Decision 186: a clerk who repeats is told; a card lost on the stairs is said. DOMAIN 3: no card without stock.
+    hall = day.hall
+    hall.stock_in(2)
+    day.replaced()
+    again: dict[str, Any] = {"account": ACCOUNT, "reason": "lost in use"}
+    day.refused(errors.REPLACEMENT_UNSEEN, "once more", lambda: hall.replace(day.reader(Chip()), **again))
+    day.card = Chip()
+    day.so("said", hall.replace(day.reader(), again=True, **again).replacement, 2)
+    day.loads(3000)
+    day.refused(errors.STOCK_SHORT, "no blank card left", lambda: hall.replace(day.reader(Chip()), **again))
+
+
+def _test_corrected(day: Day) -> None:
+    # Decisions 179 and 181: a test begun by mistake is void, mistyped readings are put right by two people.
+    hall = day.hall
+    hall.suspend(ACCOUNT, 3, "the neighbour's was meant")
+    day.so("cancelled", hall.cancel_suspension(ACCOUNT, "wrong account").cancelled, "wrong account")
+    day.refused(errors.NOT_SUSPENDED, "cancelled twice", lambda: hall.cancel_suspension(ACCOUNT, "wrong account"))
+    correct = hall.correct_suspension
+    day.refused(errors.NOT_SUSPENDED, "a void test corrected", lambda: correct(ACCOUNT, reading=4, **APPROVED))
+    hall.suspend(ACCOUNT, 21, "runs fast")
+    third = NewMeter(number=HEIR, initial_reading=0)
+    for what, service in (
+        ("a sale", lambda: hall.sell(day.reader(), 1)),
+        ("dead", lambda: hall.exchange_dead(account=ACCOUNT, meter=third, closing_index=7, **APPROVED)),
+        ("a clear card", lambda: hall.issue_clear(day.reader(Chip()), account=ACCOUNT, **APPROVED)),
+        ("an exchange", lambda: hall.begin_exchange(day.reader(Chip()), account=ACCOUNT, meter=third, **APPROVED)),
+    ):
+        day.refused(errors.SUSPENDED, f"{what}, meter in test", service)
+    alone = APPROVED | {"approver": "li ming"}
+    day.refused(errors.APPROVER, "corrected by one person", lambda: correct(ACCOUNT, reading=12, **alone))
+    day.refused(errors.FIELD, "its end before it has one", lambda: correct(ACCOUNT, end_reading=14, **APPROVED))
+    correct(ACCOUNT, reading=12, **APPROVED)
+    day.refused(errors.SUSPENDED, "a sale, the reading corrected", lambda: hall.sell(day.reader(), 1))
+    day.so("gas of the test", hall.end_suspension(ACCOUNT, "14.5").test_gas, Decimal("2.5"))
+    for what, readings in (("nothing changed", {"reading": 12}), ("turned back", {"reading": 16})):
+        day.refused(errors.FIELD, what, lambda readings=readings: correct(ACCOUNT, **readings, **APPROVED))  # type: ignore[misc]
+    day.so("its end corrected", correct(ACCOUNT, end_reading="15.5", **APPROVED).test_gas, Decimal("3.5"))
+    day.so("its beginning corrected", correct(ACCOUNT, reading=13, **APPROVED).make_up, Decimal("2.5"))
+    day.so("tests that count", day.tests(), [(1300, 1550)])
+    hall.sell(day.reader(), 1)
+    hall.issue_clear(day.reader(Chip()), account=ACCOUNT, **APPROVED)
+    day.refused(errors.BINDING_ENDS, "a test beside a clear card", lambda: hall.suspend(ACCOUNT, 16, "runs fast"))
+
+
+def _bought_since(day: Day) -> None:
+    # Decision 180: a refund is worth what the gas bought last cost when it was asked for, whatever the clock says.
+    hall, number = day.hall, day.asked(5, "refund")
+    hall.sell(day.reader(), 10, fen=3000)
+    day.loads(4000)
+    day.refused(errors.AMOUNT, "gas bought since", lambda: hall.write_grant(day.reader(), number))
+    hall.cancel_grant(number)
+    day.so("money at the new price", hall.grant(day.asked(5, "refund")).fen, 1500)
+
+
+def _tools(day: Day) -> None:
+    # RULES 1, setting and tool limits; decisions 134, 182, 191, 198: what a tool card may say, and is taken for.
+    hall = day.hall
+    size, setting = {"size": "G2.5"}, {"meter": METER, "purpose": "guards"}
+    day.refused(
+        codes.NOT_UNBOUND, "guards of a bound meter", lambda: hall.issue_setting(day.reader(Chip()), **setting, **size)
+    )
+    gas = {"meter": METER, "volume": 1, "purpose": "tightness"}
+    day.refused(codes.NOT_UNBOUND, "test gas once bound", lambda: hall.issue_test(day.reader(Chip()), **gas))
+    hall.sell(day.reader(), 10, fen=2500)
+    keys = {"meter": METER, "purpose": "new keys"}
+    day.refused(errors.ORDER_WAITS, "keys over a purchase", lambda: hall.issue_key(day.reader(Chip()), **keys))
+    day.loads(4000)
+    tool = Chip()
+    made = hall.issue_key(day.reader(tool), **keys)
+    day.so("versions of card and meter", (made.key_version, day.keys()), (2, 1))
+    day.meter.under_test.pulses(100)
+    day.visit()  # a report more, under the keys before
+    day.so("the key card", day.visit(tool), codes.OK)
+    day.meter.has_keys(day.signer, 2)
+    hall.end_tool(made.card, keys_taken=True)
+    day.so("the meter's keys", day.keys(), 2)
+    day.refused(codes.KEY_VERSION, "a report of earlier keys", lambda: hall.read_back(day.reader()))
+    hall.sell(day.reader(), 10, fen=2500)
+    day.loads(5000)
+    _clear_cards(day)
+
+
+def _clear_cards(day: Day) -> None:
+    hall, tool = day.hall, Chip()
+    made = hall.issue_clear(day.reader(tool), account=ACCOUNT, **APPROVED)
+    day.so("a clear card", hall.verify(day.reader(tool), password=True).password, "right")
+    altered = _copied(tool)
+    altered.main[ORDER_AT + HEAD] ^= 0x0F
+    seen = hall.verify(day.reader(altered), password=True)
+    day.so("an altered clear card", (seen.good, seen.password), (False, "not presented"))
+    tool.security[0] = 0x04
+    before = tool.dump()
+    hall.end_tool(made.card, day.reader(tool))
+    day.so("a clear card at its last try, taken back", tool.dump() == before, True)
+    tool.security[0] = 0x07
+    seen = hall.verify(day.reader(tool), password=True)
+    day.so("the same with its tries", (seen.good, seen.password), (False, "not presented"))
+    hall.sell(day.reader(), 1)
+
+
+def _reported(day: Day) -> None:
+    # Decisions 122, 163 and 183: an order is counted on its day, a replacement is a card issued, tool cards by kind.
+    hall = day.hall
+    day.now += timedelta(hours=11, minutes=59)  # 15:59 UTC is 23:59 in the hall
+    today = day.now.date()
+    day.neighbour()
+    day.now += timedelta(minutes=1)
+    hall.sell(day.reader(), 20, fen=5000)
+    day.replaced()
+    hall.issue_management(day.reader(Chip()), purpose="round")
+    first, second = hall.daily_report(today), hall.daily_report(today + timedelta(days=1))
+    day.so("openings", [report.total("opening").orders for report in (first, second)], [2, 0])
+    day.so("purchases", [report.total("purchase").money for report in (first, second)], [0, 5000])
+    day.so("cards of the second day", (second.cards["issued"], second.cards["management cards"]), (1, 1))
+    hall.set_price(None, 250)
+    past = day.now - timedelta(minutes=1)
+    day.refused(errors.PRICE_PAST, "a price for a minute that is over", lambda: hall.set_price(past, 300))
+
+
 def _fails(day: Day, code: int, what: str, service: Callable[[], object]) -> None:
     # As ``refused``; but what the other window did is there.
     dump = day.card.dump()[:_COUNTER_AT]
@@ -863,6 +1133,16 @@ DAYS: dict[str, Callable[[Day], None]] = {
     "company's card, two windows": _company_windows,
     "closed": _closed_account,
     "exchange, dead meter": _dead_meter,
+    "dead meter's gas": _dead_meters_gas,
+    "dead meter, its card out": _dead_with_its_card_out,
+    "meter not bound, one person": _not_bound,
+    "opened again": _opened_again,
+    "taken back and cleared": _taken_back,
+    "replaced twice": _replaced_twice,
+    "test corrected": _test_corrected,
+    "bought since the refund": _bought_since,
+    "tool cards": _tools,
+    "reported": _reported,
     "batch": _batch,
     "passphrase": _passphrase,
 }

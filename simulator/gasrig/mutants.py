@@ -726,19 +726,23 @@ _JUDGING = "meter/judging.py"
 _KEY_FILE = "gashall/keyfile.py"
 _LOCKOUT = "meter/lockout.py"
 _METER = "meter/meter.py"
+_OPENING_AT_HALL = "gashall/opening.py"
 _PLACING = "gashall/placing.py"
 _REEDS = "meter/reeds.py"
 _REFUNDS = "gashall/refunds.py"
 _REPLACEMENT = "gashall/replacement.py"
+_REPORTING = "gashall/reporting.py"
 _SESSION = "meter/session.py"
 _SHIFTS = "gashall/shifts.py"
 _STATEMENTS = "gashall/statements.py"
 _STORE = "meter/store.py"
+_SUSPENSION = "gashall/suspension.py"
 _TOOLCARDS = "gashall/toolcards.py"
 _TOOLMAKING = "gashall/toolmaking.py"
 _TOOLREADING = "gashall/toolreading.py"
 _TOOLS = "meter/tools.py"
 _VALVE = "meter/valve.py"
+_VERIFICATION = "gashall/verification.py"
 
 # Where the checks look. Numbers are steps of gasrig.flows: in "purchase" 2 is the opening card's visit, 6 the second's.
 _LOADS = _cut("purchase", 2, 6, shard=16)
@@ -2811,6 +2815,517 @@ MUTANTS: tuple[Mutant, ...] = (
         "A company's card uses no blank card.",
         (Patch(_TOOLMAKING, "    if uses_stock:\n", "    if False:\n"),),
         (_hall("hall clear card", 32),),
+    ),
+    # --- a dead meter, and what it had left
+    Mutant(
+        "dead meter's gas forgotten at a clear",
+        "A binding is cleared before it was decided what is made up of a dead meter's gas.",
+        (Patch(_CLOSING, "        check_made_up(books, binding, here.meter.pulse_weight)\n", ""),),
+        (_story("dead meter's heir", 2),),
+    ),
+    Mutant(
+        "dead meter's gas forgotten in an exchange",
+        "A transfer card is made before it was decided what is made up of a dead meter's gas.",
+        (
+            Patch(
+                _EXCHANGE,
+                "    check_bound(here.known, account)\n    check_made_up(books, old, here.meter.pulse_weight)\n",
+                "    check_bound(here.known, account)\n",
+            ),
+        ),
+        (_story("dead meter's heir", 2),),
+    ),
+    Mutant(
+        "dead meter's gas forgotten when its heir dies",
+        "A dead meter's heir is declared dead before it was decided what is made up of the first one's gas.",
+        (
+            Patch(
+                _EXCHANGE,
+                "            check_made_up(books, old, here.meter.pulse_weight)\n            coming",
+                "            coming",
+            ),
+        ),
+        (_story("dead meter's heir", 2),),
+    ),
+    Mutant(
+        "dead meter's gas asked for and forgotten",
+        "A request for a dead meter's gas that is still open counts as decided.",
+        (
+            Patch(
+                _GRANTS,
+                " and (not decided or any(row.written is None and row.cancelled_at is None for row in rows)):\n",
+                " and not decided:\n",
+            ),
+        ),
+        (_story("dead meter's heir", 2),),
+    ),
+    Mutant(
+        "dead meter's gas refused by a restore",
+        "A request for a dead meter's gas that a restore made void counts as refused.",
+        (Patch(_GRANTS, " or (row.last_sequence or 0) >= since for row in rows)\n", " or True for row in rows)\n"),),
+        (_story("dead meter's heir", 2), _at_counter("dead meter's gas")),
+    ),
+    Mutant(
+        "dead meter's gas refused before it was known",
+        "A dead meter's gas that was refused before a card's word was adopted counts as refused.",
+        (
+            Patch(
+                _GRANTS,
+                "    since = max([row.sequence for row in books.adoptions(binding.id)], default=0)\n",
+                "    since = 0\n",
+            ),
+        ),
+        (_at_counter("dead meter's gas"),),
+    ),
+    Mutant(
+        "dead meter's gas asked for without end",
+        "A request for more than a dead meter had left is refused only when it is written.",
+        (
+            Patch(
+                _GRANTS,
+                "        if kind == DEAD_METER:\n            _check_dead",
+                "        if False:\n            _check_dead",
+            ),
+        ),
+        (_at_counter("exchange, dead meter"),),
+    ),
+    Mutant(
+        "dead meter's gas judged once",
+        "What is known by now of a dead meter's heir is not looked at when the make-up is written.",
+        (
+            Patch(
+                _GRANTS,
+                "        if row.kind == DEAD_METER:\n            _check_dead(books, standing",
+                "        if False:\n            _check_dead(books, standing",
+            ),
+        ),
+        (_story("dead meter, declared anew", 4),),
+    ),
+    Mutant(
+        "dead meter's gas beside what was adopted",
+        "What a dead meter's heir has told, and was adopted, is made up once more.",
+        (
+            Patch(
+                _GRANTS,
+                "    return left - sum(row.raised_pulses for row in books.adoptions(binding.id))\n",
+                "    return left\n",
+            ),
+        ),
+        (_story("dead meter, declared anew", 4),),
+    ),
+    Mutant(
+        "dead meter's gas by its last report",
+        "What a dead meter had left is reckoned by its last report and not by its closing index.",
+        (
+            Patch(
+                _EXCHANGE,
+                "        used = _used_by_index(old, here, closing_index)\n",
+                '        used = 0 if here.known is None else here.known["used"]\n',
+            ),
+        ),
+        (_at_counter("exchange, dead meter"),),
+    ),
+    Mutant(
+        "dead meter for an heir",
+        "A meter that was declared dead may take another's place.",
+        (
+            Patch(
+                _EXCHANGE,
+                "    check_meter_free(books, wanted.number)\n",
+                "",
+            ),
+        ),
+        (_at_counter("dead meter's gas"),),
+    ),
+    Mutant(
+        "another heir than the card's",
+        "A meter whose transfer card is out is declared dead for another new meter than the card names.",
+        (Patch(_EXCHANGE, "            if new.meter != meter.number:\n", "            if False:\n"),),
+        (_at_counter("dead meter, its card out"),),
+    ),
+    Mutant(
+        "refund outlives its meter",
+        "A refund that a dead meter never loaded stays open.",
+        (
+            Patch(
+                _EXCHANGE,
+                "            books.change_grant(here.unpaid, journal.GRANT_CANCELLED, cancelled_at=now)\n",
+                "",
+            ),
+        ),
+        (_at_counter("dead meter's gas"),),
+    ),
+    Mutant(
+        "exchange's card uses no stock",
+        "The blank card that takes a lost one's place in an exchange is not taken off the stock.",
+        (Patch(_EXCHANGE, "            if uses_stock:\n", "            if False:\n"),),
+        (_at_counter("dead meter's gas"),),
+    ),
+    Mutant(
+        "exchange before the meter is bound",
+        "A transfer card is made for a meter that no report shows bound, and which refuses it for ever.",
+        (
+            Patch(
+                _EXCHANGE,
+                "    check_bound(here.known, account)\n    check_made_up",
+                "    check_made_up",
+            ),
+        ),
+        (_at_counter("meter not bound, one person"),),
+    ),
+    Mutant(
+        "exchange proven gives it all again",
+        "An exchange by the new meter's report releases what no report shows that the old one had loaded.",
+        (
+            Patch(
+                _EXCHANGE,
+                "        _begin_binding(counter, books, row, here, new, tool, moved, taken, 0, 0)\n",
+                "        again = max(_unproven(books, old), 0)\n"
+                "        _begin_binding(counter, books, row, here, new, tool, moved, taken, again, 0)\n",
+            ),
+        ),
+        (_hall("hall exchange proven", 8),),
+    ),
+    Mutant(
+        "one person ends a meter",
+        "Exchange, clear, close and adopting ask for two names and take the same one twice.",
+        (
+            Patch(
+                _ADOPTION,
+                "    if same_person(requester, approver):\n",
+                "    if False:\n",
+            ),
+        ),
+        (_at_counter("meter not bound, one person"),),
+    ),
+    # --- an account that is opened again
+    Mutant(
+        "left comes along across a restore",
+        "What a meter had left when it was cleared before a restore comes along to another meter.",
+        (
+            Patch(
+                _OPENING_AT_HALL,
+                "    if reckoned(books, before)[0] and not books.ended_since_restore(account.number):\n",
+                "    if False:\n",
+            ),
+        ),
+        (_at_counter("opened again"),),
+    ),
+    Mutant(
+        "left stays behind",
+        "An account that gets a meter again gets what it buys and nothing of what it had left.",
+        (
+            Patch(
+                _OPENING_AT_HALL,
+                "        left = _left(books, before, meter, request.pulses)\n",
+                "        left = 0\n",
+            ),
+        ),
+        (_at_counter("opened again"),),
+    ),
+    Mutant(
+        "left counts as bought",
+        "What comes along when an account is opened again is a purchase, to limits and reports.",
+        (
+            Patch(
+                _OPENING_AT_HALL,
+                "        kind=TRANSFER,\n        correction=owed or None,\n",
+                "        correction=owed or None,\n",
+            ),
+        ),
+        (_at_counter("opened again"),),
+    ),
+    Mutant(
+        "owed gas forgiven at an opening",
+        "What the customer burned and never bought is not taken off when his account is opened again.",
+        (
+            Patch(
+                _OPENING_AT_HALL,
+                "        correction=max(-left, 0) or None,\n",
+                "        correction=None,\n",
+            ),
+        ),
+        (_hall("hall opening again, gas owed", 32),),
+    ),
+    Mutant(
+        "opened again before it is cleared",
+        "An account that has a meter gets another beside it.",
+        (Patch(_OPENING_AT_HALL, "    if bound is not None:\n", "    if False:\n"),),
+        (_at_counter("opened again"),),
+    ),
+    Mutant(
+        "opened again though it is stopped",
+        "A stopped account gets a meter again, with a purchase.",
+        (Patch(_OPENING_AT_HALL, "    check_state(account)\n    if request.name", "    if request.name"),),
+        (_at_counter("opened again"),),
+    ),
+    Mutant(
+        "opened again for another",
+        "An account that is opened again may be another holder's by the name that is typed.",
+        (Patch(_OPENING_AT_HALL, '    if request.name not in ("", account.name):\n', "    if False:\n"),),
+        (_at_counter("opened again"),),
+    ),
+    Mutant(
+        "opened again under the old card's number",
+        "The card of an account that is opened again bears the replacement number of a first one.",
+        (
+            Patch(
+                _OPENING_AT_HALL,
+                "_next_replacement(books, before.account)\n",
+                "0\n",
+            ),
+        ),
+        (_at_counter("opened again"),),
+    ),
+    # --- cards that are taken back
+    Mutant(
+        "present card cleared",
+        "A card is cleared before it is asked whether it is the account's present one.",
+        (
+            Patch(
+                _REPLACEMENT,
+                "        told = _take_back(counter, card)\n        # What",
+                "        if clear:\n            _clear(counter, reader, card)\n"
+                "        told = _take_back(counter, counter.read_card(reader))\n        # What",
+            ),
+        ),
+        (_at_counter("taken back and cleared"),),
+    ),
+    Mutant(
+        "card cleared of anything",
+        "A card that is taken back is given its password and cleared of an order the ledger did not make.",
+        (
+            Patch(
+                _REPLACEMENT,
+                "    if not any(all(",
+                "    if not frames and not any(all(",
+            ),
+        ),
+        (_at_counter("taken back and cleared"),),
+    ),
+    Mutant(
+        "reports cleared with the order",
+        "A card that is cleared loses what its meter has said as well.",
+        (
+            Patch(
+                _REPLACEMENT,
+                "    put(counter, reader, card, found(card.number), [(ORDER_AT, blank)])\n",
+                "    put(counter, reader, card, found(card.number), [(ORDER_AT, encode.BLANK_IMAGE[ORDER_AT:])])\n",
+            ),
+        ),
+        (_at_counter("taken back and cleared"),),
+    ),
+    Mutant(
+        "order left on the card",
+        "Whoever asks for a card to be cleared gets it back as it was.",
+        (Patch(_REPLACEMENT, "        if clear:\n            _clear(counter, reader, card)\n", ""),),
+        (_at_counter("taken back and cleared"),),
+    ),
+    Mutant(
+        "clearing begun and not gone on with",
+        "A card whose clearing was cut short is told from the one the ledger made, and stays as it is.",
+        (
+            Patch(
+                _REPLACEMENT,
+                "all(b & f == f for b, f in zip(card.order.raw, frame, strict=True))",
+                "card.order.raw == frame",
+            ),
+        ),
+        (_hall("hall take-back, cleared", 8),),
+    ),
+    Mutant(
+        "replaced twice",
+        "A replacement that is asked for twice makes two cards.",
+        (Patch(_REPLACEMENT, "    if made is not None and made.state != DONE:\n", "    if False:\n"),),
+        (_at_counter("replaced twice"),),
+    ),
+    Mutant(
+        "cards out of nowhere",
+        "A card is issued though by the stock there is none.",
+        (Patch("gashall/stock.py", "    if moves:\n        _check(moves, shift, 1)\n", ""),),
+        (_at_counter("replaced twice"),),
+    ),
+    Mutant(
+        "last try for a card taken back",
+        "The last try of a company's card is spent on taking its order off.",
+        (Patch(_TOOLCARDS, " != blank and tries_left(reader.error_counter()) > 1:\n", " != blank:\n"),),
+        (_at_counter("tool cards"),),
+    ),
+    Mutant(
+        "card taken back made good",
+        "A company's card that was taken back with its order on it gets its tries back at a card check.",
+        (
+            Patch(
+                _VERIFICATION,
+                " and own is not None and not (own and row.ended is not None)\n",
+                " and own is not None\n",
+            ),
+        ),
+        (_at_counter("tool cards"),),
+    ),
+    Mutant(
+        "altered company's card is good",
+        "A card check of a company's card does not compare what is on it.",
+        (Patch(_VERIFICATION, "    if there == row.frames:\n", "    if True:\n"),),
+        (_at_counter("tool cards"),),
+    ),
+    # --- tests of meters
+    Mutant(
+        "test corrected by one person",
+        "Who asked for a test's readings to be corrected may approve it.",
+        (
+            Patch(
+                _SUSPENSION,
+                "    check_approval(requester, approver, reason)\n",
+                "",
+            ),
+        ),
+        (_at_counter("test corrected"),),
+    ),
+    Mutant(
+        "void test corrected",
+        "A test that was cancelled is corrected, and counts again.",
+        (
+            Patch(
+                _SUSPENSION,
+                "        rows = [row for row in books.suspensions(binding.id) if row.cancelled_at is None]\n",
+                "        rows = books.suspensions(binding.id)\n",
+            ),
+        ),
+        (_at_counter("test corrected"),),
+    ),
+    Mutant(
+        "cancelled test goes on",
+        "A test that is cancelled keeps its account from buying.",
+        (
+            Patch(
+                _SUSPENSION,
+                "        books.cancel_suspension(binding, row, cancelled_at=counter.now(), cancelled_for=reason)\n",
+                "",
+            ),
+        ),
+        (_at_counter("test corrected"), _hall("hall test cancelled")),
+    ),
+    Mutant(
+        "corrected wheels turn back",
+        "Readings are corrected to what no wheels can have shown.",
+        (
+            Patch(
+                _SUSPENSION,
+                "        if after is not None:\n            _check_turn(meter, before, after)\n",
+                "",
+            ),
+        ),
+        (_at_counter("test corrected"),),
+    ),
+    Mutant(
+        "correction forgets the other reading",
+        "A correction of a test's first reading takes the reading at its end away.",
+        (
+            Patch(
+                _SUSPENSION,
+                "        before, after = row.reading, row.end_reading\n",
+                "        before, after = row.reading, None\n",
+            ),
+        ),
+        (_at_counter("test corrected"),),
+    ),
+    Mutant(
+        "test of a meter that may be over",
+        "A meter is tested though a card is out that may end its binding.",
+        (Patch(_SUSPENSION, "        check_free(books, binding, recovering=True)\n", ""),),
+        (_at_counter("test corrected"),),
+    ),
+    Mutant(
+        "meter in test declared dead",
+        "A meter that is away for a test is declared dead, and another bound in its place.",
+        (Patch(_EXCHANGE, "        check_not_suspended(books, old)\n", ""),),
+        (_at_counter("test corrected"),),
+    ),
+    # --- money, keys and reports
+    Mutant(
+        "refund of another day's worth",
+        "A refund is written for the money it was worth before more gas was bought.",
+        (Patch(_REFUNDS, "        _check_worth(books, row)\n", ""),),
+        (_at_counter("bought since the refund"),),
+    ),
+    Mutant(
+        "report of earlier keys proves",
+        "A report made with keys its meter has no more is proof.",
+        (
+            Patch(
+                "gashall/encode.py",
+                "            return replace(part, mac=codes.KEY_VERSION)\n",
+                "            return replace(part, mac=codes.OK)\n",
+            ),
+        ),
+        (_at_counter("tool cards"),),
+    ),
+    Mutant(
+        "report of earlier keys forged",
+        "A report made with keys its meter has no more is taken for a forgery.",
+        (
+            Patch(
+                "gashall/encode.py",
+                "            return replace(part, mac=codes.KEY_VERSION)\n",
+                "            return replace(part, mac=codes.MAC)\n",
+            ),
+        ),
+        (_at_counter("tool cards"),),
+    ),
+    Mutant(
+        "keys over a purchase",
+        "A key card is made while a purchase waits that its meter will then refuse.",
+        (Patch(_TOOLCARDS, "            if last.state != DONE:\n", "            if False:\n"),),
+        (_at_counter("tool cards"),),
+    ),
+    Mutant(
+        "guards for a bound meter",
+        "A setting card is made that its meter, being bound, refuses.",
+        (
+            Patch(
+                _TOOLCARDS,
+                "        if meter is not None and what & ~tools.SET_CLOCK and books.binding_on(meter) is not None:\n",
+                "        if False:\n",
+            ),
+        ),
+        (_at_counter("tool cards"),),
+    ),
+    Mutant(
+        "test gas for a customer's meter",
+        "A test gas card is made for a meter that was bound.",
+        (Patch(_TOOLCARDS, "        if known.highest_binding:\n", "        if False:\n"),),
+        (_at_counter("tool cards"),),
+    ),
+    Mutant(
+        "price of yesterday",
+        "A price is set for a minute that is over.",
+        (Patch("gashall/prices.py", "    if start < now:\n", "    if False:\n"),),
+        (_at_counter("reported"),),
+    ),
+    Mutant(
+        "report's days begin at Greenwich",
+        "A report's day begins at midnight UTC.",
+        (Patch(_REPORTING, "        offset = limits.offset(books.rules(now))\n", "        offset = 0\n"),),
+        (_at_counter("reported"),),
+    ),
+    Mutant(
+        "what came along reported",
+        "A report counts gas that came along from the meter before as an order of its day.",
+        (Patch(_REPORTING, "            if order.kind == TRANSFER:\n", "            if False:\n"),),
+        (_at_counter("opened again"),),
+    ),
+    Mutant(
+        "replacements not reported as cards",
+        "A report counts the cards of openings alone as issued.",
+        (Patch(_REPORTING, "            issued += order.issues_card\n", "            issued += order.opens\n"),),
+        (_at_counter("reported"),),
+    ),
+    Mutant(
+        "company's cards not reported",
+        "A report says nothing of the company's own cards.",
+        (Patch(_REPORTING, "books.tools_between(since, until):\n", "():\n"),),
+        (_at_counter("reported"),),
     ),
     Mutant(
         "one salt for all",
