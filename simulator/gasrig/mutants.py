@@ -2984,7 +2984,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "        _begin_binding(counter, books, row, here, new, tool, moved, taken, again, 0)\n",
             ),
         ),
-        (_hall("hall exchange proven", 8),),
+        (_at_counter("exchange proven"),),
     ),
     Mutant(
         "one person ends a meter",

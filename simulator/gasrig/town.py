@@ -907,21 +907,20 @@ def judge_town(
     for end, _ in sales:
         if end.kind == "close" and not restored:
             _judge_closed([row for row, _ in sales if row.account == end.account], used, dead)
-    there = [max(0, store.remaining + store.overdraft) if store.bound else 0 for store in stores.values()]
     burned = sum([standing.burned - standing.behind for standing in standings])
+    there = {number: max(0, store.remaining + store.overdraft) * store.bound for number, store in stores.items()}
     for which, index in dead.items():
-        place = list(stores).index(which[0])
-        own = stores[which[0]].binding == which[1]
-        standing = standings[place]
-        since = max(0, (standing.index if own else standing.index_at_binding) - index)
-        before = index - standing.index_at_binding if own else used[which] - since
+        standing = next(one for one in standings if one.number == which[0])
+        present = standing.store.binding == which[1]
+        since = max(0, (standing.index if present else standing.index_at_binding) - index)
+        had = index - standing.index_at_binding if present else used[which] - since
         more = since - sum([row.paid for row, _ in sales if row.kind == "close" and (row.meter, row.binding) == which])
-        if own:
-            more, there[place] = more + there[place], 0
-        if before + more > released[which]:
-            raise Violation("bound_holds", f"dead {which} used {before} of {released[which]} and gives {more} more")
+        if present:
+            more += there.pop(which[0])
+        if had + more > released[which]:
+            raise Violation("bound_holds", f"dead {which} used {had} of {released[which]} and gives {more} more")
         burned -= since
-    if burned + sum(there) + sum(gone.values()) > paid + overdrafts:
+    if burned + sum(there.values()) + sum(gone.values()) > paid + overdrafts:
         raise Violation(
             "bound_holds",
             f"{paid} paid for, {burned} burned, {there} to be had, {sum(gone.values())} proven to be left",

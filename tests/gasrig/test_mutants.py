@@ -51,7 +51,13 @@ LISTED = """
     batch announces nothing, check tries strangers, grant judged once, one salt for all,
     waiting gas released twice, transfer card booked twice, sold in an exchange, closed without the final record,
     forged final record booked, sold beside a clear card, used clear card taken back, begun company's card forgotten,
-    company's card judged once, card number given twice, service number given twice
+    company's card judged once, card number given twice, service number given twice,
+    dead meter's gas forgotten at a clear, dead meter's gas forgotten in an exchange,
+    dead meter's gas forgotten when its heir dies, dead meter's gas refused by a restore, dead meter's gas judged once,
+    left comes along across a restore, left counts as bought, present card cleared, card cleared of anything,
+    last try for a card taken back, cancelled test goes on, void test corrected, test corrected by one person,
+    meter in test declared dead, refund of another day's worth, report of earlier keys proves,
+    exchange proven gives it all again, replaced twice
 """
 
 
