@@ -689,6 +689,7 @@ def card(
 
 def _on_own_card(counter: Counter, reader: Reader, shown: Card, rescue: bool) -> tuple[str, bool]:
     with counter.ledger.begin() as books:
+        _check_not_cleared(books, shown)
         standing = counter.judge(books, shown, reading=True)
         account, last = standing.account.number, standing.last
         counter.keep(books, standing)
@@ -712,6 +713,18 @@ def _on_own_card(counter: Counter, reader: Reader, shown: Card, rescue: bool) ->
         order = _order(counter, books, account, standing.row)
     counter.write_order(reader, shown, order)
     return account, False
+
+
+def _check_not_cleared(books: Books, shown: Card) -> None:
+    """Whether the card's order can be judged: the old meter, though declared dead, may have taken a clear card."""
+    place = None if shown.number is None or shown.region_code else books.place(shown.number)
+    if place is not None and place.binding is None and place.exchange is not None:
+        account = place.account.number
+        raise LedgerError(
+            errors.EXCHANGE,
+            f"The meter of account {account} was declared dead and has been cleared since.",
+            f"Take a blank card in this one's place: icgas hall exchange card --account {account} --reason other.",
+        )
 
 
 def _on_new_card(counter: Counter, reader: Reader, shown: Card, account: str, reason: str, issue_batch: int) -> bool:

@@ -1036,6 +1036,31 @@ SCOPES: dict[str, Scope] = {
         quick=4,
         meters=2,
     ),
+    "dead meter, cleared": Scope(
+        "A meter is declared dead with its clear card out, and takes it; its heir is cleared and closed, or it is the heir.",
+        setup=(
+            *(("open", 0, 4), ("show", 0, 0), ("show hall", 1, "read back"), ("clear", 0), ("dead", 0, 1)),
+            *(("show", 3, 0), ("show hall", 5, "take in"), ("show hall", 1, "exchange anew"), ("show", 7, 1)),
+            *(("show hall", 8, "read back"), ("ask", 1, 4), ("show hall", 8, "make up"), ("show", 11, 1)),
+            ("show hall", 12, "read back"),
+        ),
+        moves=(
+            ("show",),
+            ("show hall", "take in"),
+            ("show hall", "exchange card"),
+            ("show hall", "sell", 2),
+            ("clear", 1),
+            ("close", 0),
+            ("close", 1),
+            ("open", 0, 1),
+            ("exchange", 1, 0),
+            ("dead", 1, 0),
+            ("burn", 1, 3),
+        ),
+        depth=5,
+        quick=4,
+        meters=2,
+    ),
     "dead meter, restored": Scope(
         "The ledger restored as it must be from before or after a meter died, who is then declared dead again, or not.",
         setup=(

@@ -856,6 +856,24 @@ def test_dead_meters_gas_is_decided_on_before_the_binding_ends(house, decided):
     assert house.hall.audit().clean
 
 
+def test_dead_meter_that_takes_its_clear_card_all_the_same(house):
+    """The final record ends the binding before the customer's card was written: a blank one takes its place."""
+    clear = house.hall.issue_clear(house.blank("clear.bin"), account=ACCOUNT, **PEOPLE)
+    assert declare(house).owed == Decimal("23.00")
+    assert house.show(house.old, "clear.bin") == codes.OK
+    assert house.hall.read_tool(FileReader(house.folder / "clear.bin")).tool.card == clear.card
+    error = refused(lambda: house.hall.exchange_card(house.customer), errors.EXCHANGE, LedgerError)
+    assert f"--account {ACCOUNT} --reason" in str(error)
+    for name in ("card.bin", "card.bin.chip"):
+        (house.folder / name).unlink()
+    house.hall.exchange_card(house.blank("card.bin"), account=ACCOUNT, reason="other")
+    house.load()
+    make_up(house, 23)
+    house.load()
+    assert house.new.meter.remaining == 2300
+    assert house.hall.audit().clean
+
+
 @pytest.mark.parametrize("adopted", [True, False])
 def test_request_that_a_restore_made_void_is_no_decision(house, adopted):
     """Nobody has refused it; taken for refused, the customer came short without anybody having said so."""

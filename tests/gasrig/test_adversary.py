@@ -40,6 +40,7 @@ SCOPES = (
     "dead meter",
     "dead meter's heir",
     "dead meter, transfer card out",
+    "dead meter, cleared",
     "dead meter, restored",
     "dead meter, declared anew",
     "rebound",
