@@ -1037,7 +1037,7 @@ SCOPES: dict[str, Scope] = {
         meters=2,
     ),
     "dead meter, cleared": Scope(
-        "A meter is declared dead with its clear card out, and takes it; its heir is cleared and closed, or it is the heir.",
+        "A meter is declared dead with its clear card out, and takes it; its heir is cleared, or it is the heir.",
         setup=(
             *(("open", 0, 4), ("show", 0, 0), ("show hall", 1, "read back"), ("clear", 0), ("dead", 0, 1)),
             *(("show", 3, 0), ("show hall", 5, "take in"), ("show hall", 1, "exchange anew"), ("show", 7, 1)),
