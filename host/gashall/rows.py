@@ -185,7 +185,7 @@ class GrantRow:
     """Gas asked for: ``kind`` as gashall.grants has them, pulses the customer gains (of a refund: gives back).
 
     ``written`` is its order's id; ``paid_at`` and ``shift`` are of a refund's money, ``fen``; ``last_sequence`` is of
-    the binding's last order when a refund was asked for.
+    the binding's last order when a refund, or what a dead meter had left, was asked for.
     """
 
     id: int

@@ -941,7 +941,11 @@ def _tools(day: Day) -> None:
     hall.end_tool(made.card, keys_taken=True)
     day.so("the meter's keys", day.keys(), 2)
     day.refused(codes.KEY_VERSION, "a report of earlier keys", lambda: hall.read_back(day.reader()))
+    before = _copied(day.card)
     hall.sell(day.reader(), 10, fen=2500)
+    day.loads(5000)
+    day.replaced()
+    day.so("taken back with it", hall.take_back(day.reader(before)).why_not, codes.KEY_VERSION)
     day.loads(5000)
     _clear_cards(day)
 
@@ -965,13 +969,16 @@ def _clear_cards(day: Day) -> None:
 
 
 def _reported(day: Day) -> None:
-    # Decisions 122, 163 and 183: an order is counted on its day, a replacement is a card issued, tool cards by kind.
+    # Decisions 122, 163, 183 and 199: an order is counted on its day, by the hall's clock, a replacement is a card
+    # issued, tool cards by kind.
     hall = day.hall
     day.now += timedelta(hours=11, minutes=59)  # 15:59 UTC is 23:59 in the hall
     today = day.now.date()
     day.neighbour()
     day.now += timedelta(minutes=1)
-    hall.sell(day.reader(), 20, fen=5000)
+    sale = hall.sell(day.reader(), 20, fen=5000)
+    printed = "\n".join(hall.receipt(sale.account, sale.sequence).lines())
+    day.so("the day on the receipt", f"{today + timedelta(days=1)} 00:00+08:00" in printed, True)
     day.replaced()
     hall.issue_management(day.reader(Chip()), purpose="round")
     first, second = hall.daily_report(today), hall.daily_report(today + timedelta(days=1))

@@ -3298,6 +3298,24 @@ MUTANTS: tuple[Mutant, ...] = (
         (_at_counter("tool cards"),),
     ),
     Mutant(
+        "card taken back, and not why",
+        "A card that is taken back does not say why its report proves nothing.",
+        (Patch(_REPLACEMENT, "            why_not=why_not,\n", "            why_not=0,\n"),),
+        (_at_counter("tool cards"),),
+    ),
+    Mutant(
+        "papers by Greenwich",
+        "Answers and papers say the time by UTC, and so another day than the customer's.",
+        (
+            Patch(
+                "gashall/books.py",
+                "        return moment(at).astimezone(self.zone)\n",
+                "        return moment(at)\n",
+            ),
+        ),
+        (_at_counter("reported"),),
+    ),
+    Mutant(
         "price of yesterday",
         "A price is set for a minute that is over.",
         (Patch("gashall/prices.py", "    if start < now:\n", "    if False:\n"),),
