@@ -155,7 +155,7 @@ def _no_report_is_remembered(self: Any, meter: str) -> None:
     return None
 
 
-def _sold_while_gas_waits(self: Any, standing: Any, volume: Any, fen: Any) -> int:
+def _sold_while_gas_waits(self: Any, books: Any, standing: Any, volume: Any, fen: Any) -> int:
     from gashall import units
 
     return units.pulses(volume, standing.meter.pulse_weight)
