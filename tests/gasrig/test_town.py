@@ -227,6 +227,32 @@ def test_gas_nobody_paid_for_does_not_add_up() -> None:
             town.check()
 
 
+def test_dead_meter_gives_what_it_had_once_more_and_no_pulse_beyond() -> None:
+    from dataclasses import replace
+
+    from gasrig.town import judge_town
+
+    with new_town(2, alarm=0) as town:
+        town.open_account(0, 4)
+        town.visit(0, 0)
+        town.read_back(0)
+        assert town.dead(0, 1) == town.serve("exchange card", town.last_image) == 0
+        assert town.visit(1, 0, town.last_image) == codes.OK
+        assert (town.ask(1, 4), town.ask(1, 1)) == (0, errors.DEAD_METER_LIMIT)
+        assert town.serve("make up", town.last_image) == 0
+        assert town.visit(1, 0, town.last_image) == codes.OK
+        town.key(0)
+        assert (town.burn(1, 9), town.burn(0, 9)) == (4, 4)
+        town.check()
+        stands = [site.standing for site in town.sites]
+        # Were it not known to be dead, the same gas would have burned twice.
+        with pytest.raises(Violation, match="bound_holds: 4 paid for, 8 burned"):
+            judge_town(stands, [sold for sold in town._sales if sold.row.kind != "dead"], town.images)
+        stands[0] = replace(stands[0], index=stands[0].index + 1, burned=5)
+        with pytest.raises(Violation, match="used 0 of 4 and gives 5 more"):
+            judge_town(stands, town._sales, town.images)
+
+
 def test_token_comes_back_after_half_an_hour_and_not_by_a_cut() -> None:
     from gasrig.adversary import forged
 
