@@ -673,6 +673,10 @@ class Books:
         """All grants, oldest first."""
         return [GrantRow(**checked_row(row, schema.grants)) for row in self._all(statements.GRANTS)]
 
+    def grants_of(self, account: str) -> list[GrantRow]:
+        """Those of one account."""
+        return [GrantRow(**checked_row(row, schema.grants)) for row in self._all(statements.GRANTS_OF, _key=account)]
+
     def add_grant(
         self,
         binding: Binding,

@@ -192,7 +192,7 @@ def close_account(
         known = books.account(account)
         if known is None:
             raise LedgerError(errors.ACCOUNT_UNKNOWN, f"There is no account {account}.")
-        done = next((row for row in books.grants() if row.account == account and row.kind == CLOSE), None)
+        done = next((row for row in books.grants_of(account) if row.kind == CLOSE), None)
         if known.state == CLOSED and done is not None:
             return _told(books, done, resumed=True)
         check_not_closed(known)
@@ -207,9 +207,9 @@ def close_account(
             fen = money_of_account(books, account, payable * 10 ** (2 - weight))
         now = counter.now()
         shift = shifts.check(books.rules(now))
-        for asked in books.grants():
+        for asked in books.grants_of(account):
             over = asked.written is not None or asked.paid_at is not None or asked.cancelled_at is not None
-            if asked.account == account and not over:
+            if not over:
                 books.change_grant(asked, journal.GRANT_CANCELLED, cancelled_at=now)
         row = books.add_grant(binding, kind=CLOSE, pulses=payable, fen=fen, reason=reason, requester=requester, at=now)
         books.change_grant(row, journal.GRANT_APPROVED, approver=approver, approved_at=now)

@@ -334,7 +334,7 @@ def check_made_up(books: Books, binding: Binding, weight: int) -> None:
     from before a card's word was adopted, which changes what is left. LedgerError DEAD_METER_OWED.
     """
     left = dead_left(books, binding)
-    rows = [row for row in books.grants() if row.binding == binding.id and row.kind == DEAD_METER]
+    rows = [row for row in books.grants_of(binding.account) if row.binding == binding.id and row.kind == DEAD_METER]
     recovery = books.recovery(binding.id)
     since = max([row.sequence for row in books.adoptions(binding.id)], default=0)
     since = since if recovery is None else recovery.floor
@@ -350,7 +350,7 @@ def check_made_up(books: Books, binding: Binding, weight: int) -> None:
 def _check_dead(books: Books, binding: Binding, pulses: int, weight: int, own: int = 0) -> None:
     """At most what was released to the dead meter less what it used by its closing index (RULES 1, dead meter)."""
     left = dead_left(books, binding)
-    for row in books.grants():
+    for row in books.grants_of(binding.account):
         if row.binding == binding.id and row.kind == DEAD_METER and row.cancelled_at is None and row.id != own:
             left -= row.pulses
     if pulses > left:
@@ -377,7 +377,7 @@ def _pulses(volume: Volume, weight: int, kind: str) -> int:
 def all_grants(counter: Counter, account: str | None, sort: str | None) -> list[Grant]:
     """See ``Hall.grants``."""
     with counter.ledger.look() as books:
-        rows = [told(books, row) for row in books.grants() if account is None or row.account == account]
+        rows = [told(books, row) for row in (books.grants() if account is None else books.grants_of(account))]
     return [row for row in rows if sort is None or row.sort == sort]
 
 

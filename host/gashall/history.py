@@ -258,7 +258,7 @@ def history(ledger: Ledger, account: str) -> History:
             reports=tuple(
                 (row, _values(row)) for binding, _ in bindings for row in books.reports(binding.meter, binding.number)
             ),
-            grants=tuple(row for row in books.grants() if row.account == account),
+            grants=tuple(books.grants_of(account)),
             changes=tuple(books.account_changes(account)),
             adoptions=tuple(row for binding, _ in bindings for row in books.adoptions(binding.id)),
             suspensions=tuple(row for binding, _ in bindings for row in books.suspensions(binding.id)),

@@ -33,7 +33,7 @@ from gashall.grants import (
 )
 from gashall.placing import Placed, Position, Wanted, place, position
 from gashall.readers.base import Reader
-from gashall.rows import GrantRow, Order
+from gashall.rows import Binding, GrantRow, Order
 from gashall.terms import CANCEL, REPLACEMENT, WRITTEN
 from gashall.units import Volume
 
@@ -51,7 +51,7 @@ def request(counter: Counter, account: str, volume: Volume, *, reason: str, requ
         pulses = units.pulses(volume, meter.pulse_weight, least=1, most=S24_MAX)
         here = position(counter, books, binding)
         check_settled(here.unpaid)
-        _check_no_other(books, binding.id)
+        _check_no_other(books, binding)
         _check_bought(books, binding.id, pulses, meter.pulse_weight)
         _check_left(here, pulses)
         if fen is None:
@@ -215,10 +215,10 @@ def _check_bought(books: Books, binding: int, pulses: int, weight: int) -> None:
         )
 
 
-def _check_no_other(books: Books, binding: int) -> None:
+def _check_no_other(books: Books, binding: Binding) -> None:
     """One refund at a time: two that were asked for side by side would both be worth what was bought last."""
-    for row in books.grants():
-        if row.kind == REFUND and row.binding == binding and row.paid_at is None and row.cancelled_at is None:
+    for row in books.grants_of(binding.account):
+        if row.kind == REFUND and row.binding == binding.id and row.paid_at is None and row.cancelled_at is None:
             raise LedgerError(
                 errors.REFUND_UNPAID, f"Refund {row.id} of account {row.account} is neither paid nor cancelled."
             )
@@ -284,7 +284,7 @@ def _scales(books: Books, account: str) -> dict[int, int]:
 
 def _money(books: Books, account: str, scales: dict[int, int], pulses: int, weight: int) -> int:
     # ``scales``: the bindings that count, and what each one's pulses are multiplied by.
-    cancelled = {row.written for row in books.grants() if row.cancelled_at is not None}
+    cancelled = {row.written for row in books.grants_of(account) if row.cancelled_at is not None}
     bought: list[tuple[int, int | None, int | None]] = []
     for order in books.orders(account):
         if order.binding not in scales:

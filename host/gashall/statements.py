@@ -273,6 +273,7 @@ STOCK_BETWEEN = (
 GRANT = _first(grants, grants.c.id == _KEY)
 GRANT_OF = _first(grants, grants.c.written == _KEY)
 GRANTS = sa.select(grants).order_by(grants.c.id)
+GRANTS_OF = sa.select(grants).where(grants.c.account == _KEY).order_by(grants.c.id)
 APPROVAL = (
     sa.select(journal.c.hash)
     .where(journal.c.kind == GRANT_APPROVED, journal.c.body.like(sa.bindparam("_key")))
