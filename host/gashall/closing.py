@@ -32,7 +32,7 @@ from gashall.labels import both, pad
 from gashall.page import Table, page
 from gashall.placing import position
 from gashall.readers.base import Reader
-from gashall.refunds import bought_left, money_of_account
+from gashall.refunds import bought_of, money_of, scales_of
 from gashall.rows import Binding, GrantRow, ToolRow
 from gashall.terms import CLEAR, CLOSE, CLOSED, PENDING
 from gashall.toolcards import Tool, told
@@ -202,9 +202,18 @@ def close_account(
             raise CardError(errors.GRANT_ACCOUNT, f"Card {number} is not account {account}'s present card.")
         count, _ = reckoned(books, binding)
         weight = found(books.meter(binding.meter)).pulse_weight
-        payable = min(max(count, 0), _bought(books, account) // 10 ** (2 - weight))
+        scales, scale = scales_of(books, account), 10 ** (2 - weight)
+        payable = bought_of(books, account, scales, max(count, 0) * scale) // scale
+        if payable and fen is None and not books.ended_since_restore(account):
+            # Nothing is paid out on a copy's word (RULES 1, ledger behind).
+            raise LedgerError(
+                errors.RECOVERING,
+                f"The meter of account {account} was cleared before the ledger was restored: whether the "
+                f"{units.volume(payable, weight)} m³ it had left were paid back since is not known.",
+                "Look at the slips, and say what is still to be paid back: --money YUAN, 0 if all was paid.",
+            )
         if fen is None:
-            fen = money_of_account(books, account, payable * 10 ** (2 - weight))
+            fen = money_of(books, account, scales, payable * scale, 2)
         now = counter.now()
         shift = shifts.check(books.rules(now))
         for asked in books.grants_of(account):
@@ -228,14 +237,6 @@ def _shown(counter: Counter, reader: Reader) -> int:
     check_ours(card)
     number: int = found(card.number)
     return number
-
-
-def _bought(books: Books, account: str) -> int:
-    """What the account bought and was not paid back, for whichever meter, in hundredths of a m³."""
-    return sum(
-        bought_left(books, row.id) * 10 ** (2 - found(books.meter(row.meter)).pulse_weight)
-        for row in books.bindings(account)
-    )
 
 
 def _told(books: Books, row: GrantRow, *, resumed: bool) -> Closure:

@@ -19,11 +19,18 @@ from gashall.counter import (
 )
 from gashall.errors import CardError, GasError, LedgerError
 from gashall.readers.base import Reader
-from gashall.terms import PENDING, PROBE, WRITTEN
+from gashall.rows import Order
+from gashall.terms import PENDING, PROBE, REFUND, WRITTEN
 
 
 def probe(counter: Counter, reader: Reader, *, overwrite: bool = False, rescue: bool = False) -> Sale:
     """See ``Hall.probe``."""
+    sale, lapsed = _probe(counter, reader, overwrite, rescue)
+    # What was finished is a refund that nobody will pay: the probe comes above it before the card leaves the reader.
+    return _probe(counter, reader, overwrite, rescue)[0] if lapsed else sale
+
+
+def _probe(counter: Counter, reader: Reader, overwrite: bool, rescue: bool) -> tuple[Sale, bool]:
     check_reader(reader)
     with reader:
         card = counter.read_card(reader)
@@ -41,10 +48,12 @@ def probe(counter: Counter, reader: Reader, *, overwrite: bool = False, rescue: 
             raise refusal
         weight = standing.meter.pulse_weight
         if begun is None and _is_on_it(standing):
-            return sale_of(standing.binding, standing.last, weight, resumed=True)
+            return sale_of(standing.binding, standing.last, weight, resumed=True), False
         if begun is not None:
             counter.finish(reader, standing, begun, rescue)
-            return sale_of(standing.binding, replace(begun, state=WRITTEN), weight, resumed=True)
+            with counter.ledger.look() as books:
+                lapsed = _has_lapsed(books, begun)
+            return sale_of(standing.binding, replace(begun, state=WRITTEN), weight, resumed=True), lapsed
         counter.unlock(reader, card, rescue)
         with counter.ledger.begin() as books:
             standing = counter.judge(books, card, reading=True)
@@ -73,7 +82,13 @@ def probe(counter: Counter, reader: Reader, *, overwrite: bool = False, rescue: 
                 purpose=PROBE,
             )
         counter.write_order(reader, card, order)
-    return sale_of(standing.binding, replace(order, state=WRITTEN), weight, resumed=False)
+    return sale_of(standing.binding, replace(order, state=WRITTEN), weight, resumed=False), False
+
+
+def _has_lapsed(books: Books, order: Order) -> bool:
+    """Whether it is a refund that is paid no more, a copy having been put back: no meter is to load it."""
+    grant = books.grant_of(order.id) if order.kind == REFUND else None
+    return grant is not None and grant.cancelled_at is not None
 
 
 def _check(books: Books, standing: Standing, overwrite: bool) -> None:
@@ -85,7 +100,8 @@ def _check(books: Books, standing: Standing, overwrite: bool) -> None:
     if standing.floor is None:
         raise LedgerError(errors.NOT_RECOVERING, f"Account {standing.account.number} is not recovering.")
     last = standing.last
-    if last.state == WRITTEN and standing.card.order.raw == last.frame and last.kind != PROBE and not overwrite:
+    waits = last.state == WRITTEN and standing.card.order.raw == last.frame and last.kind != PROBE
+    if waits and not overwrite and not _has_lapsed(books, last):
         told = order_told(books, last, standing.meter.pulse_weight)
         code = errors.OPENING_NOT_LOADED if last.sequence == 1 else errors.GAS_ON_CARD
         raise CardError(

@@ -5,6 +5,9 @@ later one that tells of no more gas than the order; until then the account gets 
 (RULES 1, money back). A sale that may be on a card is reversed in this way only.
 """
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 from gascard import codes, records
 from gascard.records import S24_MAX
 from gashall import encode, errors, journal, shifts, stock, units
@@ -34,7 +37,7 @@ from gashall.grants import (
 from gashall.placing import Placed, Position, Wanted, place, position
 from gashall.readers.base import Reader
 from gashall.rows import Binding, GrantRow, Order
-from gashall.terms import CANCEL, REPLACEMENT, WRITTEN
+from gashall.terms import ADOPTED, CANCEL, GIFT, REPLACEMENT, WRITTEN
 from gashall.units import Volume
 
 
@@ -52,10 +55,9 @@ def request(counter: Counter, account: str, volume: Volume, *, reason: str, requ
         here = position(counter, books, binding)
         check_settled(here.unpaid)
         _check_no_other(books, binding)
-        _check_bought(books, binding.id, pulses, meter.pulse_weight)
-        _check_left(here, pulses)
+        _check_left(books, here, pulses)
         if fen is None:
-            fen = money_of(books, account, binding.id, pulses, meter.pulse_weight)
+            fen = money_of(books, account, _chain(books, binding.id), pulses, meter.pulse_weight)
         row = books.add_grant(
             binding,
             kind=REFUND,
@@ -76,15 +78,14 @@ def write(counter: Counter, reader: Reader, number: int, rescue: bool) -> Grant:
     def plan(books: Books, standing: Standing) -> Wanted:
         row = grant_row(books, number)
         check_may_be_written(row, standing)
-        last, weight = standing.last, standing.meter.pulse_weight
+        last = standing.last
         if last.kind in (REFUND, REPLACEMENT):
             raise LedgerError(errors.REFUND_AFTER, f"The account's last order, {last.sequence}, is a {last.kind}.")
         # A purchase that waits on the card may be reversed; of other orders it must be known what the meter made.
         if last.state == WRITTEN and (last.kind is not None or last.opens):
             check_waiting(books, standing)
         _check_worth(books, row)
-        _check_bought(books, standing.binding.id, row.pulses, weight)
-        _check_left(standing, row.pulses)
+        _check_left(books, standing, row.pulses)
         released = standing.base - row.pulses
         return Wanted(REFUND, -row.pulses, -row.pulses, released, records.FLAG_REFUND)
 
@@ -203,14 +204,25 @@ def _order(books: Books, row: GrantRow) -> Order:
     return order
 
 
-def _check_bought(books: Books, binding: int, pulses: int, weight: int) -> None:
-    """What was given is not paid back: no more than was bought, less what was paid back already."""
-    bought = sum(bought_left(books, part) for part in _chain(books, binding))
+def _check_left(books: Books, here: Position | Standing, pulses: int) -> None:
+    """Gas that is burned is not paid back, and the meter has the last word; nor is gas that was given."""
+    weight = here.meter.pulse_weight
+    if here.known is None:
+        raise LedgerError(errors.OPENING_NOT_LOADED, "No report of the meter is known, nothing can be refunded.")
+    left = encode.remaining(here.known) + here.base - here.known["bought_total"]
+    if pulses > left:
+        raise RequestError(
+            codes.REFUND_TOO_LARGE,
+            f"By its last report the meter has {units.volume(left, weight)} m³ left, waiting gas included; "
+            f"{units.volume(pulses, weight)} m³ cannot be refunded.",
+            "Refund at most that.",
+        )
+    bought = bought_of(books, here.binding.account, _chain(books, here.binding.id), left)
     if pulses > bought:
         raise RequestError(
             codes.REFUND_TOO_LARGE,
-            f"{units.volume(bought, weight)} m³ were bought and not paid back yet; "
-            f"{units.volume(pulses, weight)} m³ cannot be.",
+            f"Of the {units.volume(left, weight)} m³ that are left {units.volume(bought, weight)} m³ were bought and "
+            f"not paid back yet; {units.volume(pulses, weight)} m³ cannot be.",
             "Refund at most that.",
         )
 
@@ -237,64 +249,69 @@ def _check_worth(books: Books, row: GrantRow) -> None:
             )
 
 
-def bought_left(books: Books, binding: int) -> int:
-    """The pulses of a binding that were bought and not paid back; what was given is not paid back."""
-    paid = books.paid(binding)
-    return sum(paid.get(kind, 0) for kind in (None, REFUND, CANCEL, REPLACEMENT))
-
-
-def _chain(books: Books, binding: int) -> list[int]:
-    """A binding and those whose gas has come to it by exchanges, as row ids."""
+def _chain(books: Books, binding: int) -> dict[int, int]:
+    """The scales of a binding and of those whose gas has come to it by exchanges: such meters count alike."""
     parts = [binding]
     for part in parts:
         parts += [row.old for row in books.transfers_into(part) if row.old not in parts]
-    return parts
+    return dict.fromkeys(parts, 1)
 
 
-def _check_left(here: Position | Standing, pulses: int) -> None:
-    """Gas that is burned is not paid back; the meter has the last word."""
-    weight = here.meter.pulse_weight
-    if here.known is None:
-        raise LedgerError(errors.OPENING_NOT_LOADED, "No report of the meter is known, nothing can be refunded.")
-    left = encode.remaining(here.known) + here.base - here.known["bought_total"]
-    if pulses > left:
-        raise RequestError(
-            codes.REFUND_TOO_LARGE,
-            f"By its last report the meter has {units.volume(left, weight)} m³ left, waiting gas included; "
-            f"{units.volume(pulses, weight)} m³ cannot be refunded.",
-            "Refund at most that.",
-        )
-
-
-def money_of(books: Books, account: str, binding: int, pulses: int, weight: int) -> int:
-    """What the gas bought last was sold for, in fen, without what was paid back already."""
-    # Meters that are exchanged for each other count in the same pulse.
-    return _money(books, account, dict.fromkeys(_chain(books, binding), 1), pulses, weight)
-
-
-def money_of_account(books: Books, account: str, hundredths: int) -> int:
-    """The same of hundredths of a m³, whatever meter they were bought for."""
-    return _money(books, account, _scales(books, account), hundredths, 2)
-
-
-def _scales(books: Books, account: str) -> dict[int, int]:
-    """Binding's row id -> hundredths of a m³ in one of its meter's pulses."""
+def scales_of(books: Books, account: str) -> dict[int, int]:
+    """Binding's row id -> hundredths of a m³ in one of its meter's pulses, for all an account ever had."""
     return {row.id: 10 ** (2 - found(books.meter(row.meter)).pulse_weight) for row in books.bindings(account)}
 
 
-def _money(books: Books, account: str, scales: dict[int, int], pulses: int, weight: int) -> int:
-    # ``scales``: the bindings that count, and what each one's pulses are multiplied by.
+def bought_of(books: Books, account: str, scales: Mapping[int, int], left: int) -> int:
+    """How much of what is ``left`` was bought and not paid back, in pulses times ``scales``.
+
+    Gas burns in the order it came (decision 114), so that what is left came last; what was given among it is not paid
+    back. What replaces gas that was lost is no gift.
+    """
+    bought = 0
+    for part in reversed(_parts(books, account, scales, 2)):
+        taken = min(part.pulses, left)
+        left -= taken
+        bought += 0 if part.given else taken
+    return bought
+
+
+class _Part(NamedTuple):
+    """What came with one order: pulses times a scale, the money and price of a purchase where they are known."""
+
+    pulses: int
+    fen: int | None
+    price: int | None
+    given: bool = False
+
+
+def _parts(books: Books, account: str, scales: Mapping[int, int], weight: int) -> list[_Part]:
+    """What was bought and given, oldest first, less what was paid back. ``scales``: the bindings that count, in
+    pulses of ``weight``."""
     cancelled = {row.written for row in books.grants_of(account) if row.cancelled_at is not None}
-    bought: list[tuple[int, int | None, int | None]] = []
+    parts: list[_Part] = []
+    undone = 0  # of refunds that are not paid, what no later order gave back
     for order in books.orders(account):
-        if order.binding not in scales:
-            continue
-        count = order.paid_pulses * scales[order.binding]
-        if order.kind is None and count:
-            bought.append((count, order.fen, order.price))
-        elif order.kind == REFUND and order.id not in cancelled:
-            _take(bought, -count, weight)
-    parts = _take(bought, pulses, weight)
+        scale = scales.get(order.binding, 0)
+        count = order.paid_pulses * scale
+        if order.kind == REFUND and order.id not in cancelled:
+            _take(parts, -count, weight)
+        elif order.kind in (REFUND, CANCEL, REPLACEMENT):
+            undone -= count
+        elif order.kind in (None, ADOPTED, GIFT) and count:
+            parts.append(_Part(count, order.fen, order.price, order.kind == GIFT))
+        if order.adopted_pulses and scale:
+            # Bought with an order that was lost, what it cost is not known; or of a refund that no meter has loaded.
+            adopted = order.adopted_pulses * scale
+            if adopted > undone:
+                parts.append(_Part(adopted - undone, None, None))
+            undone = max(0, undone - adopted)
+    return parts
+
+
+def money_of(books: Books, account: str, scales: Mapping[int, int], pulses: int, weight: int) -> int:
+    """What the gas bought last was sold for, in fen, without what was paid back already. ``pulses`` are scaled."""
+    parts = _take(_parts(books, account, scales, weight), pulses, weight)
     if None in parts:
         raise RequestError(
             errors.AMOUNT,
@@ -304,19 +321,21 @@ def _money(books: Books, account: str, scales: dict[int, int], pulses: int, weig
     return sum(part for part in parts if part is not None)
 
 
-def _take(bought: list[tuple[int, int | None, int | None]], pulses: int, weight: int) -> list[int | None]:
-    """Take ``pulses`` off the newest of ``bought``; the money of each part, None where none was named."""
-    parts: list[int | None] = []
-    while pulses and bought:
-        count, fen, price = bought.pop()
-        taken = min(count, pulses)
-        pulses -= taken
-        part = fen
-        if taken < count and fen is not None:
+def _take(parts: list[_Part], pulses: int, weight: int) -> list[int | None]:
+    """Take ``pulses`` off the newest of ``parts`` that were bought; the money of each, None where none was named."""
+    taken: list[int | None] = []
+    for at in range(len(parts) - 1, -1, -1):
+        part = parts[at]
+        count = min(part.pulses, pulses)
+        if part.given or not count:
+            continue
+        pulses -= count
+        share = part.fen
+        if count < part.pulses and part.fen is not None:
             # Rounded half up; never more than the whole, and what is left keeps the rest.
-            share = (2 * fen * taken + count) // (2 * count) if price is None else units.cost(taken, weight, price)
-            part = min(share, fen)
-        if taken < count:
-            bought.append((count - taken, None if fen is None or part is None else fen - part, price))
-        parts.append(part)
-    return parts
+            whole = (2 * part.fen * count + part.pulses) // (2 * part.pulses)
+            share = min(whole if part.price is None else units.cost(count, weight, part.price), part.fen)
+        rest = None if part.fen is None or share is None else part.fen - share
+        parts[at] = part._replace(pulses=part.pulses - count, fen=rest)
+        taken.append(share)
+    return taken

@@ -2713,7 +2713,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _CLOSING,
-                "        payable = min(max(count, 0), _bought(books, account) // 10 ** (2 - weight))\n",
+                "        payable = bought_of(books, account, scales, max(count, 0) * scale) // scale\n",
                 "        payable = max(count, 0)\n",
             ),
         ),
