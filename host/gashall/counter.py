@@ -279,6 +279,13 @@ class Counter:
         rules = books.rules(now)
         shift = shifts.check(rules)
         limits.check(books, rules, account, count * 10 ** (2 - weight), now)
+        if rules.price is None and fen is None and count and books.prices():
+            # A hall with a price list gives nothing for nothing: its clock stands wrong, or the list begins later.
+            raise LedgerError(
+                errors.PRICE_MISSING,
+                f"No price is in force at {units.stamp(books.moment(now))}.",
+                "Look at the clock and at the price list (icgas hall price list), or name the money.",
+            )
         return Terms(*prices.money(count, weight, rules.price, fen, price_agreed), shift, now)
 
     def book(self, books: Books, standing: Standing, count: int, terms: Terms) -> Order:

@@ -75,6 +75,10 @@ def command(argv: list[str], clock: Clock | None = None) -> int:
     return _print(arguments, code, record, lines)
 
 
+def _told(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
 def _print(arguments: argparse.Namespace, code: int, record: dict[str, Any], lines: list[str]) -> int:
     if sys.stdout is None:
         print(f"icgas hall {arguments.action}: done, but not printed: standard output is closed.", file=sys.stderr)
@@ -82,7 +86,7 @@ def _print(arguments: argparse.Namespace, code: int, record: dict[str, Any], lin
     encoding = sys.stdout.encoding or "utf-8"
     if arguments.json:
         plain = not encoding.lower().startswith("utf")
-        text = json.dumps(record, ensure_ascii=plain, indent=2, default=str)
+        text = json.dumps(record, ensure_ascii=plain, indent=2, default=_told)
     else:
         text = "\n".join(lines)
     try:
@@ -179,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
 
     reconciling = action("reconcile", _reconcile, "compare what was sold with the meter's index, and wheels with meter")
     reconciling.add_argument("--account", metavar="NUMBER", help="10 digits")
-    reconciling.add_argument("--reading", metavar="M3", help="the index as read; the newest report's if not given")
+    reconciling.add_argument("--reading", metavar="M3", help="the wheels, read with the newest report; else its index")
     groups["reconcile"] = reconciling.add_subparsers(dest="what", metavar="list | adopt")
     listing = action("reconcile list", _reconcile_list, "compare every account with its meter, the most urgent first")
     listing.add_argument("--readings", metavar="FILE", help="CSV of what was read: account,reading in m³")

@@ -67,7 +67,8 @@ def read_back(counter: Counter, reader: Reader) -> ReadBack:
         raise CardError(standing.report_code or order_code)
     weight = standing.meter.pulse_weight
     report = None if standing.report is None else standing.report.values
-    loaded = 0 if report is None else report["bought_total"]
+    # A card that has not been in the meter may be a replacement: another card has told what was loaded.
+    loaded = 0 if standing.known is None else standing.known["bought_total"]
     return ReadBack(
         account=standing.account.number,
         meter=standing.meter.number,

@@ -92,6 +92,8 @@ def drift_lines(found: Drift, pulse_weight: int, account: str) -> list[str]:
         f"wheels {reading} m³, meter {index} m³ by its report of {units.stamp(found.moment)}",
         f"index: {found.verdict.value}; drift {units.counted(found.drift, 'pulse')}, {allowed}",
     ]
+    if found.verdict is not Verdict.AGREES and found.correction > 0:
+        lines.append("if gas was burned after that report this is use, no drift: read the wheels with a new report")
     if found.verdict is not Verdict.AGREES:
         # What the customer gains is the correction with the other sign: that is what is typed.
         makeup = f"icgas hall makeup request --account {account} --reason TEXT --requester NAME"

@@ -144,9 +144,10 @@ class Hall:
         and that card or another blank one, it is finished.
 
         Raises RequestError (anything impossible, nothing written; PRICE_DIFFERS, OVER_LIMIT); LedgerError
-        ALREADY_BOUND, OPENING_DIFFERS, SHIFT_MISSING or STOCK_SHORT, of an account that is there FINAL_MISSING,
-        ACCOUNT_CLOSED, ACCOUNT_STOPPED, RECOVERING (cleared before the ledger was restored, with something left or
-        owed); CardError CARD_NOT_BLANK, PASSWORD_REFUSED, CARD_DEAD, LAST_TRY, READ_BACK_DIFFERS; ReaderError.
+        ALREADY_BOUND, OPENING_DIFFERS, SHIFT_MISSING, PRICE_MISSING or STOCK_SHORT, of an account that is there
+        FINAL_MISSING, ACCOUNT_CLOSED, ACCOUNT_STOPPED, RECOVERING (cleared before the ledger was restored, with
+        something left or owed); CardError CARD_NOT_BLANK, PASSWORD_REFUSED, CARD_DEAD, LAST_TRY, READ_BACK_DIFFERS;
+        ReaderError.
         """
         return opening.open_account(
             self.counter,
@@ -186,8 +187,8 @@ class Hall:
 
         Raises RequestError for an amount that cannot be sold, OVER_LIMIT or PRICE_DIFFERS; CardError for a card that
         is not ours, damaged, forged, swapped or dead, or on which gas is still waiting (GAS_ON_CARD,
-        OPENING_NOT_LOADED); LedgerError LEDGER_BEHIND, PENDING_ELSEWHERE, SHIFT_MISSING; ReaderError. Nothing is
-        written before all of it is judged.
+        OPENING_NOT_LOADED); LedgerError LEDGER_BEHIND, PENDING_ELSEWHERE, SHIFT_MISSING, PRICE_MISSING (there is a
+        price list, none of it in force, and no ``fen``); ReaderError. Nothing is written before all of it is judged.
         """
         return purchase.sell(self.counter, reader, volume, fen=fen, price_agreed=price_agreed, rescue=rescue)
 

@@ -665,10 +665,40 @@ def _closed_account(day: Day) -> None:
     day.so("left", ended and (ended.remaining, ended.not_loaded), (Decimal(33), Decimal(0)))
     hall.open_shift("Sun Li")
     told = hall.close_account(ACCOUNT, **APPROVED)
-    day.so("paid back", (told.paid_back, told.fen, told.owed), (Decimal(30), 7500, 0))
+    # Gas burns in the order it came: 28 m³ of the purchase are left below the gift.
+    day.so("paid back", (told.paid_back, told.fen, told.owed), (Decimal(28), 7000, 0))
     day.so("closed again", hall.close_account(ACCOUNT, **APPROVED).resumed, True)
-    day.so("paid out", hall.shift().paid_out, 7500)
+    day.so("paid out", hall.shift().paid_out, 7000)
     day.refused(errors.ACCOUNT_CLOSED, "a sale", lambda: hall.sell(day.reader(), 1))
+
+
+def _lapsed(day: Day) -> None:
+    # RULES 1, ledger behind: a refund that a restore made void is loaded by no meter, and nothing is paid on a copy's
+    # word. Money back: what nobody paid was not paid back.
+    hall, tool = day.hall, Chip()
+    hall.sell(day.reader(), 20, fen=5000)
+    day.loads(5000)
+    hall.write_grant(day.reader(), day.asked(10, "refund"))
+    hall.mark_restored()
+    hall.probe(day.reader())
+    day.loads(5000)
+    hall.adopt(day.reader(), **APPROVED)
+    number = day.asked(50, "refund")
+    day.so("money for all of it", hall.cancel_grant(number).fen, 12500)
+    hall.issue_clear(day.reader(tool), account=ACCOUNT, **APPROVED)
+    day.so("the meter", day.visit(tool), codes.OK)
+    hall.read_tool(day.reader(tool))
+    hall.mark_restored()
+    day.refused(errors.RECOVERING, "closed on a copy's word", lambda: hall.close_account(ACCOUNT, **APPROVED))
+    day.so("paid back", hall.close_account(ACCOUNT, fen=12500, **APPROVED).paid_back, Decimal(50))
+
+
+def _no_price(day: Day) -> None:
+    # A hall with a price list gives nothing for nothing: the list begins later, or the clock stands wrong.
+    day.hall.set_price(day.now + timedelta(days=1), 250)
+    day.refused(errors.PRICE_MISSING, "a sale before the list begins", lambda: day.hall.sell(day.reader(), 20))
+    day.hall.sell(day.reader(), 20, fen=5000)
+    day.loads(5000)
 
 
 def _dead_meter(day: Day) -> None:
@@ -1164,6 +1194,8 @@ DAYS: dict[str, Callable[[Day], None]] = {
     "two windows": _windows,
     "company's card, two windows": _company_windows,
     "closed": _closed_account,
+    "lapsed": _lapsed,
+    "no price": _no_price,
     "exchange, dead meter": _dead_meter,
     "dead meter's gas": _dead_meters_gas,
     "dead meter, its card out": _dead_with_its_card_out,

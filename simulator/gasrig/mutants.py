@@ -2319,7 +2319,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "probe over gas",
         "A probe overwrites an order that no report shows loaded.",
-        (Patch("gashall/probe.py", " and last.kind != PROBE and not overwrite:\n", " and False:\n"),),
+        (
+            Patch(
+                "gashall/probe.py",
+                "    if waits and not overwrite and not _has_lapsed(books, last):\n",
+                "    if False:\n",
+            ),
+        ),
         (_at_counter("restored"),),
     ),
     Mutant(
@@ -2718,6 +2724,66 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
         (_at_counter("closed"),),
+    ),
+    Mutant(
+        "gifts burned first",
+        "What is left counts as bought as far as anything was, and a gift is paid back.",
+        (
+            Patch(
+                _REFUNDS,
+                "        left -= taken\n        bought += 0 if part.given else taken\n",
+                "        left -= 0 if part.given else taken\n        bought += 0 if part.given else taken\n",
+            ),
+        ),
+        (_at_counter("closed"),),
+    ),
+    Mutant(
+        "closed on a copy's word",
+        "An account that was cleared before a restore is paid once more.",
+        (
+            Patch(
+                _CLOSING,
+                "        if payable and fen is None and not books.ended_since_restore(account):\n",
+                "        if False:\n",
+            ),
+        ),
+        (_at_counter("lapsed"),),
+    ),
+    Mutant(
+        "a void refund waits",
+        "A refund that a restore made void is loaded before the probe is written, and paid by nobody.",
+        (
+            Patch(
+                "gashall/probe.py",
+                "    if waits and not overwrite and not _has_lapsed(books, last):\n",
+                "    if waits and not overwrite:\n",
+            ),
+        ),
+        (_at_counter("lapsed"),),
+    ),
+    Mutant(
+        "a void refund counts",
+        "A refund nobody paid counts as paid back.",
+        (
+            Patch(
+                _REFUNDS,
+                "        if order.kind == REFUND and order.id not in cancelled:\n",
+                "        if order.kind == REFUND:\n",
+            ),
+        ),
+        (_at_counter("lapsed"),),
+    ),
+    Mutant(
+        "nothing for nothing",
+        "A sale before the price list begins costs nothing.",
+        (
+            Patch(
+                _COUNTER,
+                "        if rules.price is None and fen is None and count and books.prices():\n",
+                "        if False:\n",
+            ),
+        ),
+        (_at_counter("no price"),),
     ),
     Mutant(
         "sold beside a clear card",

@@ -65,7 +65,7 @@ def test_readme_hall_program_sells_gas(capsys, tmp_path, monkeypatch):
     keys = KeyFileSigner.load("region.key").meter_keys("32060012345678", 1)
     assert load_in_a_meter(Path("card.bin"), *keys) == codes.OK
     assert run(hall, capsys).splitlines() == [
-        "account 0000000001: 30.00 m³ left on meter 32060012345678",
+        "account 0000000001, meter 32060012345678: 30.00 m³ left",
         "purchase 2: 20.50 m³ are on card 1",
     ]
     again = run(hall, capsys).splitlines()

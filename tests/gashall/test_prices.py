@@ -210,7 +210,11 @@ def test_money_is_the_callers_until_a_price_is_in_force(desk, clock):
     sale = hall.open_account(desk.blank(), meter=METER, volume=30, fen=1)
     assert (sale.fen, sale.price) == (1, None)
     desk.meter.insert(desk.card_path)
-    assert hall.sell(desk.card, 20).fen is None
+    # A clock that stands wrong, or a list that begins later, gives nothing for nothing.
+    with pytest.raises(LedgerError, match=r"No price is in force at 2026-03-01 20:00\+08:00") as refusal:
+        hall.sell(desk.card, 20)
+    assert refusal.value.code == errors.PRICE_MISSING
+    assert hall.sell(desk.card, 20, fen=0).fen == 0
 
 
 def test_money_left_out_is_computed(desk, clock):
