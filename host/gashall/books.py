@@ -40,7 +40,7 @@ from gashall.rows import (
     TransferRow,
     opens_account,
 )
-from gashall.terms import ACCOUNT_MAX, ADOPTED, CARD_MAX, DONE, PENDING, REFUND, SERVICE_MAX, UTC_OFFSET, WRITTEN
+from gashall.terms import ACCOUNT_MAX, ADOPTED, CARD_MAX, CLOSE, DONE, PENDING, REFUND, SERVICE_MAX, UTC_OFFSET, WRITTEN
 from gashall.units import moment, zone
 
 SEQUENCES_LOST = 100
@@ -587,11 +587,7 @@ class Books:
     def paid_out(self, shift: int) -> list[tuple[int, int]]:
         """The refunds a shift has paid: hundredths of a m³ and fen of each."""
         return [
-            (
-                checked_cell("grants", "pulses", row["pulses"])
-                * 10 ** (2 - checked_cell("meters", "pulse_weight", row["pulse_weight"])),
-                checked_cell("grants", "fen", row["fen"]) or 0,
-            )
+            (_hundredths(row, "grants", "pulses"), checked_cell("grants", "fen", row["fen"]) or 0)
             for row in self._all(statements.PAID_OUT, _key=shift)
         ]
 
@@ -636,10 +632,17 @@ class Books:
             for row in self._all(statements.ORDERS_BETWEEN, _since=since, _until=until)
         ]
 
-    def paid_between(self, since: int, until: int) -> list[tuple[int, int]]:
-        """Minute and fen of the refunds paid out from ``since`` on and before ``until``."""
+    def paid_between(self, since: int, until: int) -> list[tuple[int, int, int]]:
+        """What was paid out from ``since`` on and before ``until``: minute, hundredths of a m³ and fen of each.
+
+        A refund's gas is its order's and none here; when an account is closed, no order takes it off.
+        """
         return [
-            (checked_cell("grants", "paid_at", row["paid_at"]), checked_cell("grants", "fen", row["fen"]) or 0)
+            (
+                checked_cell("grants", "paid_at", row["paid_at"]),
+                _hundredths(row, "grants", "pulses") if checked_cell("grants", "kind", row["kind"]) == CLOSE else 0,
+                checked_cell("grants", "fen", row["fen"]) or 0,
+            )
             for row in self._all(statements.PAID_BETWEEN, _since=since, _until=until)
         ]
 
@@ -1092,10 +1095,10 @@ class Books:
         self._tell(kind, account, {table.name: [values]})
 
 
-def _hundredths(row: Mapping[str, Any]) -> int:
-    """An order's ``paid_pulses`` at its meter's ``pulse_weight``, in hundredths of a m³."""
+def _hundredths(row: Mapping[str, Any], table: str = "orders", column: str = "paid_pulses") -> int:
+    """The pulses in that column, of an order what was paid, at the meter's ``pulse_weight``: hundredths of a m³."""
     weight = checked_cell("meters", "pulse_weight", row["pulse_weight"])
-    return int(checked_cell("orders", "paid_pulses", row["paid_pulses"]) * 10 ** (2 - weight))
+    return int(checked_cell(table, column, row[column]) * 10 ** (2 - weight))
 
 
 def _account_number(number: Any) -> int:

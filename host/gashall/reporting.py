@@ -39,7 +39,7 @@ from gashall.terms import (
 OPENING = "opening"
 PURCHASE = "purchase"
 PAID_OUT = "paid out"
-"""Of refunds' money, and no order's."""
+"""Of refunds' money, and of the gas and money paid back for a closed account; no order's."""
 SPOILED = "spoiled"
 """Of blank cards, and no order's."""
 
@@ -274,9 +274,9 @@ def _report(counter: Counter, wanted: date | None, *, monthly: bool) -> Report:
             hundredths = 0 if order.kind == EXCHANGE else order.hundredths
             own = Figures(1, hundredths, order.fen or 0, int(order.fen is None and order.kind is None))
             sums[key] = sums.get(key, _NONE) + own
-        for at, fen in books.paid_between(since, until):
+        for at, hundredths, fen in books.paid_between(since, until):
             key = day_of(at), PAID_OUT
-            sums[key] = sums.get(key, _NONE) + Figures(1, 0, -fen, 0)
+            sums[key] = sums.get(key, _NONE) + Figures(1, -hundredths, -fen, 0)
         spoiled: dict[date, int] = {}
         for at, count in books.stock_between(stock.SPOILED, since, until):
             spoiled[day_of(at)] = spoiled.get(day_of(at), 0) + count

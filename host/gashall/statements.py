@@ -249,7 +249,9 @@ ORDERS_BETWEEN = (
     .order_by(orders.c.id)
 )
 PAID_BETWEEN = (
-    sa.select(grants.c.paid_at, grants.c.fen)
+    sa.select(grants.c.paid_at, grants.c.kind, grants.c.pulses, grants.c.fen, meters.c.pulse_weight)
+    .join_from(grants, bindings, bindings.c.id == grants.c.binding)
+    .join(meters, meters.c.number == bindings.c.meter)
     .where(grants.c.paid_at >= sa.bindparam("_since"), grants.c.paid_at < sa.bindparam("_until"))
     .order_by(grants.c.id)
 )

@@ -10,12 +10,14 @@ from html import unescape
 
 import pytest
 from paper import METER, NEIGHBOUR, REGION, ROOT
+from test_tool_cards import Stand
 from tests.conftest import require_part
 
+from gascard import codes
 from gascard.chip import Chip
-from gashall import errors
+from gashall import errors, journal
 from gashall.errors import RequestError
-from gashall.readers import ChipReader
+from gashall.readers import ChipReader, FileReader
 
 require_part("alembic")
 from gashall import hall_command, reporting  # noqa: E402
@@ -330,3 +332,57 @@ def test_the_companys_own_cards_are_counted_by_kind(office):
     shifts = [hall.shift(number) for number in (3, 4, 5)]
     assert told.cards["issued"] + sum(count for *_, count in told.tools) == sum(row.used for row in shifts)
     assert hall.audit().clean
+
+
+# ---------------------------------------------------------------------- gas that no order tells of
+
+ACCOUNT = "0000000001"
+ASKED = {"reason": "moved out", "requester": "Li Ming"}
+APPROVED = ASKED | {"approver": "Wang Fang"}
+
+
+def visit(stand, path):
+    """Put the card in the file into a real meter."""
+    code, image = stand.visit(path.read_bytes())
+    assert code == codes.OK
+    path.write_bytes(image)
+
+
+def loaded(desk, hall):
+    """A real meter with 30 m³ loaded, and reported."""
+    stand = Stand(desk.signer)
+    hall.open_account(desk.blank(), meter=METER, volume=30)
+    visit(stand, desk.card_path)
+    hall.read_back(desk.card)
+    return stand
+
+
+def test_gas_and_money_paid_back_for_a_closed_account_are_in_the_report_and_on_the_slip(desk):
+    hall = desk.hall()
+    hall.set_price(None, 263)
+    hall.open_shift("Wang")
+    stand = loaded(desk, hall)
+    stand.meter.pulses(1000)
+    hall.issue_clear(desk.blank("clear.bin"), account=ACCOUNT, **APPROVED)
+    visit(stand, desk.folder / "clear.bin")
+    hall.read_tool(FileReader(desk.folder / "clear.bin"))
+    closure = hall.close_account(ACCOUNT, **APPROVED)
+    assert (closure.paid_back, closure.fen) == (20, 5260)
+    shift = hall.shift()
+    for told in (hall.daily_report(), hall.monthly_report()):
+        assert figures(told, "paid out") == (1, -20, -5260, 0)
+        assert told.total().volume == shift.volume - shift.refunded == 10
+        assert told.total().money == shift.money == 2630
+
+
+def test_gas_paid_back_is_counted_by_the_weight_of_its_meter(desk):
+    hall = desk.hall()
+    hall.open_shift("Wang")
+    hall.open_account(desk.blank(), meter=METER, volume=9, pulse_weight=0)
+    with hall.ledger.begin() as books:
+        now = hall.counter.now()
+        row = books.add_grant(books.binding_of(ACCOUNT), kind="close", pulses=7, fen=100, at=now, **ASKED)
+        books.change_grant(row, journal.REFUND_PAID, paid_at=now, shift=1)
+    told = hall.daily_report()
+    assert told.total("paid out").volume == -hall.shift().refunded == -7
+    assert told.total().volume == 2
