@@ -591,6 +591,10 @@ class Books:
             for row in self._all(statements.PAID_OUT, _key=shift)
         ]
 
+    def shift_corrected(self, number: int) -> int:
+        """What a shift's make-ups of drift corrected, in hundredths of a m³."""
+        return sum(_hundredths(row, "grants", "pulses") for row in self._all(statements.SHIFT_CORRECTED, _key=number))
+
     def stock(self) -> dict[tuple[str, int | None], int]:
         """How many blank cards went each way: (kind, shift or None) -> their sum. Empty if none was ever booked."""
         found = {}
@@ -644,6 +648,13 @@ class Books:
                 checked_cell("grants", "fen", row["fen"]) or 0,
             )
             for row in self._all(statements.PAID_BETWEEN, _since=since, _until=until)
+        ]
+
+    def corrected_between(self, since: int, until: int) -> list[tuple[int, int]]:
+        """Minute and hundredths of a m³ of the make-ups of drift written from ``since`` on and before ``until``."""
+        return [
+            (checked_cell("orders", "made_at", row["made_at"]), _hundredths(row, "grants", "pulses"))
+            for row in self._all(statements.CORRECTED_BETWEEN, _since=since, _until=until)
         ]
 
     def tools_between(self, since: int, until: int) -> list[tuple[int, str]]:

@@ -40,6 +40,8 @@ OPENING = "opening"
 PURCHASE = "purchase"
 PAID_OUT = "paid out"
 """Of refunds' money, and of the gas and money paid back for a closed account; no order's."""
+CORRECTED = "corrected"
+"""Of make-ups of drift, beside their orders."""
 SPOILED = "spoiled"
 """Of blank cards, and no order's."""
 
@@ -108,6 +110,9 @@ class Report:
     """Minutes the days begin before UTC's."""
     days: tuple[tuple[date, str, Figures], ...]
     """Day, kind of order, what it came to; days and kinds without orders are left out."""
+    corrections: tuple[tuple[date, int], ...]
+    """What make-ups of drift corrected, by day, in hundredths of a m³. In no total: it was counted when it was bought,
+    and the meter takes it off again where it is below zero."""
     spoiled: tuple[tuple[date, int], ...]
     """Blank cards that were booked as spoiled, by day."""
     issued: int
@@ -133,6 +138,11 @@ class Report:
         return _sum(figures for _, known, figures in self.days if kind in (None, known))
 
     @property
+    def corrected(self) -> Decimal:
+        """What make-ups of drift corrected in all, in m³."""
+        return units.volume(sum(hundredths for _, hundredths in self.corrections), 2)
+
+    @property
     def cards(self) -> dict[str, int]:
         """How many cards were issued (replacements too, as on a slip), replaced, made up, gifted and spoiled, and of
         the company's own cards how many of each kind were made."""
@@ -155,6 +165,8 @@ class Report:
             "days": [{"day": day.isoformat(), "kind": kind, **_plain(figures)} for day, kind, figures in self.days],
             "totals": {kind: _plain(self.total(kind)) for kind in self._kinds()},
             "total": _plain(self.total()),
+            "corrected": str(self.corrected),
+            "corrections": [{"day": day.isoformat(), "volume": str(gas)} for day, gas in self._corrections()],
             "cards": {words.replace(" ", "_"): count for words, count in self.cards.items()},
             "tools": [{"day": day.isoformat(), "kind": kind, "count": count} for day, kind, count in self.tools],
             "spoiled": [{"day": day.isoformat(), "count": count} for day, count in self.spoiled],
@@ -168,17 +180,20 @@ class Report:
         lines += _set([_HEAD, *self._rows()])
         if self.first != self.last and self.days:
             lines += ["", *_set([("day", *_HEAD[1:]), *self._by_day()])]
+        lines += ["", f"corrected {self.corrected} m³, in no total"] if self.corrections else []
         lines += ["", *[f"{_card_words(words):<20}{count:>8}" for words, count in self.cards.items()]]
         return [*lines, f"journal row {self.entries}", f"head {self.head}"]
 
     def csv(self) -> str:
-        """The figures by day and kind, without totals; spoiled cards and tool cards are rows of their kinds."""
+        """The figures by day and kind, without totals; corrected gas, spoiled and tool cards are rows of their kinds."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("day", "kind", "count", "m3", "yuan", "without_money"))
         for day, kind, figures in self.days:
             yuan = units.yuan(figures.money)
             writer.writerow((day.isoformat(), kind, figures.orders, figures.volume, yuan, figures.unpaid))
+        for day, gas in self._corrections():
+            writer.writerow((day.isoformat(), CORRECTED, "", gas, "", ""))
         for day, count in self.spoiled:
             writer.writerow((day.isoformat(), SPOILED, count, "", "", ""))
         for day, kind, count in self.tools:
@@ -193,10 +208,15 @@ class Report:
         parts: list[Table | str] = [when, Table(_HEAD, kinds, figures)]
         if self.first != self.last:
             parts.append(Table(("day", *_HEAD[1:]), self._by_day(), figures))
+        if self.corrections:
+            parts.append(f"{both('corrected')}: {self.corrected} m³")
         parts.append(Table(("cards", "count"), [(both(words), n) for words, n in self.cards.items()], frozenset({1})))
         foot = f"{both('made at')} {units.stamp(self.made_at)}; {both('journal')} {self.entries}, {self.head}"
         title = "daily report" if self.first == self.last else "monthly report"
         return page(title, parts, which=self.title, sign=("made by", "checked by"), foot=foot)
+
+    def _corrections(self) -> list[tuple[date, Decimal]]:
+        return [(day, units.volume(hundredths, 2)) for day, hundredths in self.corrections]
 
     def _when(self) -> str:
         told = f"days from midnight, {units.zone(self.utc_offset)}"
@@ -277,6 +297,9 @@ def _report(counter: Counter, wanted: date | None, *, monthly: bool) -> Report:
         for at, hundredths, fen in books.paid_between(since, until):
             key = day_of(at), PAID_OUT
             sums[key] = sums.get(key, _NONE) + Figures(1, -hundredths, -fen, 0)
+        corrections: dict[date, int] = {}
+        for at, hundredths in books.corrected_between(since, until):
+            corrections[day_of(at)] = corrections.get(day_of(at), 0) + hundredths
         spoiled: dict[date, int] = {}
         for at, count in books.stock_between(stock.SPOILED, since, until):
             spoiled[day_of(at)] = spoiled.get(day_of(at), 0) + count
@@ -294,6 +317,7 @@ def _report(counter: Counter, wanted: date | None, *, monthly: bool) -> Report:
             (day, kind, sums[day, kind])
             for day, kind in sorted(sums, key=lambda key: (key[0], known.index(key[1]) if key[1] in known else 99))
         ),
+        corrections=tuple(sorted(corrections.items())),
         spoiled=tuple(sorted(spoiled.items())),
         issued=issued,
         tools=tuple((day, kind, made[day, kind]) for day, kind in sorted(made)),

@@ -42,6 +42,9 @@ class Shift:
     granted: int
     """Make-ups and gifts written."""
     granted_volume: Decimal
+    """Without ``corrected``, and without gas that was held: both were counted when they were bought."""
+    corrected: Decimal
+    """What make-ups of drift corrected; below zero gas was taken off."""
     replaced: int
     """Cards replaced."""
     issued: int
@@ -84,6 +87,8 @@ class Shift:
         rows = [("accounts opened", str(self.openings)), ("sales", str(self.sales)), ("gas", f"{self.volume} m³")]
         if self.granted:
             rows += [("make-ups and gifts", str(self.granted)), ("gas given", f"{self.granted_volume} m³")]
+        if self.corrected:
+            rows.append(("corrected", f"{self.corrected} m³"))
         if self.refunds:
             rows += [("refunds", str(self.refunds)), ("gas paid back", f"{self.refunded} m³")]
             rows.append(("money paid back", f"{units.yuan(self.paid_out)} yuan"))
@@ -265,6 +270,7 @@ def _shift(books: Books, row: ShiftRow) -> Shift:
         volume=units.volume(sum(order.hundredths for order in sales), 2),
         granted=len(grants),
         granted_volume=units.volume(sum(order.hundredths for order in grants), 2),
+        corrected=units.volume(books.shift_corrected(row.number), 2),
         replaced=sum(order.kind == REPLACEMENT for order in orders),
         issued=sum(order.issues_card for order in orders),
         tools=_by_kind(books.shift_tools(row.number)),

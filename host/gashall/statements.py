@@ -30,7 +30,7 @@ from gashall.schema import (
     tools,
     transfers,
 )
-from gashall.terms import ADOPTED, CLEAR, DONE, PENDING, PROBE, SETTINGS, TRANSFER, WRITTEN
+from gashall.terms import ADOPTED, CLEAR, DONE, DRIFT, PENDING, PROBE, SETTINGS, TRANSFER, WRITTEN
 
 
 def _first(table: sa.Table, where: Any, *order: Any) -> sa.Select[Any]:
@@ -254,6 +254,19 @@ PAID_BETWEEN = (
     .join(meters, meters.c.number == bindings.c.meter)
     .where(grants.c.paid_at >= sa.bindparam("_since"), grants.c.paid_at < sa.bindparam("_until"))
     .order_by(grants.c.id)
+)
+# Make-ups of drift, whose orders pay for nothing.
+_CORRECTED = (
+    sa.select(orders.c.made_at, grants.c.pulses, meters.c.pulse_weight)
+    .join_from(grants, orders, orders.c.id == grants.c.written)
+    .join(bindings, bindings.c.id == grants.c.binding)
+    .join(meters, meters.c.number == bindings.c.meter)
+    .where(grants.c.kind == DRIFT)
+    .order_by(grants.c.id)
+)
+SHIFT_CORRECTED = _CORRECTED.where(orders.c.shift == _KEY)
+CORRECTED_BETWEEN = _CORRECTED.where(
+    orders.c.made_at >= sa.bindparam("_since"), orders.c.made_at < sa.bindparam("_until")
 )
 TOOLS_BETWEEN = (
     sa.select(tools.c.made_at, tools.c.kind)

@@ -31,6 +31,9 @@ with keys its meter has no more, or its row was lost and a card had it."""
 EXCHANGE = "exchange"
 """An order for the meter an account got in exchange; before it is TRANSFER, what the transfer card moved."""
 
+DRIFT = "drift"
+"""A grant: what a meter counted too much, or below zero too little. Its order corrects, and pays for nothing."""
+
 CLOSE = "close"
 """A grant: what was paid back when its account was closed."""
 

@@ -386,3 +386,36 @@ def test_gas_paid_back_is_counted_by_the_weight_of_its_meter(desk):
     told = hall.daily_report()
     assert told.total("paid out").volume == -hall.shift().refunded == -7
     assert told.total().volume == 2
+
+
+def made_up(hall, desk, stand, volume):
+    """A make-up of drift, asked for, approved, written and loaded."""
+    number = hall.request_makeup(ACCOUNT, volume, kind="drift", **ASKED).number
+    hall.approve_grant(number, "Wang Fang")
+    hall.write_grant(desk.card, number)
+    visit(stand, desk.card_path)
+    hall.read_back(desk.card)
+    return hall.grant(number).volume
+
+
+def test_drift_is_told_as_corrected_by_slip_and_report_and_is_in_no_total(desk):
+    hall = desk.hall()
+    hall.open_shift("Wang")
+    stand = loaded(desk, hall)
+    assert made_up(hall, desk, stand, 5) == 5
+    assert stand.meter.remaining == 3500
+    shift, told = hall.shift(), hall.monthly_report()
+    assert (shift.granted, shift.granted_volume, shift.corrected) == (1, 0, 5)
+    assert any(re.fullmatch("corrected 校正气量 +5.00 m³", line) for line in shift.lines())
+    assert (figures(told, "makeup"), told.corrected, told.total().volume) == ((1, 0, 0, 0), 5, 30)
+    assert "corrected 5.00 m³, in no total" in told.lines()
+    assert "corrected 校正气量: 5.00 m³" in unescape(told.page())
+    day = "2026-03-01"
+    assert f"{day},corrected,,5.00,,\n" in told.csv()
+    assert told.record()["corrections"] == [{"day": day, "volume": "5.00"}]
+    assert (told.record()["corrected"], hall.daily_report(date(2026, 2, 28)).corrections) == ("5.00", ())
+    # The meter counted too little: gas is taken off, in the next shift.
+    hall.close_shift(0)
+    hall.open_shift("Li Ming")
+    assert made_up(hall, desk, stand, -2) == -2
+    assert (hall.shift().corrected, hall.shift(1).corrected, hall.daily_report().corrected) == (-2, 5, 3)
