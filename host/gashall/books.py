@@ -624,7 +624,10 @@ class Books:
         self._tell(journal.STOCK_MOVED, account, {"stock_moves": [{"id": key, **values}]})
 
     def orders_between(self, since: int, until: int) -> list[PeriodOrder]:
-        """The orders made from the minute ``since`` on and before ``until``, in the order of their rows."""
+        """The orders made from the minute ``since`` on and before ``until``, in the order of their rows.
+
+        Without adopted ones, whose minute is that of the order that was lost: see ``adopted_between``.
+        """
         names = ("made_at", "state", "fen", "kind")
         return [
             PeriodOrder(
@@ -634,6 +637,13 @@ class Books:
                 **{name: checked_cell("orders", name, row[name]) for name in names},
             )
             for row in self._all(statements.ORDERS_BETWEEN, _since=since, _until=until)
+        ]
+
+    def adopted_between(self, since: int, until: int) -> list[tuple[int, int]]:
+        """Minute and hundredths of a m³ of what was adopted from ``since`` on and before ``until``."""
+        return [
+            (checked_cell("adoptions", "at", row["at"]), _hundredths(row, "adoptions", "raised_pulses"))
+            for row in self._all(statements.ADOPTED_BETWEEN, _since=since, _until=until)
         ]
 
     def paid_between(self, since: int, until: int) -> list[tuple[int, int, int]]:

@@ -1,7 +1,8 @@
 """What was done in a day or a month (日报, 月报): the registers DOMAIN 1 asks for, and the month-end totals.
 
 Orders are counted by the minute they were made, as shifts count them: a day's figures are the sum of its shifts',
-and can be worked out again from the journal. Days are the hall's own, as limits count them.
+and can be worked out again from the journal. What was lost with a ledger is of the day it was adopted: a report that
+was signed says the same ever after. Days are the hall's own, as limits count them.
 """
 
 import calendar
@@ -294,6 +295,9 @@ def _report(counter: Counter, wanted: date | None, *, monthly: bool) -> Report:
             hundredths = 0 if order.kind == EXCHANGE else order.hundredths
             own = Figures(1, hundredths, order.fen or 0, int(order.fen is None and order.kind is None))
             sums[key] = sums.get(key, _NONE) + own
+        for at, hundredths in books.adopted_between(since, until):
+            key = day_of(at), ADOPTED
+            sums[key] = sums.get(key, _NONE) + Figures(1, hundredths, 0, 0)
         for at, hundredths, fen in books.paid_between(since, until):
             key = day_of(at), PAID_OUT
             sums[key] = sums.get(key, _NONE) + Figures(1, -hundredths, -fen, 0)

@@ -245,8 +245,19 @@ ORDERS_BETWEEN = (
     )
     .join_from(orders, bindings, bindings.c.id == orders.c.binding)
     .join(meters, meters.c.number == bindings.c.meter)
-    .where(orders.c.made_at >= sa.bindparam("_since"), orders.c.made_at < sa.bindparam("_until"))
+    .where(
+        orders.c.made_at >= sa.bindparam("_since"),
+        orders.c.made_at < sa.bindparam("_until"),
+        sa.func.coalesce(orders.c.kind, "") != ADOPTED,
+    )
     .order_by(orders.c.id)
+)
+ADOPTED_BETWEEN = (
+    sa.select(adoptions.c.at, adoptions.c.raised_pulses, meters.c.pulse_weight)
+    .join_from(adoptions, bindings, bindings.c.id == adoptions.c.binding)
+    .join(meters, meters.c.number == bindings.c.meter)
+    .where(adoptions.c.at >= sa.bindparam("_since"), adoptions.c.at < sa.bindparam("_until"))
+    .order_by(adoptions.c.id)
 )
 PAID_BETWEEN = (
     sa.select(grants.c.paid_at, grants.c.kind, grants.c.pulses, grants.c.fen, meters.c.pulse_weight)

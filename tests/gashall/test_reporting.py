@@ -20,7 +20,8 @@ from gashall.errors import RequestError
 from gashall.readers import ChipReader, FileReader
 
 require_part("alembic")
-from gashall import hall_command, reporting  # noqa: E402
+from gashall import hall_command, reporting, restoring  # noqa: E402
+from gashall.labels import both  # noqa: E402
 from gashall.ledger import Ledger  # noqa: E402
 from gashall.services import Hall  # noqa: E402
 
@@ -419,3 +420,43 @@ def test_drift_is_told_as_corrected_by_slip_and_report_and_is_in_no_total(desk):
     hall.open_shift("Li Ming")
     assert made_up(hall, desk, stand, -2) == -2
     assert (hall.shift().corrected, hall.shift(1).corrected, hall.daily_report().corrected) == (-2, 5, 3)
+
+
+# What the customer's card still knows of a purchase of March that was lost with the ledger, to be adopted in April.
+WAYS = [("its order", False), ("a report alone, on another card", True)]
+
+
+@pytest.mark.parametrize("alone", [row[1] for row in WAYS], ids=[row[0] for row in WAYS])
+def test_adopted_gas_is_of_the_day_it_was_adopted_and_no_signed_month_changes(desk, alone):
+    time = Time()
+    time.set("2026-03-31T12:00+08:00")
+    path, copy = desk.folder / "copy.db", desk.folder / "again.db"
+    hall = Hall(Ledger(desk.folder / "ledger.db", REGION), desk.signer, time)
+    desk.halls.append(hall)
+    hall.set_limits(month=50)
+    stand = loaded(desk, hall)
+    hall.backup(path)
+    hall.sell(desk.card, 20)
+    visit(stand, desk.card_path)
+    time.set("2026-04-02T12:00+08:00")
+    restoring.restore(path, copy, desk.signer, clock=time)
+    hall = Hall(Ledger(copy, REGION), desk.signer, time)
+    desk.halls.append(hall)
+    signed = hall.monthly_report(MARCH)
+    card = desk.card
+    if alone:
+        hall.replace(desk.blank("new.bin"), account=ACCOUNT, reason="lost in use")
+        visit(stand, desk.folder / "new.bin")
+        card = FileReader(desk.folder / "new.bin")
+    assert hall.adopt(card, **APPROVED).raised == 20
+    told, april = hall.monthly_report(MARCH), hall.monthly_report(APRIL)
+    assert (told.days, told.issued, told.total().volume) == (signed.days, signed.issued, 30)
+    assert figures(april, "adopted") == (1, 20, 0, 0)
+    assert (april.total().volume, april.cards["issued"]) == (20, int(alone))
+    assert figures(hall.daily_report(date(2026, 4, 2)), "adopted") == (1, 20, 0, 0)
+    assert both("adopted") in unescape(april.page())
+    # It is in the account's reckoning, as it was; and no limit counts it, as none did.
+    assert ("adopted", Decimal(20)) in hall.reconcile(ACCOUNT).rows()
+    with hall.ledger.look() as books:
+        assert sum(count for _, count in books.bought(ACCOUNT, 0)) == 3000
+    assert hall.audit().clean
