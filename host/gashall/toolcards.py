@@ -166,7 +166,12 @@ def issue_management(
         return encode.encode_management(counter.signer, card, values)
 
     wanted = Wanted(frames, _purpose(purpose), expires=end)
-    return _made(counter, make(counter, reader, MANAGEMENT, None, lambda books, begun: wanted))
+
+    def plan(books: Books, begun: ToolRow | None) -> Wanted:
+        _check_expires(counter, books, begun, end)
+        return wanted
+
+    return _made(counter, make(counter, reader, MANAGEMENT, None, plan))
 
 
 def issue_setting(
@@ -198,6 +203,7 @@ def issue_setting(
     minute = None if clock is None else units.minutes(clock)
 
     def plan(books: Books, begun: ToolRow | None) -> Wanted:
+        _check_expires(counter, books, begun, end)
         known = None if meter is None else books.meter(meter)
         weight = pulse_weight if known is None else known.pulse_weight
         limits = _limits(size, guards, weight)
@@ -484,3 +490,13 @@ def _purpose(purpose: str) -> str:
 
 def _expires(moment: datetime | None) -> int | None:
     return None if moment is None else units.whole(units.minutes(moment), "expires", 1, records.TIME_MAX)
+
+
+def _check_expires(counter: Counter, books: Books, begun: ToolRow | None, end: int | None) -> None:
+    """Whether the card is made before the minute ``end``, said by the hall's clock; else RequestError FIELD."""
+    made_at = counter.now() if begun is None else begun.made_at
+    if end is not None and end < made_at:
+        until, now = (units.stamp(books.moment(at)) for at in (end, made_at))
+        raise RequestError(
+            errors.FIELD, f"A card that is made at {now} cannot hold until {until}.", "Give a later time (--expires)."
+        )

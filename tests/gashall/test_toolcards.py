@@ -1,7 +1,7 @@
 """The hall's side of the company's own cards, end to end: made by the hall, taken by a real meter, read back."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -225,13 +225,23 @@ SETTINGS_REFUSED = [
 
 
 # What is asked for -> words of the refusal: what to type, and a time as people write it.
-SETTINGS_TOLD = [({}, "--clock, --index, --size or --limit"), (SETTINGS_REFUSED[-1][1], "2025-01-01 00:00 UTC")]
+SETTINGS_TOLD = [({}, "--clock, --index, --size or --limit"), (SETTINGS_REFUSED[-1][1], "2025-01-01 08:00+08:00")]
 
 
 @pytest.mark.parametrize(("asked", "words"), SETTINGS_TOLD, ids=["nothing is set", "expired"])
 def test_refused_setting_says_what_to_type(desk, asked, words):
     error = refused(errors.FIELD, desk.opened().issue_setting, desk.blank("tool.bin"), purpose="x", **asked)
     assert words in str(error)
+
+
+def test_management_card_that_expires_before_it_is_made_is_refused_by_the_halls_clock(desk):
+    hall, reader = desk.opened(), desk.blank("tool.bin")
+    head, minute = hall.audit().head, timedelta(minutes=1)
+    error = refused(errors.FIELD, hall.issue_management, reader, purpose="round", expires=NOON - minute)
+    assert "made at 2026-03-01 20:00+08:00 cannot hold until 2026-03-01 19:59+08:00" in str(error)
+    assert "UTC" not in str(error) and hall.audit().head == head
+    assert decode_card((desk.folder / "tool.bin").read_bytes()).blank
+    assert hall.issue_management(reader, purpose="round", expires=NOON).expires == NOON
 
 
 @pytest.mark.parametrize(("asked", "code"), [row[1:] for row in SETTINGS_REFUSED], ids=[r[0] for r in SETTINGS_REFUSED])
