@@ -71,7 +71,7 @@ class Line:
     def cells(self) -> list[str]:
         """As HEAD."""
         cells = [self.account, self.meter, self.category.value, self.off, self.make_up or None, self.unbilled or None]
-        report = None if self.report_at is None else f"{self.report_at:%Y-%m-%d %H:%M}"
+        report = None if self.report_at is None else units.stamp(self.report_at)
         cells += [self.on_card or None, self.reading, report]
         return ["" if cell is None else str(cell) for cell in cells]
 

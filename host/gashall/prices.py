@@ -17,7 +17,10 @@ from gashall.rows import PriceRow
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A row of the price list: ``fen_per_cubic_metre`` holds from ``valid_from`` on (UTC) until the next one."""
+    """A row of the price list: ``fen_per_cubic_metre`` holds from ``valid_from`` on until the next one.
+
+    Times by the hall's own clock.
+    """
 
     valid_from: datetime
     fen_per_cubic_metre: Decimal

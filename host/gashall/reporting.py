@@ -186,7 +186,7 @@ class Report:
         return [*lines, f"journal row {self.entries}", f"head {self.head}"]
 
     def csv(self) -> str:
-        """The figures by day and kind, without totals; corrected gas, spoiled and tool cards are rows of their kinds."""
+        """The figures by day and kind, without totals; corrected gas, spoiled and tool cards are rows of their own."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("day", "kind", "count", "m3", "yuan", "without_money"))

@@ -95,7 +95,7 @@ def printed(tools: Sequence[Tool], now: datetime) -> str:
             tool.meter,
             tool.account,
             printable(tool.purpose),
-            None if tool.expires is None else f"{tool.expires:%Y-%m-%d %H:%M}",
+            None if tool.expires is None else units.stamp(tool.expires),
             both(tool.state),
         )
         for tool in tools

@@ -168,10 +168,14 @@ def test_most_urgent_comes_first_and_among_them_the_largest(town):
     assert lines[-1] == ("7 accounts: 3 apart, 1 drift explained, 1 no report yet, 1 gas on card, 1 agrees")
     table = list(csv.reader(csv_text(rows).splitlines()))
     assert tuple(table[0]) == HEAD and len(table) == 8
+    # By the hall's clock, and with it (decision 199).
+    assert {row[8] for row in table[1:]} == {"", "2026-03-01 14:00+08:00"}
+    assert "2026-03-01 14:00+08:00" in lines[1]
     assert table[1][:6] == ["0000000007", meter_number(7), "apart", "10.00", "", "10.00"]
     page = printed(rows, units.moment(13_761_360), "12ab")
     assert (
         "customer &lt;7&gt;" in page
+        and ">2026-03-01 14:00+08:00</td>" in page
         and "journal 流水校验值 12ab" in page
         and "accounts 户数: 7; 3 apart 不符; " in page
     )

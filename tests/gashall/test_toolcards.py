@@ -17,6 +17,7 @@ from gashall.errors import GasError
 from gashall.sizes import guard_limits
 
 require_part("sqlalchemy")
+from gashall import toolcards  # noqa: E402
 from gashall.closing import Closure  # noqa: E402
 
 FIRST, SECOND = "0000000001", "0000000002"
@@ -241,7 +242,10 @@ def test_management_card_that_expires_before_it_is_made_is_refused_by_the_halls_
     assert "made at 2026-03-01 20:00+08:00 cannot hold until 2026-03-01 19:59+08:00" in str(error)
     assert "UTC" not in str(error) and hall.audit().head == head
     assert decode_card((desk.folder / "tool.bin").read_bytes()).blank
-    assert hall.issue_management(reader, purpose="round", expires=NOON).expires == NOON
+    made = hall.issue_management(reader, purpose="round", expires=NOON)
+    assert made.expires == NOON
+    assert "2026-03-01 20:00+08:00" in made.line()
+    assert ">2026-03-01 20:00+08:00</td>" in toolcards.printed([made], made.made_at)
 
 
 @pytest.mark.parametrize(("asked", "code"), [row[1:] for row in SETTINGS_REFUSED], ids=[r[0] for r in SETTINGS_REFUSED])
