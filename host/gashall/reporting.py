@@ -112,8 +112,8 @@ class Report:
     days: tuple[tuple[date, str, Figures], ...]
     """Day, kind of order, what it came to; days and kinds without orders are left out."""
     corrections: tuple[tuple[date, int], ...]
-    """What make-ups of drift corrected, by day, in hundredths of a m³. In no total: it was counted when it was bought,
-    and the meter takes it off again where it is below zero."""
+    """What make-ups of drift corrected, by day, in hundredths of a m³; below zero gas was taken off. In no total: what
+    the meter miscounted had been counted when it was bought."""
     spoiled: tuple[tuple[date, int], ...]
     """Blank cards that were booked as spoiled, by day."""
     issued: int
