@@ -8,11 +8,12 @@ taken one by one, as a clerk would repeat them; and so are those of a batch that
 """
 
 import csv
+import hashlib
 import io
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -24,7 +25,7 @@ from gashall.books import Books
 from gashall.counter import Counter, Sale, check_reader, sale_of
 from gashall.encode import Card
 from gashall.errors import CardError, GasError, LedgerError, ReaderError, RequestError
-from gashall.files import open_regular
+from gashall.files import open_regular, sync_folder, write_new
 from gashall.labels import both
 from gashall.opening import Opening
 from gashall.page import WIDE, Table, page
@@ -61,6 +62,8 @@ ATTEMPTS = 3
 GROUP = 50
 
 RESULTS = "results.csv"
+MARK = "list.sha256"
+"""In a folder of cards: the list they are of, as sha256sum writes it."""
 GOOD = "good"
 BAD = "bad"
 
@@ -101,6 +104,10 @@ class Judged:
     problems: tuple[Problem, ...]
     finished: Mapping[int, Sale]
     """Line -> the opening an earlier run has made."""
+    name: str
+    """The file's name, without its folder."""
+    digest: str
+    """SHA-256 of the file, in hex."""
 
     @property
     def volume(self) -> Decimal:
@@ -140,6 +147,9 @@ class Cards(Protocol):
     group: int
     """How many cards may be in readers at the same time."""
 
+    def begin(self, judged: Judged) -> None:
+        """The batch begins, or goes on; nothing was written yet. RequestError if its cards are not of this list."""
+
     def take(self, row: Row) -> Reader:
         """The card begun for ``row``, else a blank one. An error ends the batch."""
 
@@ -158,6 +168,9 @@ class NextBlank:
     def __init__(self, next_blank: Callable[[], Reader]) -> None:
         self._next = next_blank
 
+    def begin(self, judged: Judged) -> None:
+        """Nothing to do."""
+
     def take(self, row: Row) -> Reader:
         """Another card, whatever became of the last."""
         return self._next()
@@ -171,26 +184,51 @@ class NextBlank:
         return ""
 
 
+_NEW = f"{MARK}.new"
+
+
 class CardFolder:
     """Card files in a folder: begun in it, finished in ``good`` and failed in ``bad`` below it.
 
     A row's file bears its line and meter, and from its second card on a number. A file and its sidecar move one after
-    the other, the sidecar first; a move that was cut short is ended when the folder is opened again.
+    the other, the sidecar first; a move that was cut short is ended when the batch goes on. A mark says which list the
+    cards are of: by another one they would be taken for other rows' cards.
     """
 
     group = GROUP
 
     def __init__(self, folder: str | os.PathLike[str], *, resume: bool = False) -> None:
-        """``folder`` is made; it must not hold anything unless ``resume``. RequestError FIELD."""
+        """``folder`` must not hold anything; with ``resume`` a batch must have begun in it. RequestError FIELD."""
         self.folder = Path(folder)
-        try:
-            self.folder.mkdir(mode=0o700, exist_ok=True)
-            if not resume and any(self.folder.iterdir()):
+        self._resume = resume
+        self._begun: dict[str, Path] = {}
+        self._names: set[str] = set()
+        with self._usable():
+            if resume and not self.has_begun():
+                raise RequestError(
+                    errors.FIELD,
+                    f"No batch was begun in the folder {self.folder}.",
+                    "Give the folder it was begun in, the one above good and bad; a new batch begins without --resume.",
+                )
+            # A mark half made is of a run that died before it did anything.
+            if not resume and self.folder.exists() and any(name.name != _NEW for name in self.folder.iterdir()):
                 raise RequestError(
                     errors.FIELD,
                     f"The folder {self.folder} is not empty.",
                     "Give a new folder, or --resume to go on with the batch begun in it.",
                 )
+
+    def has_begun(self) -> bool:
+        """Whether a batch was begun in the folder."""
+        return (self.folder / MARK).is_file()
+
+    def begin(self, judged: Judged) -> None:
+        """Make the folder for this list, or check that it is this list's. RequestError FIELD."""
+        with self._usable():
+            if self._resume:
+                self._check_mark(judged)
+            else:
+                self._mark(judged)
             for tray in (GOOD, BAD):
                 (self.folder / tray).mkdir(mode=0o700, exist_ok=True)
             self._end_moves()
@@ -198,11 +236,37 @@ class CardFolder:
             self._names = set(self._begun)
             for tray in (GOOD, BAD):
                 self._names |= {name.name for name in (self.folder / tray).glob("*.bin")}
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
             raise RequestError(
                 errors.FIELD, f"The folder {self.folder} cannot be used: {why}.", "Correct it, or make room."
             ) from None
+
+    def _mark(self, judged: Judged) -> None:
+        """Say whose cards these will be, before the first is made; whole or not at all."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        new = self.folder / _NEW
+        new.unlink(missing_ok=True)
+        write_new(new, os.fsencode(f"{judged.digest}  {judged.name}\n"))
+        new.rename(self.folder / MARK)
+        sync_folder(new)
+
+    def _check_mark(self, judged: Judged) -> None:
+        with open_regular(self.folder / MARK) as file:
+            digest, _, name = file.read(1000).decode(errors="replace").strip().partition("  ")
+        if digest != judged.digest:
+            raise RequestError(
+                errors.FIELD,
+                f"The folder {self.folder} holds the batch of another list, {units.shown(name)}; "
+                f"{units.shown(judged.name)} is not that list as it was.",
+                "Give the folder of this list, or the very list the batch was begun with; "
+                "another list begins in a new folder, without --resume.",
+            )
 
     def take(self, row: Row) -> Reader:
         """The file begun for ``row`` if there is one, else a new blank card."""
@@ -266,7 +330,8 @@ def judge(counter: Counter, path: str | os.PathLike[str], *, resume: bool = Fals
     """Read the batch file ``path`` and judge every row; see ``Hall.judge_batch``."""
     problems: list[Problem] = []
     rows: list[Row] = []
-    for line, cells in _lines(os.fspath(path), problems):
+    data = _read(os.fspath(path))
+    for line, cells in _lines(data, problems):
         found, row = _row(line, cells)
         problems += [Problem(line, error) for error in found]
         if row is not None:
@@ -278,12 +343,11 @@ def judge(counter: Counter, path: str | os.PathLike[str], *, resume: bool = Fals
     if not rows and not problems:
         problems.append(Problem(0, RequestError(errors.FIELD, "The batch file has no rows.", "Give a file with rows.")))
     problems.sort(key=lambda problem: problem.line)
-    return Judged(tuple(rows), tuple(problems), finished)
+    digest = hashlib.sha256(data).hexdigest()
+    return Judged(tuple(rows), tuple(problems), finished, os.path.basename(os.fspath(path)), digest)
 
 
-def _lines(name: str, problems: list[Problem]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Each row's line and its cells by column; what is no row goes to ``problems``."""
-    remedy = "Save the table as CSV: UTF-8, comma between cells."
+def _read(name: str) -> bytes:
     try:
         with open_regular(name) as file:
             data = file.read(FILE_MOST + 1)
@@ -292,6 +356,12 @@ def _lines(name: str, problems: list[Problem]) -> Iterator[tuple[int, dict[str, 
         raise RequestError(errors.FIELD, f"The batch file {name} cannot be read: {why}.", "Correct its path.") from None
     if len(data) > FILE_MOST:
         raise RequestError(errors.FIELD, f"{name} has more than {FILE_MOST} bytes.", "Divide the estate.")
+    return data
+
+
+def _lines(data: bytes, problems: list[Problem]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Each row's line and its cells by column; what is no row goes to ``problems``."""
+    remedy = "Save the table as CSV: UTF-8, comma between cells."
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -476,6 +546,7 @@ class _Run:
     def run(self, report: Report | None) -> Batch:
         rows, finished = self.judged.rows, self.judged.finished
         stopped: Problem | None = None
+        self.cards.begin(self.judged)
         for row in rows:
             if row.line in finished:
                 place = self.cards.settle(row, partial(self._is_card, finished[row.line].card))

@@ -767,7 +767,13 @@ def _batch(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
                 lines += [f"If this batch was begun in {arguments.cards}, go on with it: --resume."]
             return REFUSED if judged.problems else DONE, told, lines
         folder = CardFolder(arguments.cards, resume=arguments.resume)
-        done = _watched(hall, judged, folder)
+        try:
+            done = _watched(hall, judged, folder)
+        except KeyboardInterrupt:
+            if folder.has_begun():
+                told_here = "What is opened stays. Go on with the same list and folder, and --resume."
+                print(f"icgas hall batch: {told_here}", file=sys.stderr)
+            raise
     path = write_results(folder.folder, done)
     if arguments.page is not None:
         write_asked_for(arguments.page, printed(done).encode())

@@ -26,7 +26,7 @@ from gascard.frames import HEAD, frame_size
 from gascard.records import ORDER, ORDER_AT, REPORT_AT
 from gascard.sle4442 import tries_left
 from gashall import errors, keyfile
-from gashall.batch import Row
+from gashall.batch import Judged, Row
 from gashall.errors import GasError
 from gashall.exchange import NewMeter
 from gashall.readers.base import Reader
@@ -1054,6 +1054,9 @@ class _Tray:
         self.chips: dict[str, list[Chip]] = {meter: [Chip()] for meter in _ESTATE}
         self.stored = 0
         self.at = at
+
+    def begin(self, judged: Judged) -> None:
+        """Nothing to do."""
 
     def take(self, row: Row) -> Reader:
         """The row's own card."""

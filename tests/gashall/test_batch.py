@@ -66,7 +66,7 @@ def check_whole(desk, folder, meters=METERS):
             assert reader.error_counter() == 7
             assert reader.present(desk.signer.card_psc(row.number))
     assert sorted(good) == sorted(meters)
-    assert [name.name for name in folder.iterdir() if name.is_file()] in (["results.csv"], [])
+    assert {name.name for name in folder.iterdir() if name.is_file()} - {"results.csv"} == {"list.sha256"}
     assert hall.audit().findings == ()
     desk.close()
 
@@ -367,6 +367,52 @@ def test_resumed_with_other_particulars_is_refused(desk):
     assert [(row.line, row.error.code) for row in told] == [(3, codes.ALREADY_BOUND)]
 
 
+def contents(folder):
+    return {str(path.relative_to(folder)): path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+MORE = ROWS + "32060012345699,Flat 9,30,0\n"
+PART = "\n".join(ROWS.splitlines()[:3]) + "\n"
+OTHER = rows("32060012345699,Somebody else,30,0")
+
+
+@pytest.mark.parametrize("text", [MORE, PART, OTHER], ids=["more rows", "a part", "another list"])
+def test_folder_of_another_list_is_not_gone_on_with(desk, text):
+    """Its results would be overwritten, and its cards moved as if they were other rows'."""
+    hall, folder = desk.hall(), desk.folder / "cards"
+    made(hall, estate(desk), folder)
+    before, head = contents(folder), hall.audit().head
+    judged = hall.judge_batch(estate(desk, text, "other.csv"), resume=True)
+    assert judged.problems == ()
+    with pytest.raises(RequestError, match=r"another list, 'estate.csv'; 'other.csv' is not") as refusal:
+        hall.batch(judged, CardFolder(folder, resume=True))
+    assert (refusal.value.code, contents(folder), hall.audit().head) == (errors.FIELD, before, head)
+    made(hall, estate(desk, name="renamed.csv"), folder, resume=True)
+    check_whole(desk, folder)
+
+
+@pytest.mark.parametrize("which", ["cards/good", "letters", "nowhere", "."])
+def test_folder_in_which_no_batch_was_begun_is_not_gone_on_with(desk, which):
+    hall = desk.hall()
+    made(hall, estate(desk), desk.folder / "cards")
+    (desk.folder / "letters").mkdir()
+    before = set(desk.folder.rglob("*"))
+    with pytest.raises(RequestError, match="No batch was begun in") as refusal:
+        CardFolder(desk.folder / which, resume=True)
+    assert refusal.value.code == errors.FIELD and "above good and bad" in refusal.value.remedy
+    assert set(desk.folder.rglob("*")) == before
+
+
+def test_mark_half_made_is_of_a_run_that_did_nothing(desk):
+    folder = desk.folder / "cards"
+    folder.mkdir()
+    (folder / "list.sha256.new").write_bytes(b"12")
+    with pytest.raises(RequestError, match="No batch was begun"):
+        CardFolder(folder, resume=True)
+    made(desk.hall(), estate(desk), folder)
+    check_whole(desk, folder)
+
+
 def test_blanks_may_come_from_a_function(desk):
     chips = []
 
@@ -631,6 +677,23 @@ def test_command_judges_opens_and_resumes(desk, capsys):
     code, out, _ = run(desk, capsys, "--resume", "--json")
     told = json.loads(out)
     assert (code, told["opened"], told["earlier"], told["left"], told["stopped"]) == (0, 0, 5, 0, None)
+    check_whole(desk, desk.folder / "cards")
+
+
+def test_command_that_is_interrupted_says_how_to_go_on(desk, capsys, monkeypatch):
+    estate(desk)
+    put = CardFolder.put
+
+    def interrupted(*words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CardFolder, "put", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(desk, capsys)
+    told = capsys.readouterr().err
+    assert told == "icgas hall batch: What is opened stays. Go on with the same list and folder, and --resume.\n"
+    monkeypatch.setattr(CardFolder, "put", put)
+    assert run(desk, capsys, "--resume")[0] == 0
     check_whole(desk, desk.folder / "cards")
 
 
