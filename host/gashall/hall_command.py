@@ -304,6 +304,7 @@ def _parser() -> argparse.ArgumentParser:
     restoring.add_argument("--from", dest="copy", metavar="FILE", help="the copy that backup made")
     restoring.add_argument("--to", metavar="FILE", help="the new ledger; there is no file of that name yet")
     restoring.add_argument("--mark", action="store_true", help="only mark --ledger, which its database has restored")
+    restoring.add_argument("--yes", action="store_true", help="with --mark: the ledger did come out of a copy")
     restoring.add_argument("--head", metavar="HASH", help="the head an earlier audit gave, which must still be there")
 
     recovering = action("recovering", _recovering, "print the accounts that are recovering after a restore")
@@ -318,6 +319,8 @@ def _complete(parser: argparse.ArgumentParser, arguments: argparse.Namespace) ->
     restoring = arguments.action == "restore" and not arguments.mark
     if arguments.action == "restore" and [arguments.copy is None, arguments.to is None] != [arguments.mark] * 2:
         parser.error("give --from FILE and --to FILE after restore, or --mark alone")
+    if restoring and arguments.yes:
+        parser.error("--yes goes with --mark")
     for name, variable in (("ledger", LEDGER_VARIABLE), ("key", KEY_VARIABLE)):
         if name == "ledger" and restoring:
             continue
@@ -566,6 +569,15 @@ def _probe(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
 def _restore(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     if arguments.mark:
         with _hall(arguments, clock) as hall:
+            if not arguments.yes:
+                with hall.ledger.look() as books:
+                    count = units.counted(len(books.open_bindings()), "account")
+                raise RequestError(
+                    errors.FIELD,
+                    f"Nothing was marked. Of {hall.ledger.name} {count} would be recovering, with no way back: nothing "
+                    "is sold, paid out or moved until a probe was in the meter, and requests under way are void.",
+                    "Only of a ledger that came out of a copy: icgas hall restore --mark --yes.",
+                )
             told = hall.mark_restored(arguments.head)
     else:
         asked = _passphrase(arguments)

@@ -80,14 +80,19 @@ def test_from_copy_to_sale(counter):
 
 
 def test_database_restored_elsewhere_is_marked(counter):
-    assert "1 account recovering" in counter.fine("restore", "--mark")
+    code, out, err = counter.run("restore", "--mark")
+    assert (
+        (code, out) == (1, "") and "FIELD" in err and "1 account would be recovering" in err and "--mark --yes" in err
+    )
+    assert "recovering: 0 accounts\n" in counter.fine("recovering"), "a live ledger is not marked by mistake"
+    assert "1 account recovering" in counter.fine("restore", "--mark", "--yes")
     assert "recovering: 1 account\n" in counter.fine("recovering", "--sell", "yes")
     assert "order 101" in counter.fine("sell", "--card", counter.card, "--volume", "1")
 
 
 def test_card_lost_while_recovering(counter):
     counter.fine("read", "--card", counter.card)
-    counter.fine("restore", "--mark")
+    counter.fine("restore", "--mark", "--yes")
     new = str(counter.folder / "new.bin")
     out = counter.fine("replace", "--card", new, "--blank", "--account", ACCOUNT, "--reason", "lost in use")
     assert "account is recovering" in out and "icgas hall reconcile adopt" in out
@@ -116,6 +121,7 @@ USAGE = [
     ("restore", "--from", "x"),
     ("restore", "--to", "x"),
     ("restore", "--mark", "--to", "x"),
+    ("restore", "--from", "x", "--to", "y", "--yes"),
     ("reconcile",),
     ("reconcile", "adopt", "--card", "x"),
     ("reconcile", "nothing"),
