@@ -377,10 +377,13 @@ def check_opening(
         raise RequestError(
             errors.FIELD, f"name is text of at most {NAME_MOST} characters.", "Shorten the customer's name."
         )
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise RequestError(errors.FIELD, "name holds half a character.", "Type the customer's name again.") from None
+    # As another holder's (``transfer_account``), but that it may be left out.
+    if name and not (name.strip() and name.isprintable()):
+        raise RequestError(
+            errors.FIELD,
+            f"name is printable text, or nothing, not {units.shown(name)}.",
+            "Type the customer's name again: no tabs, no line breaks.",
+        )
     wheel = int(10 ** (wheel_digits + weight))
     if account is not None and int(units.account_number(account)) == 0:
         raise RequestError(errors.NUMBER_MALFORMED, "Account number 0 is not given out.")

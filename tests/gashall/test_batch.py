@@ -126,6 +126,7 @@ FINDINGS = [
     ("CJ/T 188: 14 digits", nothing, rows("123,A,30,0"), [(2, errors.NUMBER_MALFORMED, "'123'")]),
     ("CJ/T 188: 14 digits", nothing, rows("３２０６００１２３４５６７８,A,30,0"), [(2, errors.NUMBER_MALFORMED, "14")]),
     ("no volume", nothing, rows(f"{METER},A,,0"), [(2, errors.FIELD, "no volume")]),
+    ("a name that can be printed", nothing, rows(f"{METER},\x1b[2JLi,30,0"), [(2, errors.FIELD, "printable")]),
     ("no initial reading", nothing, rows(f"{METER},A,30,"), [(2, errors.FIELD, "no initial_reading")]),
     ("DESIGN D1: whole pulses", nothing, rows(f"{METER},A,30.001,0"), [(2, errors.NOT_WHOLE_PULSES, "30.001")]),
     (
@@ -154,7 +155,7 @@ FINDINGS = [
         "every row with a fault, by its line",
         nothing,
         rows(f'{METER},"A\nB",30,0', "1,C,30,0", "", f"{METERS[0]},D,x,0"),
-        [(4, errors.NUMBER_MALFORMED, "1"), (6, errors.AMOUNT, "x")],
+        [(2, errors.FIELD, "'A\\nB'"), (4, errors.NUMBER_MALFORMED, "1"), (6, errors.AMOUNT, "x")],
     ),
     ("no meter twice", nothing, rows(f"{METER},A,30,0", f"{METER},B,9,0"), [(3, errors.FIELD, "in line 2 already")]),
     (

@@ -413,7 +413,14 @@ def test_history_writes_one_file_for_each_customer_and_overwrites_none(counter):
     counter.fine("sell", "--card", counter.card, "--volume", "20")
     other = str(counter.folder / "other.bin")
     name = "Li\nWei\x1b[2J"
-    counter.fine("open", "--card", other, "--blank", "--meter", NEIGHBOUR, "--volume", "0", "--name", name)
+    words = ("open", "--card", other, "--blank", "--meter", NEIGHBOUR, "--volume", "0", "--name")
+    code, _, err = counter.run(*words, name)
+    assert code == 1 and "FIELD" in err and not os.path.exists(other)
+    counter.fine(*words, "Li Wei")
+    ledger = Ledger(counter.folder / "ledger.db", REGION, create=False)
+    with ledger.begin() as books:  # as an earlier version took it
+        books.change_account(books.account("0000000002"), "holder", name, at=0, reason="it was", approver="nobody")
+    ledger.close()
     folder = counter.folder / "files"
     assert counter.fine("history", "--all", "--out", str(folder)) == f"2 files written to {folder}\n"
     assert sorted(path.name for path in folder.iterdir()) == ["0000000001.txt", "0000000002.txt"]
