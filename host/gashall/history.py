@@ -194,7 +194,8 @@ class History:
         if self.tools:
             lines += ["", "tool cards and final records"]
         for tool in self.tools:
-            state = "out" if tool.ended is None else f"taken back {self._time(tool.ended)}"
+            when = tool.seen_at if tool.ended is None else tool.ended
+            state = tool.state if when is None else f"{tool.state} {self._time(when)}"
             lines.append(f"  {tool.number:>10}  {tool.kind} card of {self._time(tool.made_at)}, {state}")
         for final, values in self.finals:
             weight = next(meter.pulse_weight for _, meter in self.bindings if meter.number == final.meter)

@@ -101,6 +101,15 @@ class ToolRow:
         """What its identity calls it."""
         return int(TOOL_CARDS[self.kind])
 
+    @property
+    def state(self) -> str:
+        """unfinished, out, read, or taken back."""
+        if self.ended is not None:
+            return "taken back"
+        if self.seen_at is not None:
+            return "read"
+        return "out" if self.issued else "unfinished"
+
 
 @dataclass(frozen=True, slots=True)
 class TransferRow:

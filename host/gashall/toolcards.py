@@ -109,8 +109,6 @@ def told(books: Books, row: ToolRow, *, resumed: bool = False) -> Tool:
     meter = None if row.meter is None else books.meter(row.meter)
     kind = row.frames[1]
     values = encode.decode_frame(row.frames[: encode.frame_size(kind)], kind)
-    state = "out" if row.issued else "unfinished"
-    state = "taken back" if row.ended is not None else "read" if row.seen_at is not None else state
     return Tool(
         card=row.number,
         kind=row.kind,
@@ -122,7 +120,7 @@ def told(books: Books, row: ToolRow, *, resumed: bool = False) -> Tool:
         made_at=books.moment(row.made_at),
         expires=None if row.expires is None else books.moment(row.expires),
         total=None if row.pulses is None or meter is None else units.volume(row.pulses, meter.pulse_weight),
-        state=state,
+        state=row.state,
         resumed=resumed,
     )
 

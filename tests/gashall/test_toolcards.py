@@ -42,6 +42,13 @@ def customers(desk, *more):
     return hall, *stands
 
 
+def check_told_alike(hall, state):
+    """The list of tool cards and the account's file say the same of its one tool card."""
+    (tool,), (line,) = hall.tools(), [line for line in hall.history(FIRST).lines() if " card of " in line]
+    assert tool.state == state
+    assert f", {state}" in line
+
+
 def states(hall, account=FIRST):
     with hall.ledger.look() as books:
         return [order.state for order in books.orders(account)]
@@ -376,12 +383,14 @@ def test_account_is_cleared_closed_and_its_meter_opened_for_another(desk):
     hall.issue_clear(desk.blank("tool.bin"), account=FIRST, **APPROVED)
     refused(errors.BINDING_ENDS, hall.replace, desk.blank("new.bin"), account=FIRST, reason="broken")
     refused(errors.FINAL_MISSING, hall.read_tool, reader_of(desk, "tool.bin"))
+    check_told_alike(hall, "out")
     refused(errors.BINDING_ENDS, hall.close_account, FIRST, **APPROVED)
     refused(errors.TOOL_OUT, hall.end_tool, 3)
     assert visit(stand, desk.folder / "tool.bin") == codes.OK
     refused(errors.TOOL_OUT, hall.end_tool, 3, reader_of(desk, "tool.bin"))
     ended = hall.read_tool(reader_of(desk, "tool.bin")).ended
     assert (ended.remaining, ended.not_loaded, ended.resumed) == (23, 10, False)
+    check_told_alike(hall, "read")
     assert hall.read_tool(reader_of(desk, "tool.bin")).ended.resumed
     assert visit(stand, desk.card_path) == codes.NOT_BOUND
     closure = hall.close_account(FIRST, **APPROVED, card=desk.card)
@@ -398,6 +407,7 @@ def test_account_is_cleared_closed_and_its_meter_opened_for_another(desk):
     assert hall.read_back(reader_of(desk, "next.bin")).remaining == 5
     assert hall.sell(reader_of(desk, "next.bin"), 1, fen=250).bought_total == 600
     assert hall.end_tool(3, reader_of(desk, "tool.bin")).state == "taken back"
+    check_told_alike(hall, "taken back")
     assert visit(stand, desk.folder / "tool.bin") == codes.SHAPE, "what it ordered is off it"
     assert hall.audit().clean
 
