@@ -34,7 +34,7 @@ from gashall.page import Table, page
 from gashall.placing import Placed, Wanted, place, position
 from gashall.readers.base import Reader
 from gashall.rows import Account, Binding, GrantRow, MeterRow, Order
-from gashall.terms import DONE, GIFT, MAKEUP, PENDING, REPLACEMENT, WRITTEN
+from gashall.terms import CARRIED, DONE, GIFT, MAKEUP, PENDING, REPLACEMENT, WRITTEN
 from gashall.units import Volume
 
 HELD = "held"
@@ -84,7 +84,7 @@ class Grant:
     approver: str | None
     approved_at: datetime | None
     state: str
-    """requested, approved, unfinished, on the card, loaded, paid or cancelled."""
+    """requested, approved, unfinished, on the card, loaded, carried over, paid or cancelled."""
     card: int | None
     sequence: int | None
     paid_at: datetime | None
@@ -425,7 +425,7 @@ def told(books: Books, row: GrantRow, *, resumed: bool = False) -> Grant:
         requested_at=books.moment(row.requested_at),
         approver=row.approver,
         approved_at=None if row.approved_at is None else books.moment(row.approved_at),
-        state=_state(row, order),
+        state=_state(row, order, binding),
         card=None if order is None else order.card,
         sequence=None if order is None else order.sequence,
         paid_at=None if row.paid_at is None else books.moment(row.paid_at),
@@ -435,13 +435,13 @@ def told(books: Books, row: GrantRow, *, resumed: bool = False) -> Grant:
     )
 
 
-def _state(row: GrantRow, order: Order | None) -> str:
+def _state(row: GrantRow, order: Order | None, binding: Binding) -> str:
     if row.cancelled_at is not None:
         return CANCELLED
     if row.paid_at is not None:
         return PAID
     if order is not None:
-        return {PENDING: UNFINISHED, WRITTEN: ON_CARD, DONE: LOADED}[order.state]
+        return {PENDING: UNFINISHED, WRITTEN: ON_CARD, DONE: LOADED, CARRIED: CARRIED}[order.told(binding)]
     return REQUESTED if row.approver is None else APPROVED
 
 

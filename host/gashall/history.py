@@ -80,18 +80,19 @@ class History:
             lines.append(f"  {card.number:>10}  replacement {card.replacement}, batch {card.issue_batch}, {state}")
         lines += ["", "orders"]
         numbers = {binding.id: binding.number for binding, _ in self.bindings}
+        whose = {binding.id: binding for binding, _ in self.bindings}
         # After an exchange bindings of two meters may have one number.
         several = len({binding.meter for binding, _ in self.bindings}) > 1
         where = {binding.id: f", meter {binding.meter}" if several else "" for binding, _ in self.bindings}
         for order in self.orders:
-            weight = weights[order.binding]
+            weight, state = weights[order.binding], order.told(whose[order.binding])
             what = "" if order.kind is None else f"{order.kind} "
             money = "" if order.fen is None else f", {units.yuan(order.fen)} yuan"
             money += "" if order.price is None else f" at {units.price_yuan(order.price)}"
             lines.append(
                 f"  {numbers[order.binding]:>3}/{order.sequence:<5} {self._time(order.made_at)}  "
                 f"{what}{units.volume(order.paid_pulses, weight)} m³{money}, total "
-                f"{units.volume(order.released_pulses, weight)} m³, card {order.card}, {order.state}"
+                f"{units.volume(order.released_pulses, weight)} m³, card {order.card}, {state}"
                 + where[order.binding]
                 + ("" if not order.adopted_pulses else f", {units.volume(order.adopted_pulses, weight)} m³ adopted")
             )

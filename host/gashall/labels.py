@@ -133,6 +133,7 @@ CHINESE: dict[str, str] = {
     "unfinished": "未完成",
     "on the card": "已写卡",
     "loaded": "已充入表",
+    "carried over": "已结转",
     "paid": "已付款",
     "cancelled": "已撤销",
     # Accounts against their meters.

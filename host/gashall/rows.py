@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gascard.records import CARD_CUSTOMER, ORDER_OPENING
-from gashall.terms import TOOL_CARDS
+from gashall.terms import CARRIED, TOOL_CARDS, WRITTEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +177,10 @@ class Order:
     """How many of the released pulses were lost with a ledger and adopted with this order; None: none."""
     frame_pulses: int | None = None
     """The bought total in the frame where it is not the released pulses."""
+
+    def told(self, binding: Binding) -> str:
+        """Its state as people are told it; ``binding`` is its own."""
+        return CARRIED if self.state == WRITTEN and not binding.open else self.state
 
     @property
     def opens(self) -> bool:

@@ -14,6 +14,9 @@ WRITTEN = "written"
 DONE = "done"
 """States of an order: its exact frame is committed before any byte of it goes on a card; the card was read back and
 holds that frame; an authentic report shows it loaded. DESIGN D5, RULES 1 "settling"."""
+CARRIED = "carried over"
+"""What a written order is told to be once its binding is over: what no report shows loaded of it came along to the next
+binding, or was paid back. No row says so: the binding's does."""
 
 # What an order is, beside openings (by their frames) and purchases, which bear no kind.
 MAKEUP = "makeup"

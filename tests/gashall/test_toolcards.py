@@ -826,6 +826,29 @@ def test_cleared_account_gets_its_meter_again_with_what_was_left(desk, burned, s
     assert hall.audit().clean
 
 
+def test_makeup_that_was_never_loaded_is_told_as_carried_over_once_its_binding_is_over(desk):
+    hall, stand, _ = customers(desk)
+    hall.read_back(desk.card)
+    asked = hall.request_makeup(FIRST, 5, kind="loss", reason="a cut", requester="Li Ming").number
+    hall.approve_grant(asked, approver="Wang Fang")
+    assert hall.write_grant(desk.card, asked).state == "on the card"
+
+    def written():
+        (line,) = [line for line in hall.history(FIRST).lines() if "makeup 5.00" in line]
+        return line.rpartition(", ")[2]
+
+    assert written() == "written"
+    cleared(desk, hall, stand)
+    again(desk, hall)
+    assert visit(stand, desk.folder / "again.bin") == codes.OK
+    assert stand.meter.remaining == 3000 + 500 + 500, "it came along"
+    (told,) = hall.grants(FIRST)
+    assert (told.state, hall.grant(asked).state, written()) == ("carried over",) * 3
+    assert any("carried over 已结转" in line for line in told.lines())
+    with hall.ledger.look() as books:
+        assert [order.state for order in books.orders(FIRST)][1] == "written", "what the row says is as it was"
+
+
 def test_gas_that_came_along_is_paid_back_for_what_it_cost_when_the_account_is_closed(desk):
     hall, stand, _ = reopened(desk, sold=10)
     assert visit(stand, desk.folder / "again.bin") == codes.OK
