@@ -396,7 +396,7 @@ def _init(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
         if arguments.existing_key:
             signer = KeyFileSigner.load(key, _passphrase(arguments))
         else:
-            signer = KeyFileSigner.create(key, arguments.region, secret)
+            signer = _new_key(key, arguments.region, secret)
         if signer.region != arguments.region:
             raise LedgerError(
                 errors.LEDGER_REGION,
@@ -420,6 +420,17 @@ def _init(arguments: argparse.Namespace, clock: Clock | None) -> Answer:
     if sealed:
         lines.append("And its passphrase into another: the file opens with it only.")
     return DONE, record, lines
+
+
+def _new_key(key: str, region: int, secret: str | None) -> KeyFileSigner:
+    """As ``KeyFileSigner.create``: an init that failed at its database has left its key file, which is good."""
+    try:
+        return KeyFileSigner.create(key, region, secret)
+    except GasError as error:
+        if not os.path.lexists(key):
+            raise
+        remedy = "Choose another path, or use the key file that is there: --existing-key."
+        raise GasError(error.code, error.message, remedy) from None
 
 
 def _key_passphrase(arguments: argparse.Namespace, clock: Clock | None) -> Answer:

@@ -99,6 +99,16 @@ def test_init_makes_key_and_ledger_for_their_owner_only_and_shows_no_key(empty):
     assert empty.told("audit")["clean"]
 
 
+def test_init_whose_database_cannot_be_reached_is_repeated_with_the_key_file_it_left(empty):
+    elsewhere = ["init", "--region", "33", "--ledger", "postgresql+nothing://x/y", "--key"]
+    assert hall_command.command([*elsewhere, str(empty.folder / "key.json")]) == 1
+    empty.capsys.readouterr()
+    code, _, err = empty.run("init", "--region", "33")
+    assert code == 1 and "KEY_FILE" in err and "use the key file that is there: --existing-key." in err
+    assert empty.files() == ["key.json"]
+    empty.fine("init", "--region", "33", "--existing-key")
+
+
 @pytest.mark.parametrize(
     ("standing", "words", "name"),
     [
