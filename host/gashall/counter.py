@@ -490,7 +490,12 @@ def no_meter(account: Account) -> LedgerError:
     """Why nothing can be done at an account's meter when it has none: ACCOUNT_CLOSED, or else ACCOUNT_UNKNOWN."""
     if account.state == CLOSED:
         return LedgerError(errors.ACCOUNT_CLOSED, f"Account {account.number} is closed.")
-    return LedgerError(errors.ACCOUNT_UNKNOWN, f"Account {account.number} has no meter.")
+    return LedgerError(
+        errors.ACCOUNT_UNKNOWN,
+        f"Account {account.number} has no meter now.",
+        f"Give it a meter: icgas hall open --account {account.number}; or close it and pay back what is left: "
+        f"icgas hall close --account {account.number}.",
+    )
 
 
 def check_not_suspended(books: Books, binding: Binding) -> None:

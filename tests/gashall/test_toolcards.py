@@ -839,6 +839,9 @@ def test_makeup_that_was_never_loaded_is_told_as_carried_over_once_its_binding_i
 
     assert written() == "written"
     cleared(desk, hall, stand)
+    for service in (lambda: hall.sell(desk.card, 1, fen=250), lambda: hall.reconcile(FIRST)):
+        remedy = refused(errors.ACCOUNT_UNKNOWN, service).remedy
+        assert all(f"icgas hall {words} --account {FIRST}" in remedy for words in ("open", "close"))
     again(desk, hall)
     assert visit(stand, desk.folder / "again.bin") == codes.OK
     assert stand.meter.remaining == 3000 + 500 + 500, "it came along"
