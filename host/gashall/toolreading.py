@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from gascard import codes, tools
+from gascard import codes, records, tools
 from gashall import encode, errors, journal, units
 from gashall.books import Books
 from gashall.counter import Counter, check_reader, found, is_ahead, kept_report
@@ -110,6 +110,9 @@ def read_tool(counter: Counter, reader: Reader) -> ToolRead:
         for code in (card.identity.code if card.identity.written else codes.NOT_OURS, card.region_code):
             if code:
                 raise CardError(code)
+        if card.kind == records.CARD_CUSTOMER:
+            told_here = "This is a customer's card, none of the company's."
+            raise CardError(codes.KIND, told_here, "It is read by icgas hall read.")
         with counter.ledger.look() as books:
             row = tool_row(books, found(card.number))
         check_tool(card, row)

@@ -39,6 +39,12 @@ def issue(window, kind, *more):
     return path, window.fine("tool", "issue", kind, "--card", path, "--blank", *more)
 
 
+def test_customers_card_is_told_as_one_and_who_reads_it(window):
+    err = refused(window, "KIND", "tool", "read", "--card", window.card)
+    assert err.endswith("This is a customer's card, none of the company's. It is read by icgas hall read.\n")
+    assert "30.00 m³ left on the meter" in window.fine("read", "--card", window.card)
+
+
 def test_round_clear_and_close(window):
     path, out = issue(window, "management", "--purpose", "round", "--expires", "2027-01-01T00:00+08:00")
     assert "management, until 2027-01-01 00:00+08:00: out  (round)" in out
