@@ -51,7 +51,8 @@ def add(
         group(sort, words)
         asking = action(f"{sort} request", service(_request), f"ask for {words}")
         asking.add_argument("--account", metavar="NUMBER", required=True, help="10 digits")
-        asking.add_argument("--volume", metavar="M3", required=True, help="the gas; negative for drift taken off")
+        gas = "the gas; negative for drift taken off" if sort == "makeup" else "the gas"
+        asking.add_argument("--volume", metavar="M3", required=True, help=gas)
         if sort == "makeup":
             asking.add_argument("--kind", choices=MAKEUPS, required=True, help="what kind of loss")
         if sort == "refund":

@@ -45,6 +45,17 @@ def refused(window, code, *words):
 SORTS = [("makeup", ("--kind", "loss")), ("gift", ()), ("refund", ("--money", "12.50"))]
 
 
+@pytest.mark.parametrize("sort", [row[0] for row in SORTS])
+def test_only_the_help_of_a_makeup_speaks_of_gas_taken_off(window, sort):
+    told = window.run(sort, "request", "--help")[1]
+    assert ("negative" in told) is (sort == "makeup")
+    words = (sort, "request", "--account", ACCOUNT, "--volume", "-5", *WHO)
+    if sort == "makeup":
+        window.fine(*words, "--kind", "drift")
+    else:
+        refused(window, "RANGE", *words)
+
+
 @pytest.mark.parametrize(("sort", "more"), SORTS, ids=[row[0] for row in SORTS])
 def test_request_is_approved_written_listed_and_printed(window, sort, more):
     window.fine("read", "--card", window.card)
