@@ -1,5 +1,6 @@
 """Readers: the password procedure as a chip wants it, only changed bytes, no last try by accident, cards in files."""
 
+import errno
 import logging
 import os
 
@@ -329,6 +330,34 @@ def test_blank_never_overwrites_a_card(tmp_path):
     assert code_of(refusal) == errors.READER
     with pytest.raises(ReaderError):
         FileReader.blank(tmp_path / "none" / "card.bin")
+
+
+def write_protected(folder, monkeypatch):
+    reader, real = FileReader.blank(folder / "card.bin"), os.open
+
+    def refusing(path, flags, *more):
+        if flags & os.O_RDWR:  # whoever tests as root may write everywhere
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", refusing)
+    return reader
+
+
+FILES = [
+    ("a folder", lambda folder, _: FileReader(folder), "{folder} cannot be used: it is no regular file."),
+    ("a device", lambda folder, _: FileReader("/dev/null"), "/dev/null cannot be used: it is no regular file."),
+    ("write-protected", write_protected, "{folder}/card.bin cannot be used: Permission denied."),
+]
+
+
+@pytest.mark.parametrize(("card", "told"), [row[1:] for row in FILES], ids=[row[0] for row in FILES])
+def test_card_file_that_cannot_be_used_is_told_as_a_file_and_not_as_a_reader(tmp_path, monkeypatch, card, told):
+    with pytest.raises(ReaderError) as refusal:
+        card(tmp_path, monkeypatch).connect()
+    assert code_of(refusal) == errors.READER
+    assert refusal.value.message == "The card file " + told.format(folder=tmp_path)
+    assert "cable" not in refusal.value.remedy and "read and written" in refusal.value.remedy
 
 
 def test_card_file_that_is_a_pipe_is_refused_and_not_waited_for(tmp_path):

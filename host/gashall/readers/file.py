@@ -6,7 +6,8 @@ real card. Reading leaves no trace on the disk.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from gascard import codes
@@ -19,6 +20,8 @@ from gashall.readers.chip import ChipReader, Plan
 
 SIDECAR = ".chip"
 SIDECAR_SIZE = 8
+
+_REMEDY = "Give a card file that can be read and written, and repeat; an unfinished sale is finished, not made twice."
 
 _FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)
 
@@ -54,7 +57,7 @@ class FileReader(ChipReader):
             ) from None
         except OSError as error:
             raise ReaderError(
-                errors.READER, f"The card file {error.filename} cannot be written: {error.strerror}."
+                errors.READER, f"The card file {error.filename} cannot be written: {error.strerror}.", _REMEDY
             ) from error
         return reader
 
@@ -62,6 +65,16 @@ class FileReader(ChipReader):
         """Take the card out, in the middle of a write if need be; the file stays as it is."""
         self._close()
         return super().pull()
+
+    @contextmanager
+    def _driver(self, step: str) -> Iterator[None]:
+        # No cable is to be looked at: the file is at fault, or its disk.
+        try:
+            yield
+        except OSError as error:
+            self._note(f"{step}: {error!r}")
+            told = f"The card file {error.filename or self.path} cannot be used: {error.strerror or error}."
+            raise ReaderError(errors.READER, told, _REMEDY) from error
 
     def _connect(self) -> bytes:
         self._close()
