@@ -378,11 +378,15 @@ def _lines(data: bytes, problems: list[Problem]) -> Iterator[tuple[int, dict[str
             if not any(cells):
                 continue
             if columns is None:
-                columns = cells
+                columns = [cell.lower() for cell in cells]
                 wrong = [column for column in columns if column not in COLUMNS]
                 wrong += [column for column in set(columns) if columns.count(column) > 1]
                 missing = [column for column in REQUIRED if column not in columns]
                 if wrong or missing:
+                    separator = _separator(cells)
+                    if separator is not None:
+                        problems.append(Problem(here, RequestError(errors.FIELD, *separator)))
+                        return
                     told = [f"unknown or twice: {', '.join(map(_named, wrong))}"] if wrong else []
                     told += [f"missing: {', '.join(missing)}"] if missing else []
                     error_here = RequestError(
@@ -400,6 +404,16 @@ def _lines(data: bytes, problems: list[Problem]) -> Iterator[tuple[int, dict[str
     except csv.Error as error:
         told_here = f"From here on it is no CSV: {error}."
         problems.append(Problem(line + 1, RequestError(errors.FIELD, told_here, remedy)))
+
+
+def _separator(cells: Sequence[str]) -> tuple[str, str] | None:
+    """What is to be said of a first line that another separator than the comma stands in, and the remedy."""
+    if re.fullmatch("sep=.?", cells[0], re.IGNORECASE):
+        return "The first line is a spreadsheet's sep= line.", "Take it out: the first line names the columns."
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(cells) == 1 and mark in cells[0]:
+            return f"The columns are divided by {name}.", "Save the table as CSV with a comma between cells."
+    return None
 
 
 def _named(column: str) -> str:

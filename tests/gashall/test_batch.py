@@ -189,11 +189,20 @@ FINDINGS = [
     ("DOMAIN 1.20: shifts", no_shift, ROWS, [(0, errors.SHIFT_MISSING, "No shift")]),
     ("an empty file", nothing, "", [(0, errors.FIELD, "no rows")]),
     ("a head and no rows", nothing, HEAD + "\n", [(0, errors.FIELD, "no rows")]),
+    (
+        "semicolons",
+        nothing,
+        ROWS.replace(",", ";"),
+        [(1, errors.FIELD, "divided by semicolons.")],
+    ),
+    ("tabs", nothing, ROWS.replace(",", "\t"), [(1, errors.FIELD, "divided by tabs.")]),
+    ("a spreadsheet's line", nothing, "sep=,\n" + ROWS, [(1, errors.FIELD, "sep= line")]),
+    ("the same, and semicolons", nothing, "sep=;\n" + ROWS, [(1, errors.FIELD, "sep= line")]),
+    ("a column twice in other capitals", nothing, "name,Name\n", [(1, errors.FIELD, "twice: 'name'")]),
     ("columns missing", nothing, "meter,volume\n1,2\n", [(1, errors.FIELD, "missing: name, initial_reading")]),
     ("a column misspelt", nothing, rows(head=HEAD + ",alarrm"), [(1, errors.FIELD, "'alarrm'")]),
     ("a column twice", nothing, rows(head=HEAD + ",name"), [(1, errors.FIELD, "'name'")]),
     ("a cell too many", nothing, rows(f"{METER},A,30,0,9"), [(2, errors.FIELD, "5 cells")]),
-    ("semicolons", nothing, ROWS.replace(",", ";"), [(1, errors.FIELD, "missing")]),
     ("GB 18030", nothing, rows(f"{METER},王芳,30,0").encode("gb18030"), [(2, errors.FIELD, "UTF-8")]),
     ("a quote left open", nothing, rows(f'{METER},"A,30,0'), [(2, errors.FIELD, "no CSV")]),
 ]
@@ -252,9 +261,10 @@ def test_every_row_is_opened_as_the_counter_opens_it(desk, group, mark):
     check_whole(desk, folder.folder)
 
 
-def test_rows_may_name_all_particulars(desk):
+@pytest.mark.parametrize("written", [str, str.upper, str.title])
+def test_rows_may_name_all_particulars_in_any_capitals(desk, written):
     columns = "account,alarm,ceiling,overdraft,pulse_weight,wheel_digits,over_flow_seconds,key_version,issue_batch"
-    text = rows(f"{METER},王芳,30.1,4.5,0000000042,1.5,500,2.5,1,4,9,2,2603", head=f"{HEAD},{columns}")
+    text = rows(f"{METER},王芳,30.1,4.5,0000000042,1.5,500,2.5,1,4,9,2,2603", head=written(f"{HEAD},{columns}"))
     hall = desk.hall()
     made(hall, estate(desk, text), desk.folder / "cards")
     known = hall.history("0000000042")
