@@ -569,6 +569,7 @@ def dead(
     requester: str,
     approver: str,
     reason: str,
+    index_agreed: bool,
 ) -> Exchange:
     """See ``Hall.exchange_dead``."""
     units.account_number(account)
@@ -613,6 +614,14 @@ def dead(
             books.change_grant(here.unpaid, journal.GRANT_CANCELLED, cancelled_at=now)
             entitled += here.unpaid.pulses
         left = entitled - used - carried(books, old)
+        if -left > old.overdraft + 5 * 10**here.meter.pulse_weight and not index_agreed:
+            # The valve shuts at zero: 5 m³ beyond are a mistyped index before they are gas.
+            below = units.volume(-left, here.meter.pulse_weight)
+            raise RequestError(
+                errors.FIELD,
+                f"By this index {below} m³ more were burned than the meter ever had.",
+                "Read the wheels again. If it is so, say it (--index-agreed): the new meter takes it off.",
+            )
         if left < -S24_MAX:
             raise RequestError(
                 codes.RANGE, f"This index is {units.counted(-left, 'pulse')} below zero.", "Read the wheels again."

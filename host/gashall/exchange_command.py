@@ -52,7 +52,11 @@ def add(
 
     def dead(hall: Hall, given: Arguments) -> Exchange:
         return hall.exchange_dead(
-            account=given.account, meter=_meter(given), closing_index=given.closing_index, **_people(given)
+            account=given.account,
+            meter=_meter(given),
+            closing_index=given.closing_index,
+            index_agreed=given.index_agreed,
+            **_people(given),
         )
 
     def card(hall: Hall, given: Arguments) -> Exchange:
@@ -96,6 +100,7 @@ def add(
     writing.add_argument("--issue-batch", metavar="N", type=whole, default=0, help="batch a blank card belongs to; 0")
     writing.add_argument("--rescue", action="store_true", help="spend the card's last password try")
     dying.add_argument("--closing-index", metavar="M3", required=True, help="what the dead meter's wheels show")
+    dying.add_argument("--index-agreed", action="store_true", help="it is meant, though above all gas sold")
     for parser in (beginning, dying):
         parser.add_argument("--new-meter", metavar="NUMBER", required=True, help="the new meter's 14 digits")
         parser.add_argument("--initial-reading", metavar="M3", required=True, help="the new meter's index")

@@ -602,13 +602,23 @@ class Hall:
         return exchange.proven(self.counter, account)
 
     def exchange_dead(
-        self, *, account: str, meter: NewMeter, closing_index: Volume, requester: str, approver: str, reason: str
+        self,
+        *,
+        account: str,
+        meter: NewMeter,
+        closing_index: Volume,
+        requester: str,
+        approver: str,
+        reason: str,
+        index_agreed: bool = False,
     ) -> Exchange:
         """Declare the account's meter dead and handed in, at ``closing_index`` m³; it gets ``meter`` in its place.
 
         Its number is refused until a clear of that binding is read back. What was left by the index (``owed``) may be
         made up, kind dead meter, once the customer's card is written. Possible too while a transfer card is out, if
-        for the same new meter. RequestError FIELD, RANGE; LedgerError as ``begin_exchange``. Rule: RULES 1, dead meter.
+        for the same new meter. An index by which more was burned than the meter ever had and may overdraw is FIELD
+        unless ``index_agreed``, for it cannot be changed afterwards. RequestError FIELD, RANGE; LedgerError as
+        ``begin_exchange``. Rule: RULES 1, dead meter.
         """
         return exchange.dead(
             self.counter,
@@ -618,6 +628,7 @@ class Hall:
             requester=requester,
             approver=approver,
             reason=reason,
+            index_agreed=index_agreed,
         )
 
     def exchange_card(

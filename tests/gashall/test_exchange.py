@@ -998,6 +998,18 @@ def test_impossible_closing_index_is_refused_and_nothing_is_written(house, closi
     assert house.hall.audit().entries == before
 
 
+def test_closing_index_above_all_gas_sold_is_asked_about(house):
+    # A point left out: 549 for 5.49. It cannot be changed afterwards, and would shut the new meter.
+    before = house.hall.audit().entries
+    with pytest.raises(RequestError, match="more were burned than the meter ever had") as refusal:
+        declare(house, "549")
+    assert "--index-agreed" in refusal.value.remedy
+    assert house.hall.audit().entries == before
+    agreed = PEOPLE | {"index_agreed": True}
+    told = house.hall.exchange_dead(account=ACCOUNT, meter=NewMeter(NEIGHBOUR, 0), closing_index="549", **agreed)
+    assert (told.owed, told.state) == (0, "dead")
+
+
 # ---------------------------------------------------------------------- deaths
 
 
