@@ -107,6 +107,7 @@ def issue_clear(
     approver: str,
     reason: str,
     meter: str | None = None,
+    again: bool = False,
 ) -> Tool:
     """See ``Hall.issue_clear``."""
     units.account_number(account)
@@ -115,7 +116,7 @@ def issue_clear(
         cleared = of_account(books, account)[2].number if meter is None else units.meter_number(meter)
 
     def plan(books: Books, begun: ToolRow | None) -> Wanted:
-        binding, last = check_clear(counter, books, account, begun, cleared)
+        binding, last = check_clear(counter, books, account, begun, cleared, again=again)
         row = found(books.meter(binding.meter))
         values = {
             "meter": row.number,
@@ -145,11 +146,14 @@ def issue_clear(
         return told(books, made.tool, resumed=made.resumed)
 
 
-def check_clear(counter: Counter, books: Books, account: str, begun: ToolRow | None, meter: str) -> tuple[Binding, int]:
+def check_clear(
+    counter: Counter, books: Books, account: str, begun: ToolRow | None, meter: str, *, again: bool = False
+) -> tuple[Binding, int]:
     """The account's binding with ``meter``, which may be ended now, and its last sequence; else LedgerError.
 
-    ``begun`` is the card that may be out for it already: it is finished whatever has come since. A binding the ledger
-    has closed without a final record, a dead meter's, asks for nothing else.
+    ``begun`` is the card that may be out for it already: it is finished whatever has come since. So is one made
+    ``again`` for a clear card that is out: that may end the binding at any time. A binding the ledger has closed
+    without a final record, a dead meter's, asks for nothing else.
     """
     left = [row for row in books.bindings(account) if row.meter == meter and not row.open]
     if left and books.final(meter, left[-1].number) is None and books.binding_on(meter) is None:
@@ -158,7 +162,16 @@ def check_clear(counter: Counter, books: Books, account: str, begun: ToolRow | N
     if binding.meter != meter:
         raise LedgerError(errors.ACCOUNT_UNKNOWN, f"Account {account} has no meter {meter}.")
     here = position(counter, books, binding)
-    if begun is None or begun.binding != binding.id:
+    out = begun
+    if again and begun is None:
+        out = books.ending(binding.id)
+        if out is None or out.kind != CLEAR:
+            raise LedgerError(
+                errors.TOOL_UNKNOWN,
+                f"No clear card is out for the meter of account {account}.",
+                "Ask for the first one without --again.",
+            )
+    if out is None or out.binding != binding.id:
         check_not_closed(known)
         check_free(books, binding)
         check_settled(here.unpaid)

@@ -456,7 +456,8 @@ HOST_CODES: dict[int, tuple[str, str, str, str]] = {
         "BINDING_ENDS",
         "A clear or transfer card is out for this meter: its binding may have ended.",
         "清零卡或转移卡未收回",
-        "Read that card back first: icgas hall tool read. If it was never used: icgas hall tool end.",
+        "Read that card back first: icgas hall tool read. If it was never used: icgas hall tool end. If a "
+        "clear card is lost or no longer reads, make another one: icgas hall clear --again.",
     ),
     TOOL_UNKNOWN: (
         "TOOL_UNKNOWN",

@@ -755,13 +755,15 @@ class Hall:
         approver: str,
         reason: str,
         meter: str | None = None,
+        again: bool = False,
     ) -> Tool:
         """Make a clear card (清零卡) for the account's meter and binding; approved. No order is made from then on until
         its final record is read (``read_tool``), or it is taken back unused (``end_tool``). ``meter`` names one the
-        account had before, which never told its final record.
+        account had before, which never told its final record. ``again`` makes another one for the same binding where
+        the one that is out is lost or no longer reads; that one stays out, for it may still end the binding.
 
-        LedgerError ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, SUSPENDED, RECOVERING, BINDING_ENDS, REFUND_UNPAID, HELD,
-        PENDING_ELSEWHERE, APPROVER; else as ``issue_management``.
+        LedgerError TOOL_UNKNOWN (again, and none is out), ACCOUNT_UNKNOWN, ACCOUNT_CLOSED, SUSPENDED, RECOVERING,
+        BINDING_ENDS, REFUND_UNPAID, HELD, PENDING_ELSEWHERE, APPROVER; else as ``issue_management``.
         """
         return closing.issue_clear(
             self.counter,
@@ -771,6 +773,7 @@ class Hall:
             approver=approver,
             reason=reason,
             meter=meter,
+            again=again,
         )
 
     def tools(self) -> list[Tool]:
@@ -780,10 +783,11 @@ class Hall:
     def end_tool(self, number: int, reader: Reader | None = None, *, keys_taken: bool | None = None) -> Tool:
         """Tool card ``number`` is taken back; what it orders is taken off the card in ``reader`` first.
 
-        A clear or transfer card that is out is taken back so only in the reader, bearing nothing a meter wrote; of a
-        key card that is not there ``keys_taken`` says whether the meter has its keys. A card at its last password try,
-        or with none, is left as it is, for no meter takes it. CardError TOOL_UNKNOWN, TOOL_OUT, PASSWORD_REFUSED,
-        READ_BACK_DIFFERS; LedgerError TOOL_ENDED, TOOL_OUT; ReaderError.
+        A clear or transfer card that is out is taken back so only in the reader, bearing nothing a meter wrote, until
+        the final record of a clear card's binding is known; of a key card that is not there ``keys_taken`` says whether
+        the meter has its keys. A card at its last password try, or with none, is left as it is, for no meter takes it.
+        CardError TOOL_UNKNOWN, TOOL_OUT, PASSWORD_REFUSED, READ_BACK_DIFFERS; LedgerError TOOL_ENDED, TOOL_OUT;
+        ReaderError.
         """
         return toolcards.end(self.counter, number, reader, keys_taken=keys_taken)
 

@@ -102,6 +102,8 @@ def add(
     _takes_blank(clearing)
     clearing.add_argument("--account", metavar="NUMBER", required=True, help="10 digits")
     clearing.add_argument("--meter", metavar="NUMBER", help="14 digits: one the account had, if not its present one")
+    words = "another one for the same binding: the one that is out is lost, or no longer reads"
+    clearing.add_argument("--again", action="store_true", help=words)
     _takes_approval(clearing)
 
     closing = action("close", service(_close), "close an account whose meter was cleared, and pay back what is left")
@@ -142,7 +144,7 @@ def _issue(hall: Hall, given: Arguments, blank: Blank, moment: Callable[[str], d
 
 
 def _clear(hall: Hall, given: Arguments, blank: Blank) -> Answer:
-    words = {name: getattr(given, name) for name in ("account", "meter", "requester", "approver", "reason")}
+    words = {name: getattr(given, name) for name in ("account", "meter", "again", "requester", "approver", "reason")}
     with blank(given) as reader:
         return _made(hall.issue_clear(reader, **words))
 

@@ -362,18 +362,20 @@ def end(counter: Counter, number: int, reader: Reader | None, *, keys_taken: boo
     units.whole(number, "number", 1, 0xFFFFFFFF)
     with counter.ledger.look() as books:
         row = tool_row(books, number)
+        over = _is_over(books, row)
     if row.ended is not None and not (row.kind == KEY and keys_taken):
         raise LedgerError(errors.TOOL_ENDED, f"Tool card {number} was taken back.")
     if keys_taken is not None and row.kind != KEY:
         raise RequestError(errors.FIELD, f"Tool card {number} is no key card.")
-    unread = row.seen_at is None and row.psc_bytes > 0
+    unread = row.seen_at is None and row.psc_bytes > 0 and not over
     if reader is not None:
-        _blank_unused(counter, reader, row)
+        _blank_unused(counter, reader, row, over)
     elif unread and row.kind in (CLEAR, TRANSFER):
         raise LedgerError(
             errors.TOOL_OUT,
             f"{row.kind.capitalize()} card {number} is out: whether it was used only the card can say.",
-            "Insert it to read it back, or to have it taken back unused.",
+            "Insert it to read it back, or to have it taken back unused."
+            + (" If it is lost or no longer reads: icgas hall clear --again." if row.kind == CLEAR else ""),
         )
     elif unread and row.kind == KEY and keys_taken is None:
         raise LedgerError(
@@ -390,6 +392,14 @@ def end(counter: Counter, number: int, reader: Reader | None, *, keys_taken: boo
         return told(books, tool_row(books, number))
 
 
+def _is_over(books: Books, row: ToolRow) -> bool:
+    """Whether the card is a clear card of a binding whose final record is known: it can end nothing any more."""
+    if row.kind != CLEAR or row.account is None:
+        return False
+    bindings = [binding for binding in books.bindings(row.account) if binding.id == row.binding]
+    return any(books.final(binding.meter, binding.number) is not None for binding in bindings)
+
+
 def _keys_taken(books: Books, row: ToolRow) -> None:
     version = told(books, row).key_version
     meter = _known(books, found(row.meter))
@@ -397,8 +407,9 @@ def _keys_taken(books: Books, row: ToolRow) -> None:
         books.set_key_version(meter, version)
 
 
-def _blank_unused(counter: Counter, reader: Reader, row: ToolRow) -> None:
-    """Take what the card orders off it, so that it does nothing in any drawer. TOOL_OUT if it may have been used.
+def _blank_unused(counter: Counter, reader: Reader, row: ToolRow, over: bool) -> None:
+    """Take what the card orders off it, so that it does nothing in any drawer. TOOL_OUT if it may have been used, and
+    what it did is not known by another card (``over``).
 
     A card at its last try, or dead, does nothing as it is.
     """
@@ -406,7 +417,7 @@ def _blank_unused(counter: Counter, reader: Reader, row: ToolRow) -> None:
     with reader:
         card = counter.read_card(reader)
         check_tool(card, row)
-        if row.seen_at is None and any(part.written for part in behind(card)):
+        if row.seen_at is None and not over and any(part.written for part in behind(card)):
             raise CardError(errors.TOOL_OUT, f"Tool card {row.number} bears what a meter wrote.")
         if row.kind == MANAGEMENT and any(part.written for part in behind(card)):
             raise CardError(errors.TOOL_OUT, f"Management card {row.number} bears reports that are not read.")

@@ -201,6 +201,9 @@ def _end(counter: Counter, card: Card, row: ToolRow) -> Ended:
                 codes.BINDING, f"The final record is of binding {values['binding']} of meter {values['meter']}."
             )
         resumed = take_final(counter, books, binding, row.number, final)
+        if resumed and row.seen_at is None:
+            # Another card of this binding told the same before.
+            books.change_tool(row, journal.TOOL_READ, seen_at=counter.now())
         last = found(books.last_order(binding.id))
         weight = found(books.meter(binding.meter)).pulse_weight
         return Ended(

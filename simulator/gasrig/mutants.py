@@ -2797,7 +2797,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Patch(
                 _TOOLCARDS,
-                "        if row.seen_at is None and any(part.written for part in behind(card)):\n",
+                "        if row.seen_at is None and not over and any(part.written for part in behind(card)):\n",
                 "        if False:\n",
             ),
         ),

@@ -444,6 +444,108 @@ def test_clear_card_with_no_try_to_spare_is_taken_back_as_it_is(desk, counter):
     assert hall.audit().clean
 
 
+def lost(desk, name="tool.bin"):
+    """The card is gone, and its chip with it."""
+    for path in (desk.folder / name, desk.folder / f"{name}.chip"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["unused", "used"])
+def test_lost_clear_card_is_made_again_and_the_account_goes_on(desk, used):
+    hall, stand, _ = customers(desk)
+    hall.read_back(desk.card)
+    stand.meter.pulses(700)
+    hall.issue_clear(desk.blank("tool.bin"), account=FIRST, **APPROVED)
+    if used:
+        assert visit(stand, desk.folder / "tool.bin") == codes.OK
+    lost(desk)
+    assert "clear --again" in refused(errors.BINDING_ENDS, hall.sell, desk.card, 1, fen=250).remedy
+    assert "clear --again" in refused(errors.TOOL_OUT, hall.end_tool, 3).remedy
+    refused(errors.BINDING_ENDS, hall.issue_clear, desk.blank("x.bin"), account=FIRST, **APPROVED)
+    made = hall.issue_clear(desk.blank("again.bin"), account=FIRST, **APPROVED, again=True)
+    assert (made.card, made.state, made.resumed) == (4, "out", False)
+    assert visit(stand, desk.folder / "again.bin") == (codes.REPEAT if used else codes.OK)
+    ended = hall.read_tool(reader_of(desk, "again.bin")).ended
+    assert (ended.remaining, ended.not_loaded, ended.resumed) == (23, 0, False)
+    assert [tool.state for tool in hall.tools()] == ["out", "read"]
+    assert hall.end_tool(3).state == "taken back", "it can end nothing any more, wherever it is"
+    assert hall.close_account(FIRST, **APPROVED).paid_back == 23
+    assert hall.audit().clean
+
+
+def test_clear_card_made_again_and_not_used_frees_no_account_while_the_lost_one_is_out(desk):
+    hall, stand, _ = customers(desk)
+    hall.read_back(desk.card)
+    hall.issue_clear(desk.blank("tool.bin"), account=FIRST, **APPROVED)
+    hall.issue_clear(desk.blank("again.bin"), account=FIRST, **APPROVED, again=True)
+    assert hall.end_tool(4, reader_of(desk, "again.bin")).state == "taken back"
+    refused(errors.BINDING_ENDS, hall.sell, desk.card, 1, fen=250)
+    refused(errors.TOOL_OUT, hall.end_tool, 3)
+    # It was found after all, unused.
+    assert hall.end_tool(3, reader_of(desk, "tool.bin")).state == "taken back"
+    refused(errors.TOOL_UNKNOWN, hall.issue_clear, desk.blank("x.bin"), account=FIRST, **APPROVED, again=True)
+    assert hall.sell(desk.card, 1, fen=250).bought_total == 3100
+    assert hall.audit().clean
+
+
+def test_two_clear_cards_of_one_binding_tell_the_same(desk):
+    hall, stand, _ = customers(desk)
+    hall.issue_clear(desk.blank("tool.bin"), account=FIRST, **APPROVED)
+    hall.issue_clear(desk.blank("again.bin"), account=FIRST, **APPROVED, again=True)
+    for name, code in (("tool.bin", codes.OK), ("again.bin", codes.REPEAT)):
+        assert visit(stand, desk.folder / name) == code
+    assert not hall.read_tool(reader_of(desk, "again.bin")).ended.resumed
+    assert hall.read_tool(reader_of(desk, "tool.bin")).ended.resumed
+    assert [tool.state for tool in hall.tools()] == ["read", "read"]
+    assert hall.end_tool(3, reader_of(desk, "tool.bin")).state == "taken back"
+    assert visit(stand, desk.folder / "tool.bin") == codes.SHAPE, "what it ordered is off it"
+    assert hall.audit().clean
+
+
+def test_used_clear_card_that_turns_up_late_is_taken_back_with_its_order_off(desk):
+    hall, stand, _ = customers(desk)
+    hall.issue_clear(desk.blank("tool.bin"), account=FIRST, **APPROVED)
+    assert visit(stand, desk.folder / "tool.bin") == codes.OK
+    refused(errors.TOOL_OUT, hall.end_tool, 3, reader_of(desk, "tool.bin"))
+    hall.issue_clear(desk.blank("again.bin"), account=FIRST, **APPROVED, again=True)
+    visit(stand, desk.folder / "again.bin")
+    hall.read_tool(reader_of(desk, "again.bin"))
+    assert hall.end_tool(3, reader_of(desk, "tool.bin")).state == "taken back"
+    assert visit(stand, desk.folder / "tool.bin") == codes.SHAPE
+
+
+@pytest.mark.parametrize("writes", [2, 9, 40])
+def test_clear_card_made_again_that_dies_half_made_is_finished(desk, writes):
+    hall, stand, _ = customers(desk)
+    hall.issue_clear(desk.blank("tool.bin"), account=FIRST, **APPROVED)
+    lost(desk)
+    reader = desk.blank("again.bin")
+    stop(reader, "killed", writes)
+    with pytest.raises(DeadError):
+        hall.issue_clear(reader, account=FIRST, **APPROVED, again=True)
+    refused(errors.BINDING_ENDS, hall.sell, desk.card, 1, fen=250)
+    made = hall.issue_clear(reader_of(desk, "again.bin"), account=FIRST, **APPROVED, again=True)
+    assert (made.card, made.resumed) == (4, True)
+    assert hall.issue_clear(reader_of(desk, "again.bin"), account=FIRST, **APPROVED, again=True).resumed
+    assert len(hall.tools()) == 2
+    assert visit(stand, desk.folder / "again.bin") == codes.OK
+    assert hall.read_tool(reader_of(desk, "again.bin")).ended.remaining == 30
+    assert hall.audit().clean
+
+
+def test_clear_card_lost_before_a_restore_is_made_again_while_recovering(desk):
+    hall, stand, _ = customers(desk)
+    hall.issue_clear(desk.blank("tool.bin"), account=FIRST, **APPROVED)
+    lost(desk)
+    hall.mark_restored()
+    refused(errors.RECOVERING, hall.issue_clear, desk.blank("x.bin"), account=FIRST, **APPROVED)
+    hall.issue_clear(desk.blank("again.bin"), account=FIRST, **APPROVED, again=True)
+    assert visit(stand, desk.folder / "again.bin") == codes.OK
+    hall.read_tool(reader_of(desk, "again.bin"))
+    assert [row.account for row in hall.recovering()] == [SECOND]
+    assert hall.close_account(FIRST, **APPROVED).paid_back == 30
+
+
 CLEARS_REFUSED = [
     # (why, what was done before, the code)
     ("RULES money back: a refund is unpaid", "refund", errors.REFUND_UNPAID),
