@@ -146,7 +146,10 @@ class Counter:
         # Once more with the ledger's key version, if the order on the card names another or, torn, none.
         if card.order.values is None or card.order.values["key_version"] != meter.key_version:
             card = decode_card(card.image, self.signer, key_version=meter.key_version)
-        _check_order(card.order, binding, last, reading or adopting, adopting)
+        exchange = books.transfer_of(row.account) if place.exchange else None
+        # A dead meter's last order may have been pending when its account was settled by the closing index.
+        settled = exchange is not None and exchange.closing is not None
+        _check_order(card.order, binding, last, reading or adopting, adopting, settled)
         reports = card.reports
         if last.kind in (TRANSFER, EXCHANGE):
             # The card bears what the meter before has said; of the new one there is nothing on it yet.
@@ -192,7 +195,7 @@ class Counter:
             place.floor,
             place.suspended,
             place.ending,
-            books.transfer_of(row.account) if place.exchange else None,
+            exchange,
         )
 
     def base_and_held(
@@ -641,14 +644,20 @@ def check_ours(card: Card) -> None:
         )
 
 
-def _check_order(order: Part, binding: Binding, last: Order, reading: bool, adopting: bool = False) -> None:
-    """The card's order against the ledger's last; while that is pending, whatever is not ahead will do."""
+def _check_order(
+    order: Part, binding: Binding, last: Order, reading: bool, adopting: bool = False, settled: bool = False
+) -> None:
+    """The card's order against the ledger's last; while that is pending, whatever is not ahead will do.
+
+    So will an older one of the same binding once it is ``settled`` by a dead meter's closing index: the order for the
+    new meter comes in its place.
+    """
     if order.raw == last.frame and order.authentic:
         return
     if not order.authentic:
         if reading and order.code == codes.MAC:
             raise CardError(codes.MAC, "The card's order was not made by this hall's key.")
-        if last.state == PENDING or (reading and order.code in (codes.SHAPE, codes.CRC)):
+        if last.state == PENDING or settled or (reading and order.code in (codes.SHAPE, codes.CRC)):
             return
         raise CardError(order.code if order.written else errors.ORDER_MISSING)
     values = found(order.values)
@@ -667,7 +676,7 @@ def _check_order(order: Part, binding: Binding, last: Order, reading: bool, adop
         )
     if place == known:
         raise CardError(codes.SEQUENCE_CONFLICT)
-    if last.state != PENDING:
+    if last.state != PENDING and not (settled and place[0] == known[0]):
         raise CardError(
             codes.OLDER if place[0] == known[0] else codes.BINDING,
             f"The card bears order {place[1]} of binding {place[0]}; the account's last is {known[1]} of {known[0]}.",

@@ -386,6 +386,25 @@ def test_customers_card_that_is_lost_meanwhile_is_made_anew(house):
     house.sell(1)
 
 
+@pytest.mark.parametrize("writes", [2, 4])
+def test_meter_declared_dead_while_an_order_is_pending_takes_the_customers_own_card(house, writes):
+    reader = house.customer
+    stop(reader, "killed", writes)
+    with pytest.raises(DeadError):
+        house.hall.sell(reader, 20, fen=100)
+    assert house.orders()[-1].state == "pending"
+    house.sold += 2000
+    assert declare(house).owed == 43, "what was paid for counts, though it is not on the card"
+    refused(lambda: house.hall.sell(house.customer, 1, fen=100), errors.EXCHANGE, LedgerError)
+    assert house.hall.exchange_card(house.customer).state == "through"
+    house.load()
+    assert house.new.meter.remaining == 0
+    make_up(house, 43)
+    house.load()
+    assert house.new.meter.remaining == 4300
+    assert house.hall.audit().clean
+
+
 def test_pulled_at_every_byte_in_the_old_meter(tmp_path, signer):
     house = House(tmp_path / "start", signer)
     house.begin()
