@@ -44,6 +44,8 @@ from gashall.units import Volume
 
 GUARD_LIMITS = tools.SETTING.names[tools.SETTING.names.index("report") :]
 """What a setting may say of the guards, in the units of docs/SPEC.md 13.3."""
+READ_BY = {CLEAR: "icgas hall tool read", TRANSFER: "icgas hall exchange read"}
+"""The command that takes in what a meter wrote on a card that ends a binding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +376,7 @@ def end(counter: Counter, number: int, reader: Reader | None, *, keys_taken: boo
         raise LedgerError(
             errors.TOOL_OUT,
             f"{row.kind.capitalize()} card {number} is out: whether it was used only the card can say.",
-            "Insert it to read it back, or to have it taken back unused."
+            f"Insert it to read it back ({READ_BY[row.kind]}), or to have it taken back unused."
             + (" If it is lost or no longer reads: icgas hall clear --again." if row.kind == CLEAR else ""),
         )
     elif unread and row.kind == KEY and keys_taken is None:
@@ -418,7 +420,9 @@ def _blank_unused(counter: Counter, reader: Reader, row: ToolRow, over: bool) ->
         card = counter.read_card(reader)
         check_tool(card, row)
         if row.seen_at is None and not over and any(part.written for part in behind(card)):
-            raise CardError(errors.TOOL_OUT, f"Tool card {row.number} bears what a meter wrote.")
+            command = READ_BY.get(row.kind, READ_BY[CLEAR])
+            message = f"Tool card {row.number} bears what a meter wrote."
+            raise CardError(errors.TOOL_OUT, message, f"Insert the card and read it back: {command}.")
         if row.kind == MANAGEMENT and any(part.written for part in behind(card)):
             raise CardError(errors.TOOL_OUT, f"Management card {row.number} bears reports that are not read.")
         size = len(row.frames)

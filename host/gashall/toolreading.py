@@ -17,7 +17,7 @@ from gashall.ending import not_loaded
 from gashall.errors import CardError, GasError, LedgerError
 from gashall.readers.base import Reader
 from gashall.rows import Binding, FinalRow, ReportRow, ToolRow
-from gashall.terms import CLEAR, MANAGEMENT
+from gashall.terms import CLEAR, MANAGEMENT, TRANSFER
 from gashall.toolcards import Tool, check_tool, put, told
 from gashall.toolmaking import tool_row
 
@@ -116,6 +116,10 @@ def read_tool(counter: Counter, reader: Reader) -> ToolRead:
         with counter.ledger.look() as books:
             row = tool_row(books, found(card.number))
         check_tool(card, row)
+        if row.kind == TRANSFER:
+            raise CardError(
+                codes.KIND, f"Tool card {row.number} is a transfer card.", "Read it back: icgas hall exchange read."
+            )
         ended = _end(counter, card, row) if row.kind == CLEAR else None
         parts = [part for part in card.reports if part.written]
         # Whoever empties a place begins at its first byte, whose bits rise: one that has lost it was kept, and is

@@ -405,6 +405,17 @@ def test_meter_declared_dead_while_an_order_is_pending_takes_the_customers_own_c
     assert house.hall.audit().clean
 
 
+def test_used_transfer_card_is_read_by_the_exchange_and_every_refusal_says_so(house):
+    tool = house.begin().tool
+    assert house.show(house.old, "transfer.bin") == codes.OK
+    for attempt, code in (
+        (lambda: house.hall.end_tool(tool, house.transfer), errors.TOOL_OUT),
+        (lambda: house.hall.read_tool(house.transfer), codes.KIND),
+    ):
+        assert "icgas hall exchange read" in refused(attempt, code, CardError).remedy
+    assert house.hall.read_exchange(house.transfer).state == "read"
+
+
 def test_pulled_at_every_byte_in_the_old_meter(tmp_path, signer):
     house = House(tmp_path / "start", signer)
     house.begin()
