@@ -3,7 +3,7 @@
 from gascard import tools
 from gashall import encode, errors
 from gashall.books import Books
-from gashall.counter import check_free, correction_total, found
+from gashall.counter import check_exchange, check_free, correction_total, found
 from gashall.encode import Values
 from gashall.errors import LedgerError
 from gashall.rows import Binding, Order
@@ -13,6 +13,8 @@ from gashall.terms import PENDING
 def ended(books: Books, account: str) -> Binding:
     """The account's last binding, which is over by its final record. LedgerError FINAL_MISSING and what else stands
     open."""
+    # First: the binding that is to begin is the account's last one already, and no clear card ends that.
+    check_exchange(books.transfer_of(account), account)
     bindings = books.bindings(account)
     binding = bindings[-1] if bindings else None
     if binding is None or binding.open or books.final(binding.meter, binding.number) is None:

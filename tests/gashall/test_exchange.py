@@ -416,6 +416,17 @@ def test_used_transfer_card_is_read_by_the_exchange_and_every_refusal_says_so(ho
     assert house.hall.read_exchange(house.transfer).state == "read"
 
 
+def test_account_in_an_exchange_is_not_closed_and_the_refusal_names_the_exchange(house):
+    house.begin()
+    error = refused(lambda: house.hall.close_account(ACCOUNT, **PEOPLE), errors.EXCHANGE, LedgerError)
+    assert "icgas hall exchange read" in error.remedy
+    house.show(house.old, "transfer.bin")
+    house.show(house.new, "transfer.bin")
+    house.hall.read_exchange(house.transfer)
+    error = refused(lambda: house.hall.close_account(ACCOUNT, **PEOPLE), errors.EXCHANGE, LedgerError)
+    assert "icgas hall exchange card" in error.remedy
+
+
 def test_pulled_at_every_byte_in_the_old_meter(tmp_path, signer):
     house = House(tmp_path / "start", signer)
     house.begin()
