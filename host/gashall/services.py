@@ -795,8 +795,8 @@ class Hall:
         """Read a tool card back: reports are kept, a final record ends its binding; a management card is then emptied.
 
         What is wrong with a report is in it, the others are kept all the same, and one that is not kept stays on the
-        card. CardError CARD_BLANK, NOT_OURS, KIND (a customer's or a transfer card), TOOL_UNKNOWN, FINAL_MISSING; LedgerError
-        LEDGER_BEHIND for a final record ahead of the ledger; ReaderError. Rule: RULES 1, settling.
+        card. CardError CARD_BLANK, NOT_OURS, KIND (a customer's or a transfer card), TOOL_UNKNOWN, FINAL_MISSING;
+        LedgerError LEDGER_BEHIND for a final record ahead of the ledger; ReaderError. Rule: RULES 1, settling.
         """
         return toolreading.read_tool(self.counter, reader)
 

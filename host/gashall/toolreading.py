@@ -17,7 +17,7 @@ from gashall.ending import not_loaded
 from gashall.errors import CardError, GasError, LedgerError
 from gashall.readers.base import Reader
 from gashall.rows import Binding, FinalRow, ReportRow, ToolRow
-from gashall.terms import CLEAR, MANAGEMENT, TRANSFER
+from gashall.terms import CLEAR, CLOSED, MANAGEMENT, TRANSFER
 from gashall.toolcards import Tool, check_tool, put, told
 from gashall.toolmaking import tool_row
 
@@ -60,6 +60,8 @@ class Ended:
     not_loaded: Decimal
     """What was paid or given and never came to the meter: it never will."""
     resumed: bool
+    without_meter: bool
+    """Whether the account is open and has no meter: another may have come in place of one that was declared dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,9 @@ class ToolRead:
             lines += [
                 f"binding {self.ended.binding} of meter {self.ended.meter} is over: account {self.ended.account}",
                 f"{self.ended.remaining} m³ were left on the meter, {self.ended.not_loaded} m³ never came to it",
-                "The account is closed next (icgas hall close), or is given a meter again (icgas hall open --account).",
             ]
+            if self.ended.without_meter:
+                lines.append("The account is closed next: icgas hall close. Or it gets a meter again: icgas hall open.")
         if self.emptied:
             lines.append("The card is empty and can be used again.")
         return lines
@@ -210,6 +213,7 @@ def _end(counter: Counter, card: Card, row: ToolRow) -> Ended:
             books.change_tool(row, journal.TOOL_READ, seen_at=counter.now())
         last = found(books.last_order(binding.id))
         weight = found(books.meter(binding.meter)).pulse_weight
+        meterless = books.binding_of(binding.account) is None and books.transfer_of(binding.account) is None
         return Ended(
             meter=binding.meter,
             account=binding.account,
@@ -217,6 +221,7 @@ def _end(counter: Counter, card: Card, row: ToolRow) -> Ended:
             remaining=units.volume(encode.remaining(values), weight),
             not_loaded=units.volume(not_loaded(books, binding, last, values), weight),
             resumed=resumed,
+            without_meter=meterless and found(books.account(binding.account)).state != CLOSED,
         )
 
 

@@ -427,6 +427,16 @@ def test_account_in_an_exchange_is_not_closed_and_the_refusal_names_the_exchange
     assert "icgas hall exchange card" in error.remedy
 
 
+def test_clear_card_of_a_dead_meter_asks_for_no_close(house):
+    house.hall.issue_clear(house.blank("clear.bin"), account=ACCOUNT, **PEOPLE)
+    assert house.show(house.old, "clear.bin") == codes.OK
+    declare(house)
+    house.hall.exchange_card(house.customer)
+    read = house.hall.read_tool(FileReader(house.folder / "clear.bin"))
+    assert (read.ended.meter, read.ended.without_meter) == (METER, False)
+    assert not any("hall close" in line for line in read.lines())
+
+
 def test_pulled_at_every_byte_in_the_old_meter(tmp_path, signer):
     house = House(tmp_path / "start", signer)
     house.begin()

@@ -391,12 +391,15 @@ def test_account_is_cleared_closed_and_its_meter_opened_for_another(desk):
     ended = hall.read_tool(reader_of(desk, "tool.bin")).ended
     assert (ended.remaining, ended.not_loaded, ended.resumed) == (23, 10, False)
     check_told_alike(hall, "read")
-    assert hall.read_tool(reader_of(desk, "tool.bin")).ended.resumed
+    read = hall.read_tool(reader_of(desk, "tool.bin"))
+    assert read.ended.resumed
+    assert any("hall close" in line for line in read.lines())
     assert visit(stand, desk.card_path) == codes.NOT_BOUND
     closure = hall.close_account(FIRST, **APPROVED, card=desk.card)
     # The 10 m³ bought last cost 30 yuan, 23 of the 30 m³ before cost 2.50 each.
     assert (closure.paid_back, closure.owed, closure.fen) == (33, 0, 3000 + 23 * 250)
     assert hall.close_account(FIRST, **APPROVED).resumed
+    assert not any("hall close" in line for line in hall.read_tool(reader_of(desk, "tool.bin")).lines())
     assert hall.close_shift(3000 - closure.fen).cash == 3000 - closure.fen
     assert hall.history(FIRST).account.state == "closed"
     hall.open_shift("Li Ming")
