@@ -44,6 +44,8 @@ class Sale:
     """Whether this order had been begun earlier and was only finished now."""
     price: Decimal | None = None
     """Fen for one m³, None if the money was not computed from the price list."""
+    kind: str | None = None
+    """What the order is, a word of gashall.terms; None: a purchase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -792,6 +794,7 @@ def sale_of(binding: Binding, order: Order, weight: int, *, resumed: bool, state
         state=order.state if state is None else state,
         resumed=resumed,
         price=None if order.price is None else units.price_fen(order.price),
+        kind=order.kind,
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from gascard import codes, records
 from gascard.records import SEQUENCE_MAX
-from gashall import errors, units
+from gashall import errors
 from gashall.books import Books
 from gashall.counter import (
     Counter,
@@ -121,8 +121,12 @@ def _is_on_it(standing: Standing) -> bool:
 
 def lines(sale: Sale) -> list[str]:
     """What was done and what comes next, for people."""
-    what = "probe" if sale.volume == units.volume(0, 0) else "an earlier order"
+    if sale.kind == PROBE:
+        what, then = "probe", "adopt its report: icgas hall reconcile adopt."
+    else:
+        # One that was begun before the restore: its report says nothing of what was lost with the ledger.
+        what, then = "an earlier order", "put the probe on it: icgas hall probe."
     return [
         f"{what} is on the card: account {sale.account}, meter {sale.meter}, card {sale.card}, order {sale.sequence}",
-        "Let the meter read the card, then adopt its report: icgas hall reconcile adopt.",
+        f"Let the meter read the card, then {then}",
     ]

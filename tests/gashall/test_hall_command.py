@@ -187,6 +187,7 @@ def test_sell_tells_volume_money_and_order(counter):
         "state": "written",
         "resumed": False,
         "price": None,
+        "kind": None,
         "yuan": "0.03",
     }
 

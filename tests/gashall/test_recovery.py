@@ -19,7 +19,7 @@ from gashall.keyfile import PLAIN
 from gashall.signer import KeyFileSigner
 
 require_part("sqlalchemy")
-from gashall import restoring  # noqa: E402
+from gashall import probe, restoring  # noqa: E402
 from gashall.books import NUMBERS_LOST  # noqa: E402
 from gashall.ledger import Ledger  # noqa: E402
 from gashall.readers import FileReader  # noqa: E402
@@ -592,3 +592,37 @@ def test_meter_opened_after_the_copy_is_opened_again_and_its_gas_adopted(desk, b
     assert hall.read_back(card).remaining == total + 5
     assert stand.meter.remaining == 100 * (total + 5)
     assert hall.audit().clean
+
+
+@pytest.mark.parametrize("begun", ["drift", "purchase"])
+def test_order_begun_before_the_restore_is_told_apart_from_the_probe(desk, begun):
+    hall, stand = desk.hall(), Stand(desk.signer)
+
+    def visit():
+        code, image = stand.visit(desk.card_path.read_bytes())
+        desk.card_path.write_bytes(image)
+        assert code == codes.OK
+
+    hall.open_account(desk.blank(), meter=METER, volume=30)
+    visit()
+    hall.read_back(desk.card)
+    number = hall.request_makeup(ACCOUNT, 5, kind="drift", reason="x", requester="Li Ming").number
+    hall.approve_grant(number, "王芳")
+    reader = desk.card
+
+    def dead(at, data):
+        raise KeyboardInterrupt
+
+    reader.write = dead
+    with pytest.raises(KeyboardInterrupt):
+        hall.write_grant(reader, number) if begun == "drift" else hall.sell(reader, 5)
+    hall.mark_restored()
+    told = probe.lines(hall.probe(desk.card))
+    assert told[0].startswith("an earlier order is on the card") and told[1].endswith("icgas hall probe.")
+    visit()
+    assert code_of(lambda: hall.adopt(desk.card, **APPROVED)) == errors.NOTHING_TO_ADOPT
+    told = probe.lines(hall.probe(desk.card))
+    assert told[0].startswith("probe is on the card") and told[1].endswith("icgas hall reconcile adopt.")
+    visit()
+    assert not hall.adopt(desk.card, **APPROVED).recovering
+    assert stand.meter.remaining == 3500
