@@ -788,6 +788,15 @@ def _is_through(books: Books, account: str, number: int) -> bool:
 def _may_write(counter: Counter, books: Books, account: str, row: TransferRow | None) -> int | None:
     """Whether the customer's card may be written now, and the shift."""
     if row is None:
+        binding = books.binding_of(account)
+        last = None if binding is None else books.last_order(binding.id)
+        if last is not None and last.kind == EXCHANGE and last.state == PENDING:
+            raise LedgerError(
+                errors.PENDING_ELSEWHERE,
+                f"The order for account {account}'s new meter is not finished on card {last.card}.",
+                "Insert that card once more: icgas hall exchange card. If it does not read any more, replace it: "
+                "icgas hall replace.",
+            )
         raise LedgerError(errors.EXCHANGE_MISSING, f"No exchange is under way for account {account}.")
     if row.moved_at is None:
         raise LedgerError(

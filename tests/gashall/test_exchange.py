@@ -437,6 +437,27 @@ def test_clear_card_of_a_dead_meter_asks_for_no_close(house):
     assert not any("hall close" in line for line in read.lines())
 
 
+def test_customers_card_that_dies_under_the_exchange_order_is_replaced(house):
+    house.sell(20)
+    house.begin()
+    house.show(house.old, "transfer.bin")
+    house.show(house.new, "transfer.bin")
+    house.hall.read_exchange(house.transfer)
+    reader = house.customer
+    stop(reader, "killed", 4)
+    with pytest.raises(DeadError):
+        house.hall.exchange_card(reader)
+    error = refused(
+        lambda: house.hall.exchange_card(house.blank("new.bin"), account=ACCOUNT, reason="broken"),
+        errors.PENDING_ELSEWHERE,
+        LedgerError,
+    )
+    assert "icgas hall replace" in error.remedy
+    house.hall.replace(FileReader(house.folder / "new.bin"), account=ACCOUNT, reason="broken")
+    assert house.show(house.new, "new.bin") == codes.OK
+    assert house.hall.read_back(FileReader(house.folder / "new.bin")).held == 20, "what the old card may have brought"
+
+
 def test_pulled_at_every_byte_in_the_old_meter(tmp_path, signer):
     house = House(tmp_path / "start", signer)
     house.begin()
