@@ -354,10 +354,17 @@ def _check_dead(books: Books, binding: Binding, pulses: int, weight: int, own: i
         if row.binding == binding.id and row.kind == DEAD_METER and row.cancelled_at is None and row.id != own:
             left -= row.pulses
     if pulses > left:
+        there = f"{units.volume(max(left, 0), weight)} m³"
+        message = f"{there} were left on a dead meter and not made up, not {units.volume(pulses, weight)} m³."
+        adopted = sum(row.raised_pulses for row in books.adoptions(binding.id))
+        if not adopted:
+            raise LedgerError(errors.DEAD_METER_LIMIT, message)
+        # It may have been lost purchases for the new meter: people know, the ledger cannot.
+        ask = f"Ask for at most {there}. " if left > 0 else ""
         raise LedgerError(
             errors.DEAD_METER_LIMIT,
-            f"{units.volume(max(left, 0), weight)} m³ were left on a dead meter and not made up, "
-            f"not {units.volume(pulses, weight)} m³.",
+            f"{message} {units.volume(adopted, weight)} m³ that were adopted since are taken off it.",
+            f"{ask}What was adopted and was not the dead meter's gas is made up as kind loss.",
         )
 
 

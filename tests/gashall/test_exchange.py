@@ -19,8 +19,11 @@ from meter.layouts import BOUND, TRANSFERRED
 from meter.tools import Closing
 
 require_part("sqlalchemy")
+from gashall import restoring  # noqa: E402
 from gashall.exchange import NewMeter  # noqa: E402
+from gashall.ledger import Ledger  # noqa: E402
 from gashall.readers import FileReader  # noqa: E402
+from gashall.services import Hall  # noqa: E402
 
 THIRD = "32060012345680"
 ACCOUNT = "0000000001"
@@ -456,6 +459,38 @@ def test_customers_card_that_dies_under_the_exchange_order_is_replaced(house):
     house.hall.replace(FileReader(house.folder / "new.bin"), account=ACCOUNT, reason="broken")
     assert house.show(house.new, "new.bin") == codes.OK
     assert house.hall.read_back(FileReader(house.folder / "new.bin")).held == 20, "what the old card may have brought"
+
+
+def test_limit_of_a_dead_meters_gas_says_what_adoption_took_off_it(house):
+    """A restore lost a purchase for the new meter: whether what was adopted of it was the dead meter's, people know."""
+    declare(house)
+    house.hall.exchange_card(house.customer)
+    house.load()
+    copy, restored = house.folder / "copy.db", house.folder / "restored.db"
+    house.hall.backup(copy)
+    house.sell(20)
+    house.load()
+    restoring.restore(copy, restored, house.desk.signer, clock=house.hall.counter.clock)
+    hall = Hall(Ledger(restored, REGION), house.desk.signer, clock=house.hall.counter.clock)
+    hall.adopt(house.customer, **PEOPLE)
+    hall.probe(house.customer)
+    house.show(house.new)
+    hall.adopt(house.customer, **PEOPLE)
+    words = {"reason": "left by the index", "requester": "Li Ming"}
+    error = refused(
+        lambda: hall.request_makeup(ACCOUNT, 23, kind="dead meter", **words), errors.DEAD_METER_LIMIT, LedgerError
+    )
+    assert "20.00 m³ that were adopted" in error.message
+    assert "at most 3.00 m³" in error.remedy and "kind loss" in error.remedy
+    for kind, volume in (("dead meter", 3), ("loss", 20)):
+        number = hall.request_makeup(ACCOUNT, volume, kind=kind, **words).number
+        hall.approve_grant(number, "Wang Fang")
+        hall.write_grant(house.customer, number)
+        house.show(house.new)
+        hall.read_back(house.customer)
+    assert house.new.meter.remaining == 4300
+    assert hall.audit().clean
+    hall.ledger.close()
 
 
 def test_pulled_at_every_byte_in_the_old_meter(tmp_path, signer):
