@@ -536,6 +536,22 @@ def test_clear_card_made_again_that_dies_half_made_is_finished(desk, writes):
     assert hall.audit().clean
 
 
+def test_clear_card_made_again_is_none_where_another_window_takes_the_first_one_back_meanwhile(desk):
+    hall, *_ = customers(desk)
+    hall.read_back(desk.card)
+    hall.issue_clear(desk.blank("tool.bin"), account=FIRST, **APPROVED)
+    reader, other = desk.blank("again.bin"), desk.hall()
+
+    def meanwhile(plan):
+        reader.step = None
+        other.end_tool(3, reader_of(desk, "tool.bin"))
+
+    reader.step = meanwhile
+    refused(errors.TOOL_UNKNOWN, hall.issue_clear, reader, account=FIRST, **APPROVED, again=True)
+    assert [tool.card for tool in hall.tools()] == [3]
+    assert hall.sell(desk.card, 1, fen=250).bought_total == 3100
+
+
 def test_clear_card_lost_before_a_restore_is_made_again_while_recovering(desk):
     hall, stand, _ = customers(desk)
     hall.issue_clear(desk.blank("tool.bin"), account=FIRST, **APPROVED)
