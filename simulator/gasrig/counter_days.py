@@ -656,10 +656,11 @@ def _closed_account(day: Day) -> None:
     hall.write_grant(day.reader(), day.asked(5, "gift"))
     day.loads(3500)
     day.meter.under_test.pulses(200)
-    hall.issue_clear(day.reader(tool), account=ACCOUNT, **APPROVED)
+    made = hall.issue_clear(day.reader(tool), account=ACCOUNT, **APPROVED)
     day.refused(errors.FINAL_MISSING, "read back before the meter has it", lambda: hall.read_tool(day.reader(tool)))
     day.refused(errors.BINDING_ENDS, "closed before the meter has it", lambda: hall.close_account(ACCOUNT, **APPROVED))
     day.so("the meter", day.visit(tool), codes.OK)
+    day.refused(errors.TOOL_OUT, "taken back as unused", lambda: hall.end_tool(made.card, day.reader(tool)))
     day.refused(errors.BINDING_ENDS, "closed before it is read", lambda: hall.close_account(ACCOUNT, **APPROVED))
     ended = hall.read_tool(day.reader(tool)).ended
     day.so("left", ended and (ended.remaining, ended.not_loaded), (Decimal(33), Decimal(0)))

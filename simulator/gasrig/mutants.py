@@ -2801,7 +2801,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "        if False:\n",
             ),
         ),
-        (_hall("hall clear card taken back", 8), _story("cleared", 4)),
+        (_at_counter("closed"),),
     ),
     Mutant(
         "begun company's card forgotten",
