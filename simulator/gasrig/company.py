@@ -97,6 +97,11 @@ def clear(hall: Hall, reader: ChipReader) -> None:
     hall.issue_clear(reader, account=ACCOUNT, **PEOPLE)
 
 
+def clear_again(hall: Hall, reader: ChipReader) -> None:
+    """Another clear card, the first one being lost."""
+    hall.issue_clear(reader, account=ACCOUNT, again=True, **PEOPLE)
+
+
 def read_tool(hall: Hall, reader: ChipReader) -> None:
     """A company's card comes back."""
     hall.read_tool(reader)
@@ -287,6 +292,13 @@ def unused(desk: "Desk") -> Chip:
     tool = Chip()
     clear(desk.hall(-1), _reader(tool))
     return tool
+
+
+def lost_clear(desk: "Desk") -> Chip:
+    """A clear card is lost, nobody knows whether it was in the meter; a blank card is in the reader."""
+    tool = unused(desk)
+    desk.lost = tool.dump()
+    return Chip()
 
 
 def over(desk: "Desk") -> Chip:
@@ -594,6 +606,23 @@ def ends(desk: "Desk", end: "State") -> None:
     """The clear card goes its way: into the meter twice, back to the hall; then the account is closed."""
     desk.ledger.back(end.ledger)
     _so("blank cards used", desk.hall(9).stock().used, 1)
+    _ends(desk, end)
+
+
+def ends_again(desk: "Desk", end: "State") -> None:
+    """The same of the second clear card, whether the lost one has been in the meter or not, and turns up or not."""
+    desk.ledger.back(end.ledger)
+    _ends(desk, end)
+    desk.meter.back()
+    lost = _shown(_chip(desk.lost), desk.meter)
+    desk.ledger.back(end.ledger)
+    desk.hall(9).read_tool(_reader(_shown(_chip(end.dump), desk.meter)))
+    _closed(desk)
+    desk.hall(9).read_tool(_reader(lost))
+    _so("findings of the audit", desk.hall(9).audit().findings, ())
+
+
+def _ends(desk: "Desk", end: "State") -> None:
     _refused(
         errors.BINDING_ENDS,
         "a sale while the clear card is out",

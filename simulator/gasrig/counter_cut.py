@@ -536,6 +536,7 @@ class Desk:
         self._facts: dict[int, _Facts] = {}
         self.neighbour = self._neighbour()
         self.own = b""  # the customer's card, where the one in hand is another
+        self.lost = b""  # a company's card that may turn up
         self.card = flow.start(self)
         self.meter.keep()
         self.other.keep()
@@ -801,6 +802,8 @@ class Desk:
             self.ledger.back(state.ledger)
             company.read_tool(self.hall(0), ChipReader(_chip(visit.dump), trace=_silent))
             return
+        if self.flow.used and gas != before:
+            raise Violation("same_end", "a card that a meter has used is taken back as if it were not")
         mine, theirs = ([order.frame for order in self.facts(at.ledger).orders] for at in (came, whole))
         if mine != theirs:
             raise Violation("same_end", f"{len(mine)} orders once the meter has seen the card, {len(theirs)} else")
@@ -1346,6 +1349,15 @@ HALL_FLOWS: dict[str, HallFlow] = {
     ),
     "hall clear card": HallFlow(
         "tool", company.stocked, 0, same_end=True, thin=32, does=company.clear, then=company.ends
+    ),
+    "hall clear card again": HallFlow(
+        "tool",
+        company.lost_clear,
+        0,
+        same_end=True,
+        thin=64,
+        does=company.clear_again,
+        then=company.ends_again,
     ),
     "hall clear card read": HallFlow(
         "reads", company.cleared, 0, same_end=True, does=company.read_tool, then=company.closes

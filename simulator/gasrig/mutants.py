@@ -2801,7 +2801,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "        if False:\n",
             ),
         ),
-        (_at_counter("closed"),),
+        (_hall("hall clear card taken back", 8), _story("cleared", 4)),
     ),
     Mutant(
         "begun company's card forgotten",
