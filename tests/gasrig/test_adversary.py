@@ -238,7 +238,7 @@ def _more_released() -> list[tuple[Any, str, Any]]:
 def _all_paid_back() -> list[tuple[Any, str, Any]]:
     from gashall import closing
 
-    return [(closing, "reckoned", lambda books, binding: (closing._bought(books, binding.account), 0))]
+    return [(closing, "reckoned", lambda books, binding: (sum(books.paid(binding.id).values()), 0))]
 
 
 PLANTS = {
