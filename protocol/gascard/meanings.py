@@ -440,7 +440,7 @@ CODES: dict[int, tuple[str, str, str, str]] = {
         "WEIGHT",
         "The order counts in another pulse weight than the meter.",
         "脉冲当量不符",
-        "The hall corrects the meter's pulse weight in the account and writes the order again.",
+        "The hall booked this meter with a pulse weight it does not have: the meter never loads such an order.",
     ),
     codes.KEY_VERSION: (
         "KEY_VERSION",
