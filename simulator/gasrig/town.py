@@ -913,7 +913,8 @@ def judge_town(
         standing = next(one for one in standings if one.number == which[0])
         present = standing.store.binding == which[1]
         since = max(0, (standing.index if present else standing.index_at_binding) - index)
-        had = index - standing.index_at_binding if present else used[which] - since
+        # By its wheels, which a cut may have left ahead of the register (DESIGN D10).
+        had = index - standing.index_at_binding - standing.behind if present else used[which] - since
         more = since - sum([row.paid for row, _ in sales if row.kind == "close" and (row.meter, row.binding) == which])
         if present:
             more += there.pop(which[0])
