@@ -33,8 +33,6 @@ BLANK_IMAGE = bytes(Chip().main)
 """Main memory of a card as the maker ships it, 256 bytes."""
 
 IDENTITY_SIZE: int = records.size_of(IDENTITY)
-ORDER_SIZE: int = records.size_of(ORDER)
-REPORT_SIZE: int = records.size_of(REPORT_DATA)
 ORDER_FRAME_SIZE: int = frames.frame_size(ORDER)
 REPORT_FRAME_SIZE: int = frames.frame_size(REPORT_DATA)
 

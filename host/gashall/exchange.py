@@ -53,7 +53,7 @@ from gashall.units import Volume
 BEGUN = "begun"
 READ = "read"
 DEAD = "dead"
-CLOSED = "through"
+THROUGH = "through"
 
 PARAMETERS = ("alarm", "ceiling", "overdraft", "over_flow_seconds")
 
@@ -892,7 +892,7 @@ def _told(books: Books, row: TransferRow, *, resumed: bool = False) -> Exchange:
     def volume(pulses: int | None) -> Decimal | None:
         return None if pulses is None else units.volume(pulses, weight)
 
-    state = CLOSED if row.ended_at is not None else DEAD if row.closing is not None else READ
+    state = THROUGH if row.ended_at is not None else DEAD if row.closing is not None else READ
     if row.ended_at is None and row.moved_at is None:
         state = BEGUN
     final, beyond, unproven = books.final(old.meter, old.number), None, None

@@ -34,18 +34,16 @@ from gashall.page import Table, page
 from gashall.placing import Placed, Wanted, place, position
 from gashall.readers.base import Reader
 from gashall.rows import Account, Binding, GrantRow, MeterRow, Order
-from gashall.terms import CARRIED, DONE, GIFT, MAKEUP, PENDING, REPLACEMENT, WRITTEN
+from gashall.terms import CARRIED, DONE, DRIFT, GIFT, MAKEUP, PENDING, REFUND, REPLACEMENT, WRITTEN
 from gashall.units import Volume
 
 HELD = "held"
 LOSS = "loss"
-DRIFT = "drift"
 DEAD_METER = "dead meter"
 OTHER = "other"
 MAKEUPS = (HELD, LOSS, DRIFT, DEAD_METER, OTHER)
 """Why gas is made up: held since a card was replaced and proven not loaded; lost in another way; counted wrongly by
 the register; left on a meter that died and was exchanged; anything else."""
-REFUND = "refund"
 KINDS = (*MAKEUPS, GIFT, REFUND)
 
 WIDTH = 42

@@ -25,7 +25,6 @@ from gashall.counter import (
 )
 from gashall.errors import LedgerError, RequestError
 from gashall.grants import (
-    REFUND,
     Grant,
     check_may_be_written,
     finish_placing,
@@ -37,7 +36,7 @@ from gashall.grants import (
 from gashall.placing import Placed, Position, Wanted, place, position
 from gashall.readers.base import Reader
 from gashall.rows import Binding, GrantRow, Order
-from gashall.terms import ADOPTED, CANCEL, GIFT, REPLACEMENT, WRITTEN
+from gashall.terms import ADOPTED, CANCEL, GIFT, REFUND, REPLACEMENT, WRITTEN
 from gashall.units import Volume
 
 

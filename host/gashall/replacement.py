@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from gascard import codes, records
-from gascard.chip import DEFAULT_PSC
 from gascard.records import ORDER_AT, SEQUENCE_MAX
 from gashall import encode, errors, journal, shifts, stock, units
 from gashall.books import Books
 from gashall.counter import (
     Counter,
-    check_blank,
     check_free,
-    check_image,
     check_not_closed,
     check_ours,
     check_reader,
@@ -31,7 +28,7 @@ from gashall.counter import (
 from gashall.encode import Card, Values, decode_card, report_rank
 from gashall.errors import CardError, LedgerError, RequestError
 from gashall.grants import of_account
-from gashall.opening import REPLACEMENT_MOST
+from gashall.opening import REPLACEMENT_MOST, unlock_blank
 from gashall.placing import Position, position
 from gashall.readers.base import Reader
 from gashall.refunds import proven
@@ -125,14 +122,7 @@ def replace_card(
                 _check(counter, books, account)
                 if old is None and not again:
                     _check_seen(books, account)
-            check_blank(card, reader)
-            check_image(reader, card)
-            if not reader.present(DEFAULT_PSC):
-                raise CardError(
-                    codes.PASSWORD_REFUSED,
-                    "The card looks blank but does not take the maker's password.",
-                    "Take another card from stock; put this one aside for a card check.",
-                )
+            unlock_blank(reader, card)
             with counter.ledger.begin() as books:
                 if _begun(books, account) is not None:
                     raise LedgerError(errors.PENDING_ELSEWHERE)

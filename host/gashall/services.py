@@ -61,7 +61,7 @@ from gashall.shifts import Shift
 from gashall.signer import KeyFileSigner, Signer
 from gashall.stock import Stock
 from gashall.suspension import Suspension
-from gashall.terms import GIFT
+from gashall.terms import GIFT, REFUND
 from gashall.toolcards import Tool
 from gashall.toolreading import ToolRead
 from gashall.units import Clock, Volume
@@ -484,7 +484,7 @@ class Hall:
         REFUND_UNPAID, REFUND_AFTER; RequestError RANGE, REFUND_TOO_LARGE, ORDER_FINISHED, AMOUNT (gas was bought since
         the refund was asked for).
         """
-        service = refunds.write if self.grant(number).sort == grants.REFUND else grants.write
+        service = refunds.write if self.grant(number).sort == REFUND else grants.write
         return service(self.counter, reader, number, rescue)
 
     def grant(self, number: int) -> Grant:

@@ -358,12 +358,18 @@ def rekeyed(desk: "Desk") -> Chip:
     return own
 
 
-def waits_to_pay(desk: "Desk") -> Chip:
-    """A refund of 10 m³ is on the customer's card and in no meter."""
+def promised(desk: "Desk") -> Chip:
+    """10 of the first 30 m³ are to be paid back; on the meter and in the ledger 22.88 m³ are left."""
     own, hall = _opened(desk), desk.hall(-1)
     asked = hall.request_refund(ACCOUNT, 10, reason="moves", requester="Li Ming")
     hall.approve_grant(asked.number, "Zhao Min")
-    hall.write_grant(_reader(own), asked.number)
+    return own
+
+
+def waits_to_pay(desk: "Desk") -> Chip:
+    """The refund is on the customer's card and in no meter."""
+    own = promised(desk)
+    desk.hall(-1).write_grant(_reader(own), 1)
     return own
 
 

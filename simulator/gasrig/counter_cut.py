@@ -1187,18 +1187,8 @@ def _lost(desk: Desk) -> Chip:
     return Chip()
 
 
-def _with_refund(desk: Desk) -> Chip:
-    # 10 of the first 30 m³ are to be paid back; on the meter and in the ledger 22.88 m³ are left.
-    card = desk.opened()
-    hall = desk.hall(-1)
-    hall.read_back(ChipReader(card))
-    asked = hall.request_refund(_ACCOUNT, 10, reason="moves", requester="Li Ming")
-    hall.approve_grant(asked.number, "Zhao Min")
-    return card
-
-
 def _refunded(desk: Desk) -> Chip:
-    card = _with_refund(desk)
+    card = company.promised(desk)
     hall = desk.hall(-1)
     hall.write_grant(ChipReader(card), 1)
     card.restore(desk.meter.visit(card.dump()).dump)
@@ -1219,16 +1209,6 @@ def _holding(desk: Desk) -> Chip:
     hall.replace(ChipReader(card), account=_ACCOUNT, reason="lost in use")
     asked = hall.request_makeup(_ACCOUNT, 20, kind="held", reason="proven not loaded", requester="Li Ming")
     hall.approve_grant(asked.number, "Zhao Min")
-    return card
-
-
-def _turned_up(desk: Desk) -> Chip:
-    # The lost card was loaded after all, and has the report to show it.
-    card = desk.opened()
-    hall = desk.hall(-1)
-    hall.sell(ChipReader(card), 20, fen=5000)
-    card.restore(desk.meter.visit(card.dump()).dump)
-    hall.replace(ChipReader(Chip()), account=_ACCOUNT, reason="lost in use")
     return card
 
 
@@ -1262,7 +1242,7 @@ HALL_FLOWS: dict[str, HallFlow] = {
     "hall sale, last try rescued": HallFlow("sale", _last_try, 1, rescue=True),
     "hall makeup": HallFlow("makeup", _approved, 1),
     "hall replacement": HallFlow("replacement", _lost, 1),
-    "hall refund": HallFlow("refund", _with_refund, 1, same_end=True),
+    "hall refund": HallFlow("refund", company.promised, 1, same_end=True),
     "hall refund paid": HallFlow("pay", _refunded, 0, same_end=True),
     "hall replacement, gas held": HallFlow("replacement", _lost_with_gas, 1, same_end=True, thin=16),
     "hall makeup, gas held": HallFlow("makeup", _holding, 1, same_end=True),
@@ -1300,7 +1280,7 @@ HALL_FLOWS: dict[str, HallFlow] = {
         does=company.take_back_cleared,
         then=company.gives_back,
     ),
-    "hall take-back": HallFlow("take back", _turned_up, 0, same_end=True),
+    "hall take-back": HallFlow("take back", company.found_loaded, 0, same_end=True),
     "hall probe": HallFlow("probe", _restored, 1, same_end=True),
     "hall adopt": HallFlow("adopt", _ahead, 1, same_end=True),
     # The company's own cards and what comes of them. They are made by the steps of an opening, where every torn byte

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -931,8 +932,8 @@ def _test_corrected(day: Day) -> None:
     correct(ACCOUNT, reading=12, **APPROVED)
     day.refused(errors.SUSPENDED, "a sale, the reading corrected", lambda: hall.sell(day.reader(), 1))
     day.so("gas of the test", hall.end_suspension(ACCOUNT, "14.5").test_gas, Decimal("2.5"))
-    for what, readings in (("nothing changed", {"reading": 12}), ("turned back", {"reading": 16})):
-        day.refused(errors.FIELD, what, lambda readings=readings: correct(ACCOUNT, **readings, **APPROVED))  # type: ignore[misc]
+    for what, reading in (("nothing changed", 12), ("turned back", 16)):
+        day.refused(errors.FIELD, what, partial(correct, ACCOUNT, reading=reading, **APPROVED))
     day.so("its end corrected", correct(ACCOUNT, end_reading="15.5", **APPROVED).test_gas, Decimal("3.5"))
     day.so("its beginning corrected", correct(ACCOUNT, reading=13, **APPROVED).make_up, Decimal("2.5"))
     day.so("tests that count", day.tests(), [(1300, 1550)])

@@ -218,7 +218,7 @@ WORDS = [
     ("kinds of tool cards", TOOL_CARDS),
     ("how far a tool card is", ("unfinished", "out", "read", "taken back")),
     ("rows of a batch", (batch.OPENED, batch.EARLIER, batch.FAILED, batch.NOT_OPENED)),
-    ("how far an exchange is", (exchange.BEGUN, exchange.READ, exchange.DEAD, exchange.CLOSED)),
+    ("how far an exchange is", (exchange.BEGUN, exchange.READ, exchange.DEAD, exchange.THROUGH)),
 ]
 
 
